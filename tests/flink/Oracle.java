@@ -1,0 +1,157 @@
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.TimeUnit;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.runtime.util.EnvironmentInformation;
+import org.apache.flink.table.api.EnvironmentSettings;
+import org.apache.flink.table.api.TableEnvironment;
+import org.apache.flink.table.api.TableResult;
+import org.apache.flink.types.Row;
+import org.apache.flink.util.CloseableIterator;
+
+/**
+ * Runs Flink SQL scripts on a local mini cluster and records what they wrote.
+ *
+ * <p>Usage: {@code Oracle DATA OUT SCRIPT...}. In every script {@code ${data}} becomes DATA and
+ * {@code ${out}} becomes OUT/NAME, where NAME is the script's name without its ending. Beside each
+ * script a NAME.expected is written. Streaming mode, parallelism 1, the defaults otherwise.
+ */
+public final class Oracle {
+    private static final Pattern SET = Pattern.compile("(?is)SET\\s+'([^']*)'\\s*=\\s*'([^']*)'");
+    private static final long STATEMENT_SECONDS_MAX = 120;
+
+    public static void main(String[] args) throws Exception {
+        Path data = Path.of(args[0]).toAbsolutePath();
+        Path out = Path.of(args[1]).toAbsolutePath();
+        int failures = 0;
+        for (int i = 2; i < args.length; i++) {
+            Path script = Path.of(args[i]);
+            String name = script.getFileName().toString().replaceFirst("\\.sql$", "");
+            long start = System.nanoTime();
+            try {
+                int lines = record(script, data, out.resolve(name), script.resolveSibling(name + ".expected"));
+                System.out.printf("%s: %d records, %d ms%n", name, lines, (System.nanoTime() - start) / 1_000_000);
+            } catch (Throwable e) {
+                failures++;
+                System.out.printf("%s: FAILED%n", name);
+                for (Throwable cause = e; cause != null; cause = cause.getCause()) {
+                    System.out.printf("    %s%n", cause);
+                }
+            }
+        }
+        System.exit(failures == 0 ? 0 : 1);
+    }
+
+    /** Runs one script and writes its expected file; returns the number of records in it. */
+    private static int record(Path script, Path data, Path out, Path expected) throws Exception {
+        deleteRecursively(out);
+        Files.createDirectories(out);
+        String text = Files.readString(script)
+                .replace("${data}", data.toString())
+                .replace("${out}", out.toString());
+
+        Configuration configuration = new Configuration();
+        configuration.setString("parallelism.default", "1");
+        TableEnvironment env = TableEnvironment.create(
+                EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(configuration).build());
+
+        Map<String, String> options = new TreeMap<>();
+        int selects = 0;
+        for (String statement : Statements.split(text)) {
+            Matcher set = SET.matcher(statement);
+            String head = statement.toUpperCase(Locale.ROOT);
+            if (set.matches()) {
+                env.getConfig().set(set.group(1), set.group(2));
+                options.put(set.group(1), set.group(2));
+            } else if (head.matches("(?s)(SELECT|WITH|VALUES|\\()\\b.*")) {
+                selects++;
+                collect(env.executeSql(statement), out.resolve("select-" + selects + ".txt"));
+            } else if (head.matches("(?s)(INSERT|EXECUTE)\\b.*")) {
+                env.executeSql(statement).await(STATEMENT_SECONDS_MAX, TimeUnit.SECONDS);
+            } else {
+                env.executeSql(statement);
+            }
+        }
+        return write(out, expected, options);
+    }
+
+    private static void collect(TableResult result, Path file) throws Exception {
+        List<String> lines = new ArrayList<>();
+        try (CloseableIterator<Row> rows = result.collect()) {
+            while (rows.hasNext()) {
+                lines.add(rows.next().toString());
+            }
+        }
+        Files.write(file, lines);
+    }
+
+    private static int write(Path out, Path expected, Map<String, String> options) throws IOException {
+        Map<String, List<byte[]>> outputs = new TreeMap<>();
+        List<Path> files;
+        try (Stream<Path> walk = Files.walk(out)) {
+            files = walk.filter(Files::isRegularFile).sorted().toList();
+        }
+        // A sink that nothing was written to is listed too: its directory may exist, empty.
+        try (Stream<Path> walk = Files.list(out)) {
+            walk.filter(Files::isDirectory).forEach(p -> outputs.put(out.relativize(p).toString(), new ArrayList<>()));
+        }
+        for (Path file : files) {
+            if (file.getFileName().toString().startsWith("_")) {
+                continue;
+            }
+            Path relative = out.relativize(file);
+            String key = relative.getNameCount() == 1
+                    ? relative.toString().replaceFirst("\\.txt$", "")
+                    : relative.getParent().toString();
+            if (relative.getNameCount() > 1 && file.getFileName().toString().startsWith(".")) {
+                throw new IOException("an unfinished part file: " + file);
+            }
+            List<byte[]> lines = outputs.computeIfAbsent(key, k -> new ArrayList<>());
+            for (String line : Files.readString(file).split("\n")) {
+                if (!line.isEmpty()) {
+                    lines.add(line.getBytes(StandardCharsets.UTF_8));
+                }
+            }
+        }
+        StringBuilder text = new StringBuilder();
+        text.append("# flink ").append(EnvironmentInformation.getVersion());
+        text.append(", parallelism 1, streaming; options:");
+        options.forEach((key, value) -> text.append(' ').append(key).append('=').append(value.isEmpty() ? "''" : value));
+        text.append('\n');
+        int records = 0;
+        for (Map.Entry<String, List<byte[]>> output : outputs.entrySet()) {
+            text.append("== ").append(output.getKey()).append('\n');
+            output.getValue().sort(java.util.Arrays::compareUnsigned);
+            for (byte[] line : output.getValue()) {
+                text.append(new String(line, StandardCharsets.UTF_8)).append('\n');
+                records++;
+            }
+        }
+        Files.writeString(expected, text.toString());
+        return records;
+    }
+
+    private static void deleteRecursively(Path path) throws IOException {
+        if (!Files.exists(path)) {
+            return;
+        }
+        List<Path> paths;
+        try (Stream<Path> walk = Files.walk(path)) {
+            paths = walk.sorted(java.util.Comparator.reverseOrder()).toList();
+        }
+        for (Path p : paths) {
+            Files.delete(p);
+        }
+    }
+}
