@@ -219,6 +219,17 @@ def strings():
         yield {"id": n, "s": s, "n": (n * 7) % 11 - 3, "p": [None, "a", "o", "foo", ",", ""][n % 6]}
 
 
+def texts():
+    """Texts that may be booleans, dates, times or timestamps."""
+    for n, v in enumerate([
+        "TRUE", "f", "yes", "1", "n", "off", "0", "t", "2024-2-3", "2024-02-30", "2024-02-03 04:05",
+        "2024-02-03T04:05:06.789123", "04:05", "24:00:00", "4:5:6", "2024-02-03 04:05:06Z", "12:34:56.789",
+        " 2024-02-03 ", "20240203", "2024-02", "2024", "2024-02-03 25:00:00", "0001-01-01", "12024-01-01",
+        "2024-02-03 04:05:06+02:00", "2024-02-03 04:05:06", "2024-02-03 04:05:06.7", "2024-02-03 4:5:6", "", None,
+    ]):
+        yield {"id": n, "v": v}
+
+
 def times():
     rows = [
         ("2024-02-29", "00:00:00", "2024-02-29 00:00:00", 0),
@@ -262,6 +273,7 @@ def main():
     write_json("late.json", late())
     write_json("numbers.json", numbers())
     write_json("strings.json", strings())
+    write_json("texts.json", texts())
     write_json("times.json", times())
     write_json("nested.json", nested())
 
