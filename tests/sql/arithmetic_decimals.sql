@@ -23,7 +23,23 @@ SELECT id, `dec`, i, b, CAST(`dec` AS DECIMAL(38, 2)) AS d38, CAST(`dec` AS DECI
        CAST(`dec` AS DECIMAL(5, 3)) AS d5
 FROM numbers;
 
-%INTO plus_minus
+CREATE TABLE plus_minus (
+    id INT,
+    twice DECIMAL(11, 2),
+    plus_int DECIMAL(13, 2),
+    minus_from_bigint DECIMAL(22, 2),
+    plus_eighth DECIMAL(12, 3),
+    wide_sum DECIMAL(38, 6),
+    narrowed DECIMAL(5, 3),
+    negated DECIMAL(10, 2),
+    minus_1 DECIMAL(13, 2)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/plus_minus',
+    'format' = 'json'
+);
+
+INSERT INTO plus_minus
 SELECT
     id,
     `dec` + `dec` AS twice,
@@ -36,7 +52,22 @@ SELECT
     `dec` - 1 AS minus_1
 FROM wide;
 
-%INTO times
+CREATE TABLE times (
+    id INT,
+    square DECIMAL(21, 4),
+    times_int DECIMAL(21, 2),
+    wide_square DECIMAL(38, 17),
+    overflowing DECIMAL(38, 4),
+    times_literal DECIMAL(13, 3),
+    d38_ten DECIMAL(38, 2),
+    literal_bigint DECIMAL(24, 3)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/times',
+    'format' = 'json'
+);
+
+INSERT INTO times
 SELECT
     id,
     `dec` * `dec` AS square,
@@ -48,7 +79,24 @@ SELECT
     0.908 * b AS literal_bigint
 FROM wide;
 
-%INTO divided
+CREATE TABLE divided (
+    id INT,
+    third DECIMAL(21, 13),
+    seventh DECIMAL(15, 6),
+    reciprocal DECIMAL(23, 11),
+    wide_over DECIMAL(33, 21),
+    wider_over DECIMAL(38, 6),
+    bigint_over DECIMAL(27, 6),
+    rem_3 DECIMAL(10, 2),
+    rem_7 DECIMAL(3, 2),
+    fraction DECIMAL(10, 2)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/divided',
+    'format' = 'json'
+);
+
+INSERT INTO divided
 SELECT
     id,
     `dec` / 3 AS third,
@@ -62,7 +110,33 @@ SELECT
     `dec` % 1 AS fraction
 FROM wide WHERE `dec` <> 0;
 
-%INTO rounding
+CREATE TABLE rounding (
+    id INT,
+    round_1 DECIMAL(10, 1),
+    round_0 DECIMAL(9, 0),
+    round_tens DECIMAL(9, 0),
+    truncate_1 DECIMAL(10, 1),
+    truncate_0 DECIMAL(9, 0),
+    floored DECIMAL(10, 0),
+    ceiled DECIMAL(10, 0),
+    absolute DECIMAL(10, 2),
+    signed DECIMAL(10, 2),
+    cast_1 DECIMAL(10, 1),
+    cast_narrow DECIMAL(4, 2),
+    cast_int INT,
+    cast_bigint BIGINT,
+    cast_tinyint TINYINT,
+    cast_double DOUBLE,
+    cast_string STRING,
+    tiny_string STRING,
+    cast_boolean BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/rounding',
+    'format' = 'json'
+);
+
+INSERT INTO rounding
 SELECT
     id,
     ROUND(`dec`, 1) AS round_1,

@@ -18,7 +18,29 @@ CREATE TABLE numbers (
     'format' = 'json'
 );
 
-%INTO wrapping
+CREATE TABLE wrapping (
+    id INT,
+    t_plus_t TINYINT,
+    t_twice TINYINT,
+    t_minus_s SMALLINT,
+    s_square SMALLINT,
+    i_plus_1 INT,
+    i_square INT,
+    i_plus_b BIGINT,
+    b_twice BIGINT,
+    b_minus_1 BIGINT,
+    minus_t TINYINT,
+    minus_i INT,
+    minus_b BIGINT,
+    t_plus_int INT,
+    mixed INT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/wrapping',
+    'format' = 'json'
+);
+
+INSERT INTO wrapping
 SELECT
     id,
     t + t AS t_plus_t,
@@ -37,7 +59,25 @@ SELECT
     s + t * i AS mixed
 FROM numbers;
 
-%INTO dividing
+CREATE TABLE dividing (
+    id INT,
+    i_div_7 INT,
+    b_div_1000 BIGINT,
+    t_div_3 TINYINT,
+    minus_seven_halves INT,
+    i_rem_7 INT,
+    b_mod_10 INT,
+    t_mod_5 TINYINT,
+    s_mod_t TINYINT,
+    b_div_s BIGINT,
+    exact DECIMAL(24, 12)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/dividing',
+    'format' = 'json'
+);
+
+INSERT INTO dividing
 SELECT
     id,
     i / 7 AS i_div_7,
@@ -52,7 +92,22 @@ SELECT
     1.0 * i / 4 AS exact
 FROM numbers WHERE s <> 0 AND t <> 0;
 
-%INTO comparing
+CREATE TABLE comparing (
+    id INT,
+    t_lt_s BOOLEAN,
+    i_eq_b BOOLEAN,
+    both_positive BOOLEAN,
+    i_ne_d BOOLEAN,
+    b_gt_f BOOLEAN,
+    dec_eq_i BOOLEAN,
+    between_t_s BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/comparing',
+    'format' = 'json'
+);
+
+INSERT INTO comparing
 SELECT
     id,
     t < s AS t_lt_s,

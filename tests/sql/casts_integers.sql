@@ -17,7 +17,32 @@ CREATE TABLE numbers (
     'format' = 'json'
 );
 
-%INTO casts
+CREATE TABLE casts (
+    id INT,
+    b_int INT,
+    b_smallint SMALLINT,
+    b_tinyint TINYINT,
+    i_tinyint TINYINT,
+    i_smallint SMALLINT,
+    s_tinyint TINYINT,
+    t_bigint BIGINT,
+    i_boolean BOOLEAN,
+    boolean_int INT,
+    boolean_string STRING,
+    i_string STRING,
+    t_varchar_2 VARCHAR(2),
+    t_char_6 CHAR(6),
+    i_decimal DECIMAL(12, 2),
+    i_decimal_narrow DECIMAL(5, 0),
+    b_decimal DECIMAL(19, 0),
+    b_try DECIMAL(6, 2)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/casts',
+    'format' = 'json'
+);
+
+INSERT INTO casts
 SELECT
     id,
     CAST(b AS INT) AS b_int,

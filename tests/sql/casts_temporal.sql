@@ -14,7 +14,31 @@ CREATE TABLE times (
     'format' = 'json'
 );
 
-%INTO plain
+CREATE TABLE plain (
+    id INT,
+    d DATE,
+    t TIME(0),
+    ts TIMESTAMP(3),
+    d_text STRING,
+    t_text STRING,
+    ts_text STRING,
+    ts0_text STRING,
+    ts6_text STRING,
+    ts9_text STRING,
+    ts1_text STRING,
+    ts_date DATE,
+    ts_time TIME(0),
+    d_ts TIMESTAMP(3),
+    ts6 TIMESTAMP(6),
+    ts0 TIMESTAMP(0),
+    round_trip BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/plain',
+    'format' = 'json'
+);
+
+INSERT INTO plain
 SELECT
     id,
     d,
@@ -35,7 +59,25 @@ SELECT
     CAST(CAST(ts AS STRING) AS TIMESTAMP(3)) = ts AS round_trip
 FROM times;
 
-%INTO zoned
+CREATE TABLE zoned (
+    id INT,
+    ltz TIMESTAMP_LTZ(3),
+    ltz_text STRING,
+    from_ms TIMESTAMP_LTZ(3),
+    from_ms_text STRING,
+    from_ms_local TIMESTAMP(3),
+    from_ms_date DATE,
+    from_ms_time TIME(0),
+    from_s TIMESTAMP_LTZ(3),
+    d_ltz TIMESTAMP_LTZ(3),
+    before_ms BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/zoned',
+    'format' = 'json'
+);
+
+INSERT INTO zoned
 SELECT
     id,
     CAST(ts AS TIMESTAMP_LTZ(3)) AS ltz,

@@ -18,7 +18,37 @@ CREATE TABLE orders (
     'format' = 'json'
 );
 
-%INTO chosen
+CREATE TABLE chosen (
+    id INT,
+    region VARCHAR(5),
+    size VARCHAR(4),
+    express_price DECIMAL(12, 2),
+    mixed DOUBLE,
+    int_mix INT,
+    by_customer INT,
+    customer STRING,
+    discount DOUBLE,
+    coalesced_mix DOUBLE,
+    express BOOLEAN,
+    not_bolt STRING,
+    not_dozen INT,
+    if_many VARCHAR(4),
+    if_price DECIMAL(8, 2),
+    customer_or_item STRING,
+    greatest_int INT,
+    least_int INT,
+    greatest_dec DECIMAL(8, 2),
+    greatest_text STRING,
+    least_double DOUBLE,
+    greatest_ts TIMESTAMP(3),
+    least_date DATE
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/chosen',
+    'format' = 'json'
+);
+
+INSERT INTO chosen
 SELECT
     id,
     CASE store WHEN 1 THEN 'north' WHEN 2 THEN 'south' WHEN 3 THEN 'east' END AS region,

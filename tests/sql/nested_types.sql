@@ -13,7 +13,28 @@ CREATE TABLE people (
     'format' = 'json'
 );
 
-%INTO fields
+CREATE TABLE fields (
+    id INT,
+    who_name STRING,
+    next_age INT,
+    city STRING,
+    first_tag STRING,
+    third_tag STRING,
+    second_num INT,
+    x INT,
+    nope INT,
+    n_tags INT,
+    n_attrs INT,
+    no_who BOOLEAN,
+    no_home BOOLEAN,
+    second_is_b BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/fields',
+    'format' = 'json'
+);
+
+INSERT INTO fields
 SELECT
     id,
     p.who.name AS who_name,
@@ -31,7 +52,21 @@ SELECT
     'b' = tags[2] AS second_is_b
 FROM people AS p;
 
-%INTO nested
+CREATE TABLE nested (
+    id INT,
+    who ROW<`name` STRING, `age` INT, `home` ROW<`city` STRING, `zip` STRING>>,
+    tags ARRAY<STRING>,
+    attrs MAP<STRING, INT>,
+    built_row ROW<`EXPR$0` INT, `EXPR$1` STRING>,
+    built_array ARRAY<INT>,
+    built_map MAP<VARCHAR(2), INT>
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/nested',
+    'format' = 'json'
+);
+
+INSERT INTO nested
 SELECT
     id,
     who,
@@ -42,7 +77,28 @@ SELECT
     MAP['id', id, 'n', CARDINALITY(nums)] AS built_map
 FROM people;
 
-%INTO array_functions
+CREATE TABLE array_functions (
+    id INT,
+    contains_p BOOLEAN,
+    distinct_nums ARRAY<INT>,
+    position_q INT,
+    reversed ARRAY<INT>,
+    greatest_num INT,
+    least_num INT,
+    joined STRING,
+    appended ARRAY<INT>,
+    sliced ARRAY<STRING>,
+    without_p ARRAY<STRING>,
+    tags_text STRING,
+    who_text STRING,
+    attrs_text STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/array_functions',
+    'format' = 'json'
+);
+
+INSERT INTO array_functions
 SELECT
     id,
     ARRAY_CONTAINS(tags, 'p') AS contains_p,

@@ -22,7 +22,25 @@ CREATE TEMPORARY VIEW v AS
 SELECT id, quantity - 6 AS q, CAST(quantity AS BIGINT) * 1000 - 3500 AS big, price - 500 AS p, discount - 7.25e0 AS x, store
 FROM orders WHERE id <= 60;
 
-%INTO signs
+CREATE TABLE signs (
+    id INT,
+    abs_q INT,
+    abs_p DECIMAL(13, 2),
+    abs_x DOUBLE,
+    sign_q INT,
+    sign_p DECIMAL(13, 2),
+    sign_x DOUBLE,
+    mod_q INT,
+    mod_big INT,
+    minus_p DECIMAL(13, 2),
+    plus_q INT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/signs',
+    'format' = 'json'
+);
+
+INSERT INTO signs
 SELECT
     id,
     ABS(q) AS abs_q,
@@ -37,7 +55,28 @@ SELECT
     +q AS plus_q
 FROM v;
 
-%INTO rounded
+CREATE TABLE rounded (
+    id INT,
+    floor_x DOUBLE,
+    ceil_x DOUBLE,
+    ceiling_p DECIMAL(13, 0),
+    floor_q INT,
+    round_x_1 DOUBLE,
+    round_x_tens DOUBLE,
+    round_q_tens INT,
+    round_big BIGINT,
+    round_p_1 DECIMAL(13, 1),
+    round_p_store DECIMAL(13, 2),
+    truncate_x_1 DOUBLE,
+    truncate_p_1 DECIMAL(13, 1),
+    truncate_q INT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/rounded',
+    'format' = 'json'
+);
+
+INSERT INTO rounded
 SELECT
     id,
     FLOOR(x) AS floor_x,
@@ -55,7 +94,25 @@ SELECT
     TRUNCATE(q, -1) AS truncate_q
 FROM v;
 
-%INTO transcendental
+CREATE TABLE transcendental (
+    id INT,
+    sqrt_x DOUBLE,
+    sqrt_q DOUBLE,
+    power_x DOUBLE,
+    power_q DOUBLE,
+    power_p DOUBLE,
+    exp_q DOUBLE,
+    ln_q DOUBLE,
+    log10_p DOUBLE,
+    log2_q DOUBLE,
+    log_q_100 DOUBLE
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/transcendental',
+    'format' = 'json'
+);
+
+INSERT INTO transcendental
 SELECT
     id,
     SQRT(ABS(x)) AS sqrt_x,

@@ -12,7 +12,39 @@ CREATE TABLE strings (
     'format' = 'json'
 );
 
-%INTO likes
+CREATE TABLE likes (
+    id INT,
+    begins_h BOOLEAN,
+    two_o BOOLEAN,
+    three BOOLEAN,
+    has_underscore BOOLEAN,
+    has_percent BOOLEAN,
+    no_a BOOLEAN,
+    is_empty BOOLEAN,
+    anything BOOLEAN,
+    upper_hello BOOLEAN,
+    like_p BOOLEAN,
+    contains_p BOOLEAN,
+    is_similar BOOLEAN,
+    begins_digits BOOLEAN,
+    eq_empty BOOLEAN,
+    lt_a BOOLEAN,
+    gt_z BOOLEAN,
+    in_list BOOLEAN,
+    not_in_list BOOLEAN,
+    between_a_f BOOLEAN,
+    ne_p BOOLEAN,
+    is_null BOOLEAN,
+    is_blank BOOLEAN,
+    startswith BOOLEAN,
+    endswith BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/likes',
+    'format' = 'json'
+);
+
+INSERT INTO likes
 SELECT
     id,
     s LIKE 'h%' AS begins_h,

@@ -12,7 +12,31 @@ CREATE TABLE strings (
     'format' = 'json'
 );
 
-%INTO shapes
+CREATE TABLE shapes (
+    id INT,
+    up STRING,
+    low STRING,
+    cap STRING,
+    len INT,
+    len2 INT,
+    backwards STRING,
+    trimmed STRING,
+    ltrimmed STRING,
+    rtrimmed STRING,
+    btrimmed STRING,
+    no_h STRING,
+    no_o STRING,
+    both_sides STRING,
+    doubled STRING,
+    ascii_code INT,
+    bracketed STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/shapes',
+    'format' = 'json'
+);
+
+INSERT INTO shapes
 SELECT
     id,
     UPPER(s) AS up,
@@ -33,7 +57,31 @@ SELECT
     '[' || s || ']' AS bracketed
 FROM strings;
 
-%INTO parts
+CREATE TABLE parts (
+    id INT,
+    from_2 STRING,
+    from_2_for_3 STRING,
+    from_n STRING,
+    from_n_for_4 STRING,
+    last_3 STRING,
+    nothing STRING,
+    beyond STRING,
+    left_3 STRING,
+    right_3 STRING,
+    left_n STRING,
+    lpad_8 STRING,
+    rpad_8 STRING,
+    lpad_n STRING,
+    overlaid STRING,
+    word_1 STRING,
+    piece_n STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/parts',
+    'format' = 'json'
+);
+
+INSERT INTO parts
 SELECT
     id,
     SUBSTRING(s, 2) AS from_2,
@@ -54,7 +102,27 @@ SELECT
     SPLIT_INDEX(s, ',', n) AS piece_n
 FROM strings;
 
-%INTO searching
+CREATE TABLE searching (
+    id INT,
+    position_o INT,
+    instr_foo INT,
+    locate_o INT,
+    locate_o_from_6 INT,
+    position_p INT,
+    replaced STRING,
+    without_p STRING,
+    joined STRING,
+    joined_ws STRING,
+    joined_p STRING,
+    translated STRING,
+    second_of STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/searching',
+    'format' = 'json'
+);
+
+INSERT INTO searching
 SELECT
     id,
     POSITION('o' IN s) AS position_o,

@@ -12,7 +12,28 @@ CREATE TABLE strings (
     'format' = 'json'
 );
 
-%INTO hashes
+CREATE TABLE hashes (
+    id INT,
+    md5 CHAR(32),
+    sha1 CHAR(40),
+    sha224 CHAR(56),
+    sha256 CHAR(64),
+    sha512 CHAR(128),
+    sha2 VARCHAR(128),
+    base64 STRING,
+    unbase64 STRING,
+    hex_s STRING,
+    hex_n STRING,
+    bin_n STRING,
+    chr_n STRING,
+    decoded STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/hashes',
+    'format' = 'json'
+);
+
+INSERT INTO hashes
 SELECT
     id,
     MD5(s) AS md5,
@@ -30,7 +51,27 @@ SELECT
     DECODE(ENCODE(s, 'UTF-16LE'), 'UTF-16LE') AS decoded
 FROM strings;
 
-%INTO urls
+CREATE TABLE urls (
+    id INT,
+    url_host STRING,
+    url_protocol STRING,
+    url_path STRING,
+    url_query STRING,
+    url_query_y STRING,
+    url_ref STRING,
+    url_authority STRING,
+    url_userinfo STRING,
+    url_file STRING,
+    kv STRING,
+    encoded STRING,
+    decoded STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/urls',
+    'format' = 'json'
+);
+
+INSERT INTO urls
 SELECT
     id,
     PARSE_URL(s, 'HOST') AS url_host,
@@ -47,7 +88,22 @@ SELECT
     URL_DECODE('a%20b+c') AS decoded
 FROM strings;
 
-%INTO jsons
+CREATE TABLE jsons (
+    id INT,
+    a STRING,
+    c INT,
+    d1 STRING,
+    b STRING,
+    d STRING,
+    has_c BOOLEAN,
+    is_json BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/jsons',
+    'format' = 'json'
+);
+
+INSERT INTO jsons
 SELECT
     id,
     JSON_VALUE(doc, '$.a') AS a,

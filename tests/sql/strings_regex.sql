@@ -12,7 +12,29 @@ CREATE TABLE strings (
     'format' = 'json'
 );
 
-%INTO regex
+CREATE TABLE regex (
+    id INT,
+    group_1 STRING,
+    group_2 STRING,
+    group_0 STRING,
+    unmatched_group STRING,
+    no_such_group STRING,
+    no_vowels STRING,
+    swapped STRING,
+    no_blanks STRING,
+    only_letters BOOLEAN,
+    has_o BOOLEAN,
+    empty_pattern BOOLEAN,
+    count_o INT,
+    first_digit INT,
+    first_number STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/regex',
+    'format' = 'json'
+);
+
+INSERT INTO regex
 SELECT
     id,
     REGEXP_EXTRACT(s, '([a-z]+) ([a-z]+)', 1) AS group_1,

@@ -13,7 +13,28 @@ CREATE TABLE times (
     'format' = 'json'
 );
 
-%INTO shifted
+CREATE TABLE shifted (
+    id INT,
+    plus_day TIMESTAMP(3),
+    minus_month TIMESTAMP(3),
+    plus_year_month TIMESTAMP(3),
+    plus_day_second TIMESTAMP(3),
+    minus_90_minutes TIMESTAMP(3),
+    d_plus_month DATE,
+    d_plus_30 DATE,
+    d_minus_year DATE,
+    t_plus_13 TIME(0),
+    add_hours TIMESTAMP(3),
+    add_month TIMESTAMP(3),
+    add_days DATE,
+    add_quarter DATE
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/shifted',
+    'format' = 'json'
+);
+
+INSERT INTO shifted
 SELECT
     id,
     ts + INTERVAL '1' DAY AS plus_day,
@@ -31,7 +52,28 @@ SELECT
     TIMESTAMPADD(QUARTER, 1, d) AS add_quarter
 FROM times WHERE id NOT IN (9);
 
-%INTO differences
+CREATE TABLE differences (
+    id INT,
+    seconds INT,
+    minutes INT,
+    hours INT,
+    days INT,
+    months INT,
+    years INT,
+    n_weeks INT,
+    d_to_ts INT,
+    after_2000 BOOLEAN,
+    in_range BOOLEAN,
+    morning BOOLEAN,
+    same_day BOOLEAN,
+    overlapping BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/differences',
+    'format' = 'json'
+);
+
+INSERT INTO differences
 SELECT
     id,
     TIMESTAMPDIFF(SECOND, TIMESTAMP '2024-01-01 00:00:00', ts) AS seconds,

@@ -13,7 +13,38 @@ CREATE TABLE times (
     'format' = 'json'
 );
 
-%INTO fields
+CREATE TABLE fields (
+    id INT,
+    f_year BIGINT,
+    f_quarter BIGINT,
+    f_month BIGINT,
+    f_week BIGINT,
+    f_day BIGINT,
+    f_doy BIGINT,
+    f_dow BIGINT,
+    f_hour BIGINT,
+    f_minute BIGINT,
+    f_second BIGINT,
+    f_millisecond BIGINT,
+    f_epoch BIGINT,
+    f_century BIGINT,
+    d_year BIGINT,
+    d_month BIGINT,
+    d_day BIGINT,
+    d_doy BIGINT,
+    d_dow BIGINT,
+    d_week BIGINT,
+    d_quarter BIGINT,
+    ts_hour BIGINT,
+    t_minute BIGINT,
+    t_second BIGINT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/fields',
+    'format' = 'json'
+);
+
+INSERT INTO fields
 SELECT
     id,
     EXTRACT(YEAR FROM ts) AS f_year,
@@ -41,7 +72,30 @@ SELECT
     SECOND(t) AS t_second
 FROM times WHERE id <> 3 AND id <> 5;
 
-%INTO units
+CREATE TABLE units (
+    id INT,
+    fl_second TIMESTAMP(3),
+    fl_minute TIMESTAMP(3),
+    fl_hour TIMESTAMP(3),
+    fl_day TIMESTAMP(3),
+    fl_week TIMESTAMP(3),
+    fl_month TIMESTAMP(3),
+    fl_quarter TIMESTAMP(3),
+    fl_year TIMESTAMP(3),
+    ce_minute TIMESTAMP(3),
+    ce_hour TIMESTAMP(3),
+    ce_day TIMESTAMP(3),
+    ce_month TIMESTAMP(3),
+    ce_year TIMESTAMP(3),
+    fl_d_month DATE,
+    ce_d_year DATE
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/units',
+    'format' = 'json'
+);
+
+INSERT INTO units
 SELECT
     id,
     FLOOR(ts TO SECOND) AS fl_second,

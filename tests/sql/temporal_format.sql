@@ -13,7 +13,30 @@ CREATE TABLE times (
     'format' = 'json'
 );
 
-%INTO formatted
+CREATE TABLE formatted (
+    id INT,
+    iso STRING,
+    iso_ms STRING,
+    compact STRING,
+    clock STRING,
+    clock_12 STRING,
+    words STRING,
+    long_words STRING,
+    short_form STRING,
+    ltz_iso STRING,
+    from_text STRING,
+    unixtime STRING,
+    unixtime_hour STRING,
+    unix_back BIGINT,
+    unix_pattern BIGINT,
+    shanghai STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/formatted',
+    'format' = 'json'
+);
+
+INSERT INTO formatted
 SELECT
     id,
     DATE_FORMAT(ts, 'yyyy-MM-dd HH:mm:ss') AS iso,
@@ -42,7 +65,22 @@ CREATE TABLE texts (
     'format' = 'json'
 );
 
-%INTO parsed
+CREATE TABLE parsed (
+    id INT,
+    v STRING,
+    ts TIMESTAMP(3),
+    ts_minute TIMESTAMP(3),
+    ts_compact TIMESTAMP(3),
+    dt DATE,
+    dt_compact DATE,
+    ts_iso TIMESTAMP(3)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/parsed',
+    'format' = 'json'
+);
+
+INSERT INTO parsed
 SELECT
     id,
     v,

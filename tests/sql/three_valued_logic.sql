@@ -9,7 +9,28 @@ SELECT * FROM (VALUES
     (9, CAST(NULL AS BOOLEAN), CAST(NULL AS BOOLEAN), CAST(NULL AS INT), CAST(NULL AS INT))
 ) AS t (id, p, q, x, y);
 
-%INTO logic
+CREATE TABLE logic (
+    id INT,
+    p_and_q BOOLEAN,
+    p_or_q BOOLEAN,
+    not_p BOOLEAN,
+    p_eq_q BOOLEAN,
+    p_ne_q BOOLEAN,
+    p_is_true BOOLEAN,
+    p_is_not_true BOOLEAN,
+    p_is_false BOOLEAN,
+    p_is_not_false BOOLEAN,
+    p_is_unknown BOOLEAN,
+    p_is_known BOOLEAN,
+    p_is_null BOOLEAN,
+    exclusive BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/logic',
+    'format' = 'json'
+);
+
+INSERT INTO logic
 SELECT
     id,
     p AND q AS p_and_q,
@@ -27,7 +48,28 @@ SELECT
     p AND NOT q OR q AND NOT p AS exclusive
 FROM pairs;
 
-%INTO comparisons
+CREATE TABLE comparisons (
+    id INT,
+    eq BOOLEAN,
+    ne BOOLEAN,
+    lt BOOLEAN,
+    is_distinct BOOLEAN,
+    is_not_distinct BOOLEAN,
+    in_list BOOLEAN,
+    not_in_list BOOLEAN,
+    in_with_null BOOLEAN,
+    not_in_with_null BOOLEAN,
+    is_between BOOLEAN,
+    is_not_between BOOLEAN,
+    is_symmetric BOOLEAN,
+    sum_is_null BOOLEAN
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/comparisons',
+    'format' = 'json'
+);
+
+INSERT INTO comparisons
 SELECT
     id,
     x = y AS eq,
@@ -45,12 +87,28 @@ SELECT
     x + y IS NULL AS sum_is_null
 FROM pairs;
 
-%INTO kept
+CREATE TABLE kept (
+    id INT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/kept',
+    'format' = 'json'
+);
+
+INSERT INTO kept
 SELECT
     id
 FROM pairs WHERE NOT (p AND q);
 
-%INTO kept_or
+CREATE TABLE kept_or (
+    id INT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/kept_or',
+    'format' = 'json'
+);
+
+INSERT INTO kept_or
 SELECT
     id
 FROM pairs WHERE p OR x = y;

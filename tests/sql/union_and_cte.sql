@@ -24,7 +24,18 @@ SELECT id, customer, quantity * price AS total, store FROM orders WHERE quantity
 CREATE TEMPORARY VIEW large_known (order_id, buyer, amount) AS
 SELECT id, customer, total FROM large_orders WHERE customer IS NOT NULL;
 
-%INTO merged
+CREATE TABLE merged (
+    kind VARCHAR(7),
+    order_id INT,
+    buyer STRING,
+    amount DECIMAL(19, 2)
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/merged',
+    'format' = 'json'
+);
+
+INSERT INTO merged
 SELECT 'large' AS kind, order_id, buyer, amount FROM large_known
 UNION ALL
 SELECT 'cheap', id, customer, price FROM orders WHERE price < 50
@@ -33,7 +44,17 @@ SELECT 'express', id, customer, CAST(NULL AS DECIMAL(8, 2)) FROM orders WHERE ex
 UNION ALL
 SELECT 'fixed', n, who, a FROM (VALUES (1, 'zed', 1.5), (2, 'yan', 22.25)) AS t (n, who, a);
 
-%INTO by_cte
+CREATE TABLE by_cte (
+    id INT,
+    customer STRING,
+    doubled INT
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/by_cte',
+    'format' = 'json'
+);
+
+INSERT INTO by_cte
 WITH recent AS (
     SELECT * FROM orders WHERE placed >= TIMESTAMP '2024-02-29 00:00:00'
 ), named AS (
@@ -43,7 +64,16 @@ SELECT a.id, a.customer, a.quantity * 2 AS doubled
 FROM (SELECT * FROM named WHERE store IN (1, 3)) AS a
 WHERE a.quantity > 8;
 
-%INTO distinct_types
+CREATE TABLE distinct_types (
+    n BIGINT,
+    v DOUBLE
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/distinct_types',
+    'format' = 'json'
+);
+
+INSERT INTO distinct_types
 SELECT CAST(store AS INT) AS n, price AS v FROM orders WHERE id < 4
 UNION ALL
 SELECT id, discount FROM orders WHERE id BETWEEN 4 AND 7
