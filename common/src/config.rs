@@ -1,0 +1,216 @@
+//! Options as text: the parsing of durations and sizes in Flink's spelling, secrets, and the
+//! registry of job options that `SET` accepts.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::connector::{OptionKind, OptionSpec};
+use crate::suggest::nearest;
+
+/// What replaces a secret wherever options are shown.
+pub const SECRET_MASK: &str = "******";
+
+/// Whether the value of an option with this key must never be shown.
+pub fn is_secret(key: &str) -> bool {
+    const MARKS: [&str; 10] = [
+        "password",
+        "secret",
+        "token",
+        "api-key",
+        "apikey",
+        "access-key",
+        "accesskey",
+        "sasl.jaas",
+        "credential",
+        "private-key",
+    ];
+    let key = key.to_lowercase();
+    MARKS.iter().any(|mark| key.contains(mark))
+}
+
+/// Reads a duration as Flink does: a number and a unit (`ms`, `s`, `min`, `h`, `d` and their long
+/// forms, `us`, `ns`); a bare number is milliseconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = split_unit(text);
+    let value: u64 = number.parse().map_err(|_| format!("'{text}' is not a duration; write for instance '10 s'"))?;
+    let nanos_per_unit: u64 = match unit.to_lowercase().as_str() {
+        "" | "ms" | "milli" | "millis" | "millisecond" | "milliseconds" => 1_000_000,
+        "s" | "sec" | "secs" | "second" | "seconds" => 1_000_000_000,
+        "m" | "min" | "minute" | "minutes" => 60 * 1_000_000_000,
+        "h" | "hour" | "hours" => 3_600 * 1_000_000_000,
+        "d" | "day" | "days" => 86_400 * 1_000_000_000,
+        "us" | "µs" | "micro" | "micros" | "microsecond" | "microseconds" => 1_000,
+        "ns" | "nano" | "nanos" | "nanosecond" | "nanoseconds" => 1,
+        other => return Err(format!("'{text}' has the unknown unit '{other}'; use ms, s, min, h or d")),
+    };
+    value
+        .checked_mul(nanos_per_unit)
+        .map(Duration::from_nanos)
+        .ok_or_else(|| format!("'{text}' is too long a duration"))
+}
+
+/// Reads a memory size as Flink does, in bytes: `64 kb` is 65 536.
+pub fn parse_memory_size(text: &str) -> Result<u64, String> {
+    let (number, unit) = split_unit(text);
+    let value: u64 = number.parse().map_err(|_| format!("'{text}' is not a size; write for instance '64 mb'"))?;
+    let shift = match unit.to_lowercase().as_str() {
+        "" | "b" | "bytes" => 0,
+        "k" | "kb" | "kibibytes" => 10,
+        "m" | "mb" | "mebibytes" => 20,
+        "g" | "gb" | "gibibytes" => 30,
+        "t" | "tb" | "tebibytes" => 40,
+        other => return Err(format!("'{text}' has the unknown unit '{other}'; use kb, mb, gb or tb")),
+    };
+    value.checked_mul(1 << shift).ok_or_else(|| format!("'{text}' is too large a size"))
+}
+
+/// Reads `true` or `false`, in any case.
+pub fn parse_boolean(text: &str) -> Result<bool, String> {
+    match text.trim().to_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(format!("'{text}' is not true or false")),
+    }
+}
+
+fn split_unit(text: &str) -> (&str, &str) {
+    let text = text.trim();
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    (&text[..digits], text[digits..].trim())
+}
+
+/// Checks that `value` can be read as `kind`.
+pub fn check_value(kind: OptionKind, value: &str) -> Result<(), String> {
+    match kind {
+        OptionKind::Text => Ok(()),
+        OptionKind::Boolean => parse_boolean(value).map(drop),
+        OptionKind::Integer => {
+            value.trim().parse::<i64>().map(drop).map_err(|_| format!("'{value}' is not a whole number"))
+        }
+        OptionKind::Number => value.trim().parse::<f64>().map(drop).map_err(|_| format!("'{value}' is not a number")),
+        OptionKind::Duration => parse_duration(value).map(drop),
+        OptionKind::MemorySize => parse_memory_size(value).map(drop),
+        OptionKind::Enum(words) => {
+            if words.iter().any(|word| word.eq_ignore_ascii_case(value.trim())) {
+                Ok(())
+            } else {
+                Err(format!("'{value}' is not one of {}", words.join(", ")))
+            }
+        }
+    }
+}
+
+/// The options of a job (`SET`, `--set`), with Flink's names and meanings.
+pub const JOB_OPTIONS: &[OptionSpec] = &[
+    job("pipeline.name", OptionKind::Text, None, "Name of the job."),
+    job("parallelism.default", OptionKind::Integer, None, "Parallelism of the job; the cluster's default otherwise."),
+    job("table.exec.resource.default-parallelism", OptionKind::Integer, None, "The same, and stronger."),
+    job("pipeline.max-parallelism", OptionKind::Integer, None, "Number of key groups; Flink's rule otherwise."),
+    job(
+        "pipeline.auto-watermark-interval",
+        OptionKind::Duration,
+        Some("200 ms"),
+        "Event-time step by which a source raises its watermark inside the stream of rows, and wall-clock step by which it emits it.",
+    ),
+    job("table.local-time-zone", OptionKind::Text, Some("UTC"), "Session time zone, by its IANA name."),
+    job(
+        "table.exec.source.idle-timeout",
+        OptionKind::Duration,
+        Some("0 ms"),
+        "A source split that is silent for so long no longer holds the watermark; 0 is never.",
+    ),
+    job(
+        "table.exec.emit.allow-lateness",
+        OptionKind::Duration,
+        Some("0 ms"),
+        "How long after its end a window takes late rows and fires again; the output is then an upsert stream.",
+    ),
+    job(
+        "table.optimizer.agg-phase-strategy",
+        OptionKind::Enum(&["AUTO", "ONE_PHASE", "TWO_PHASE"]),
+        Some("AUTO"),
+        "Whether window aggregates are split in a local and a global phase.",
+    ),
+    job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
+];
+
+const fn job(
+    key: &'static str,
+    kind: OptionKind,
+    default: Option<&'static str>,
+    description: &'static str,
+) -> OptionSpec {
+    OptionSpec { key, kind, required: false, default, description }
+}
+
+/// Checks a job option before it is set.
+pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
+    match JOB_OPTIONS.iter().find(|option| option.key == key) {
+        Some(option) => check_value(option.kind, value).map_err(|error| format!("option '{key}': {error}")),
+        None => Err(match nearest(key, JOB_OPTIONS.iter().map(|option| option.key)) {
+            Some(near) => format!("unknown option '{key}'; did you mean '{near}'?"),
+            None => format!("unknown option '{key}'; docs/config.md lists all options"),
+        }),
+    }
+}
+
+/// A typed look at the options of a job or table. Values were checked before, so a value that
+/// cannot be read any more counts as absent.
+#[derive(Clone, Copy, Debug)]
+pub struct Options<'a>(pub &'a BTreeMap<String, String>);
+
+impl Options<'_> {
+    /// The text of an option.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.0.get(key).map(String::as_str)
+    }
+
+    /// A duration.
+    pub fn duration(&self, key: &str) -> Option<Duration> {
+        self.text(key).and_then(|text| parse_duration(text).ok())
+    }
+
+    /// A size in bytes.
+    pub fn memory_size(&self, key: &str) -> Option<u64> {
+        self.text(key).and_then(|text| parse_memory_size(text).ok())
+    }
+
+    /// A whole number.
+    pub fn integer(&self, key: &str) -> Option<i64> {
+        self.text(key).and_then(|text| text.trim().parse().ok())
+    }
+
+    /// True or false.
+    pub fn boolean(&self, key: &str) -> Option<bool> {
+        self.text(key).and_then(|text| parse_boolean(text).ok())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_and_sizes_are_read_as_flink_reads_them() {
+        assert_eq!(parse_duration("10 s"), Ok(Duration::from_secs(10)));
+        assert_eq!(parse_duration("5min"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("200"), Ok(Duration::from_millis(200)));
+        assert!(parse_duration("ten seconds").is_err());
+        assert!(parse_duration("99999999999999 d").is_err());
+        assert_eq!(parse_memory_size("64 kb"), Ok(65_536));
+        assert!(parse_memory_size("1 parsec").is_err());
+    }
+
+    #[test]
+    fn an_unknown_job_option_names_the_nearest() {
+        let error = check_job_option("pipeline.nme", "x").unwrap_err();
+        assert_eq!(error, "unknown option 'pipeline.nme'; did you mean 'pipeline.name'?");
+    }
+
+    #[test]
+    fn options_named_like_secrets_are_secret() {
+        assert!(is_secret("properties.sasl.password"));
+        assert!(is_secret("s3.secret-key"));
+        assert!(!is_secret("path"));
+    }
+}

@@ -1,0 +1,20 @@
+//! What every part of Tidemill shares: identifiers, types, time, key groups, the typed expression
+//! IR and the stream plan.
+//!
+//! This crate holds vocabulary and pure rules. It does no I/O, starts no thread and knows no
+//! connector, so that the planner, the control plane and the data plane can agree on it without
+//! depending on each other.
+
+pub mod batch;
+pub mod config;
+pub mod connector;
+pub mod expr;
+pub mod hash;
+pub mod ids;
+pub mod job_graph;
+pub mod key_group;
+pub mod limits;
+pub mod plan;
+pub mod suggest;
+pub mod time;
+pub mod types;

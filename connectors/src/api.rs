@@ -1,0 +1,308 @@
+//! The traits of sources, sinks and formats.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use arrow::array::RecordBatch;
+use serde::{Deserialize, Serialize};
+use tidemill_common::batch::Batch;
+use tidemill_common::connector::{ConnectorInfo, TableError};
+use tidemill_common::ids::{SplitId, SubtaskIndex};
+use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::types::Schema;
+
+/// A connector: how tables of one `'connector'` are read and written.
+///
+/// Connectors are stateless values; everything about a table is in its [`TableSpec`].
+pub trait Connector: Send + Sync {
+    /// Identifier, options, abilities; for validation and the reference.
+    fn info(&self) -> ConnectorInfo;
+
+    /// Checks what can be known of a source table without I/O, beyond names and kinds of options.
+    fn check_source(&self, table: &TableSpec) -> Result<(), TableError>;
+
+    /// The same for a sink table.
+    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError>;
+
+    /// Whether the source ends by itself.
+    fn is_bounded(&self, table: &TableSpec) -> bool;
+
+    /// The changelog mode the sink takes when a stream of mode `input` arrives.
+    fn sink_changelog(&self, table: &TableSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError>;
+
+    /// Checks by I/O, at submit and on the job manager, that what the source reads exists.
+    /// Bounded in time by the caller's runtime.
+    fn probe_source(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError>;
+
+    /// Checks by I/O that what the sink writes to exists and takes these columns.
+    fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError>;
+
+    /// The split enumerator; runs on the job manager.
+    fn create_enumerator(
+        &self,
+        source: &SourceSpec,
+        parallelism: u32,
+        context: &ConnectorContext,
+    ) -> Result<Box<dyn SplitEnumerator>, ConnectorError>;
+
+    /// A reader; runs on the thread of its subtask.
+    fn create_reader(&self, source: &SourceSpec, context: &SubtaskContext)
+    -> Result<Box<dyn SourceReader>, ConnectorError>;
+
+    /// A writer; runs on the thread of its subtask.
+    fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError>;
+}
+
+/// What connectors get from the process they run in.
+#[derive(Clone)]
+pub struct ConnectorContext {
+    /// Runtime for network and file work that must not block a subtask thread.
+    pub io: tokio::runtime::Handle,
+    /// Set when the job is cancelled; every wait looks at it at least every 100 ms.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl ConnectorContext {
+    /// Whether the job was cancelled.
+    pub fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
+}
+
+/// What a reader or writer knows of its subtask.
+#[derive(Clone)]
+pub struct SubtaskContext {
+    pub connector: ConnectorContext,
+    pub job_name: String,
+    pub job_id: String,
+    pub subtask: SubtaskIndex,
+    pub parallelism: u32,
+    /// IANA name of the session time zone.
+    pub session_zone: String,
+    pub metrics: Arc<ConnectorMetrics>,
+    /// Where `print` writes and `collect` sends rows.
+    pub output: Arc<dyn RowOutput>,
+}
+
+/// Takes the rows that a job shows to people (`print`) or to its submitter (a top-level SELECT).
+pub trait RowOutput: Send + Sync {
+    /// Takes formatted lines. May block for a bounded time while the receiver is slow.
+    fn lines(&self, lines: Vec<String>) -> Result<(), ConnectorError>;
+}
+
+/// Counters that readers and writers keep; shared with the task's metrics.
+#[derive(Debug, Default)]
+pub struct ConnectorMetrics {
+    /// Malformed records skipped because of `ignore-parse-errors`.
+    pub records_skipped: AtomicU64,
+    /// Bytes read from or written to the outside.
+    pub bytes: AtomicU64,
+    /// Records the source knows to exist and has not read yet; `u64::MAX` if unknown.
+    pub records_lag: AtomicU64,
+    /// Retries of requests to the outside.
+    pub retries: AtomicU64,
+}
+
+/// A part of a source. `state` is the connector's own JSON: what is read and from which position;
+/// a split taken in a snapshot continues there.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Split {
+    pub id: SplitId,
+    pub state: serde_json::Value,
+}
+
+/// What a reader says of its splits after a new leader or attempt asks.
+#[derive(Clone, Debug, Default)]
+pub struct ReaderReport {
+    pub subtask: u32,
+    pub owned: Vec<Split>,
+    pub finished: Vec<SplitId>,
+}
+
+/// Finds splits and assigns them to readers. Pure bookkeeping but for `discover`, which does I/O.
+pub trait SplitEnumerator: Send {
+    /// Looks for splits (files, partitions). Called once at start, and again every
+    /// [`SplitEnumerator::discovery_interval`]. May block; called off the control thread.
+    fn discover(&mut self) -> Result<(), ConnectorError>;
+
+    /// How often to discover again; `None` when the set of splits is final after the first time.
+    fn discovery_interval(&self) -> Option<Duration>;
+
+    /// A reader has nothing (more) to read. `None`: nothing for it now.
+    fn next_splits(&mut self, reader: SubtaskIndex) -> Vec<Split>;
+
+    /// Whether no split will ever be assigned to this reader again (bounded sources only).
+    fn is_exhausted(&self, reader: SubtaskIndex) -> bool;
+
+    /// Splits that came back from a lost reader.
+    fn add_back(&mut self, splits: Vec<Split>);
+
+    /// Unassigned splits and the discovery position, for a checkpoint.
+    fn snapshot(&self) -> Result<serde_json::Value, ConnectorError>;
+
+    /// Continues from a snapshot, before the first `discover`.
+    fn restore(&mut self, state: serde_json::Value) -> Result<(), ConnectorError>;
+
+    /// Rebuilds what is assigned from the readers' own reports.
+    fn reconcile(&mut self, reports: &[ReaderReport]) -> Result<(), ConnectorError>;
+}
+
+/// What a poll of a reader gave.
+#[derive(Debug)]
+pub enum SourcePoll {
+    /// Rows of one split: the projected physical columns of the [`SourceSpec`], in order.
+    Rows { split: SplitId, records: RecordBatch },
+    /// Nothing came within the time-out.
+    Pending,
+    /// A split was read to its end.
+    SplitFinished(SplitId),
+    /// All assigned splits are finished: ask for more.
+    NoSplits,
+}
+
+/// Reads splits. All calls come from one thread.
+pub trait SourceReader: Send {
+    /// Takes splits to read, from their positions on.
+    fn add_splits(&mut self, splits: Vec<Split>) -> Result<(), ConnectorError>;
+
+    /// Reads at most about [`tidemill_common::limits::BATCH_ROWS_TARGET`] rows, all of one split.
+    /// Waits at most `timeout`. Each split's rows come in order; splits take turns fairly.
+    fn poll(&mut self, timeout: Duration) -> Result<SourcePoll, ConnectorError>;
+
+    /// Stops or resumes reading of splits (watermark alignment).
+    fn set_paused(&mut self, split: &SplitId, paused: bool);
+
+    /// The unfinished splits, with the position after the last row that `poll` returned.
+    fn snapshot(&self) -> Vec<Split>;
+}
+
+/// Writes rows. All calls come from one thread. `write` may block on the writer's own bounded queue
+/// (that is backpressure), and gives up with [`ConnectorError::Cancelled`] when the job is cancelled.
+pub trait SinkWriter: Send {
+    fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
+
+    /// Returns when everything written so far is durable outside. At barriers and at the end.
+    fn flush(&mut self) -> Result<(), ConnectorError>;
+
+    /// When [`SinkWriter::on_timer`] wants to be called (`sink.buffer-flush.interval`).
+    fn next_timer(&self) -> Option<Instant> {
+        None
+    }
+
+    /// See [`SinkWriter::next_timer`].
+    fn on_timer(&mut self) -> Result<(), ConnectorError> {
+        Ok(())
+    }
+
+    /// The input has ended: flush, publish what is pending, close.
+    fn finish(&mut self) -> Result<(), ConnectorError>;
+}
+
+/// Where a record came from, for error messages.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A file, and the number of the first line of the slab (from 1).
+    File { path: Arc<str>, first_line: u64 },
+    /// A Kafka partition, and the offset of each record of the slab.
+    Kafka { topic: Arc<str>, partition: i32, offsets: Arc<[i64]> },
+    /// Anything else, already as text.
+    Other(Arc<str>),
+}
+
+/// Undecoded records: bytes, and where each record ends.
+pub struct Slab<'a> {
+    pub bytes: &'a [u8],
+    /// `Some`: record i is `bytes[ends[i-1]..ends[i]]`. `None`: records are lines, the decoder finds
+    /// their ends; the last line counts as complete.
+    pub ends: Option<&'a [usize]>,
+    pub origin: &'a Origin,
+}
+
+/// Turns bytes into columns. One a reader; keeps its builders between calls.
+pub trait Decoder: Send {
+    /// Decodes records of `slab` from byte `from` on, until it ends or about `max_rows` rows are
+    /// pending. Returns the byte position to go on from. Malformed records fail with
+    /// [`ConnectorError::Malformed`] or are skipped and counted, as the format's options say.
+    fn decode(&mut self, slab: &Slab<'_>, from: usize, max_rows: usize) -> Result<usize, ConnectorError>;
+
+    /// Rows decoded and not taken yet.
+    fn pending_rows(&self) -> usize;
+
+    /// Records (rows and skipped ones) consumed since the last call of `take`; for line numbers.
+    fn pending_records(&self) -> u64;
+
+    /// The pending rows as columns of the projected schema.
+    fn take(&mut self) -> Result<RecordBatch, ConnectorError>;
+}
+
+/// Turns columns into bytes.
+pub trait Encoder: Send {
+    /// Appends one record a row to `out`, and the end of each to `ends`. No separators.
+    fn encode(&mut self, records: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), ConnectorError>;
+
+    /// What separates records in a file, and what a file begins with (a header line).
+    fn file_framing(&self) -> FileFraming;
+}
+
+/// How records stand in a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FileFraming {
+    pub header: Vec<u8>,
+    /// After each record.
+    pub terminator: Vec<u8>,
+}
+
+/// A format: how records of one `'format'` are decoded and encoded.
+pub trait Format: Send + Sync {
+    /// Identifier, options (without the format's prefix) and abilities.
+    fn info(&self) -> ConnectorInfo;
+
+    /// Checks options and column types.
+    fn check(&self, table: &TableSpec, writing: bool) -> Result<(), TableError>;
+
+    /// A decoder of the columns `projection` (ascending positions in `table.schema`).
+    fn create_decoder(
+        &self,
+        table: &TableSpec,
+        projection: &[usize],
+        context: &SubtaskContext,
+    ) -> Result<Box<dyn Decoder>, ConnectorError>;
+
+    /// An encoder of rows of `schema`.
+    fn create_encoder(
+        &self,
+        table: &TableSpec,
+        schema: &Schema,
+        context: &SubtaskContext,
+    ) -> Result<Box<dyn Encoder>, ConnectorError>;
+}
+
+/// Why a connector failed. Every message says where; none holds a secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ConnectorError {
+    /// A record that cannot be read. `text` is cut to
+    /// [`tidemill_common::limits::ERROR_RECORD_CHARS_MAX`] characters.
+    #[error(
+        "table '{table}', {origin}: {reason}; the record is: {text}\n  to skip and count such records set '{format}.ignore-parse-errors' = 'true'"
+    )]
+    Malformed { table: String, origin: String, reason: String, text: String, format: String },
+    /// A value that cannot be written.
+    #[error("table '{table}': {reason}")]
+    Write { table: String, reason: String },
+    /// The outside refused, does not exist or does not answer; `action` says what to do.
+    #[error("table '{table}': {reason}; {action}")]
+    External { table: String, reason: String, action: String },
+    /// A named wait ended without an answer.
+    #[error("table '{table}': {what} did not answer within {seconds} s")]
+    Timeout { table: String, what: String, seconds: u64 },
+    /// The job was cancelled while the connector waited.
+    #[error("cancelled")]
+    Cancelled,
+    /// A split or enumerator state of another version or connector.
+    #[error("table '{table}': the stored position cannot be read: {reason}")]
+    State { table: String, reason: String },
+    /// A bug, said instead of a panic.
+    #[error("internal error in connector '{connector}': {reason}")]
+    Internal { connector: &'static str, reason: String },
+}

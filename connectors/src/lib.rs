@@ -1,0 +1,8 @@
+//! Sources, sinks and formats.
+//!
+//! A connector is one folder and one line in [`registry`]. It implements [`api::Connector`]; the
+//! split enumerator it makes lives on the job manager, its readers and writers on the task
+//! managers. A format is one folder under [`formats`] and one line in the same registry.
+
+pub mod api;
+pub mod registry;

@@ -1,0 +1,57 @@
+//! The closed registry of connectors and formats.
+
+use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, TableError};
+use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+
+use crate::api::{Connector, Format};
+
+/// All connectors, sorted by identifier. A new connector is one line here.
+static CONNECTORS: &[&dyn Connector] = &[];
+
+/// All formats, sorted by identifier. A new format is one line here.
+static FORMATS: &[&dyn Format] = &[];
+
+/// The connector with this identifier.
+pub fn connector(identifier: &str) -> Option<&'static dyn Connector> {
+    CONNECTORS.iter().copied().find(|connector| connector.info().identifier == identifier)
+}
+
+/// The format with this identifier.
+pub fn format(identifier: &str) -> Option<&'static dyn Format> {
+    FORMATS.iter().copied().find(|format| format.info().identifier == identifier)
+}
+
+/// The registry as the planner sees it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Registry;
+
+impl ConnectorCatalog for Registry {
+    fn connectors(&self) -> Vec<ConnectorInfo> {
+        CONNECTORS.iter().map(|connector| connector.info()).collect()
+    }
+
+    fn formats(&self) -> Vec<ConnectorInfo> {
+        FORMATS.iter().map(|format| format.info()).collect()
+    }
+
+    fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {
+        known(table)?.check_source(table)
+    }
+
+    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
+        known(table)?.check_sink(table)
+    }
+
+    fn is_bounded(&self, source: &SourceSpec) -> bool {
+        connector(&source.table.connector).is_some_and(|connector| connector.is_bounded(&source.table))
+    }
+
+    fn sink_changelog(&self, sink: &SinkSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError> {
+        known(&sink.table)?.sink_changelog(&sink.table, input)
+    }
+}
+
+fn known(table: &TableSpec) -> Result<&'static dyn Connector, TableError> {
+    connector(&table.connector)
+        .ok_or_else(|| TableError::option("connector", format!("unknown connector '{}'", table.connector)))
+}
