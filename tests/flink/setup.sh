@@ -23,6 +23,11 @@ home="$cache/flink/$FLINK_VERSION"
 
 skip() { echo "flink: $1" >&2; exit 77; }
 
+# Only one process at a time fills the cache.
+mkdir -p "$cache/flink"
+exec 9> "$cache/flink/.lock"
+flock 9
+
 command -v javac >/dev/null 2>&1 || skip "no javac; install a JDK 17 (Debian: apt-get install openjdk-17-jdk-headless)"
 
 if [ ! -f "$home/version" ]; then

@@ -21,8 +21,18 @@ cache="${TIDEMILL_CACHE:-$HOME/.cache/tidemill}/kafka/$KAFKA_VERSION"
 skip() { echo "kafka: $1" >&2; exit 77; }
 fail() { echo "kafka: $1" >&2; exit 1; }
 
+# Only one process at a time fills the cache.
 install() {
-    [ -f "$cache/.ready-$(cksum < "$here/KafkaTool.java" | cut -d' ' -f1)" ] && return 0
+    ready="$cache/.ready-$(cat "$0" "$here/KafkaTool.java" | cksum | cut -d' ' -f1)"
+    [ ! -f "$ready" ] || return 0
+    mkdir -p "$cache"
+    exec 9> "$cache/.lock"
+    flock 9
+    [ -f "$ready" ] || fill_cache
+    exec 9>&-
+}
+
+fill_cache() {
     if ! command -v javac >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
         apt-get install -y -qq openjdk-17-jdk-headless >/dev/null 2>&1 || true
     fi
@@ -71,27 +81,60 @@ LOG
         "log.dirs=$cache/formatted" > "$cache/format.properties"
     run_java kafka.tools.StorageTool format -t dGlkZW1pbGwtdGVzdHMtMQ -c "$cache/format.properties" > "$cache/format.log" 2>&1 \
         || fail "cannot format a directory: $(grep -v '^\s*at ' "$cache/format.log" | tail -1)"
-    touch "$cache/.ready-$(cksum < "$here/KafkaTool.java" | cut -d' ' -f1)"
+    touch "$ready"
 }
 
-# Small, single-threaded JVMs start fastest; the class-data archive saves another second.
+# Small, single-threaded JVMs start fastest.
 run_java() {
     java -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto \
         "-Dlog4j2.configurationFile=$cache/log4j2.properties" -cp "$cache/classes:$cache/jars/*" "$@"
 }
 
-alive() { [ -f "$1/pid" ] && kill -0 "$(cat "$1/pid")" 2>/dev/null && grep -q kafka "/proc/$(cat "$1/pid")/cmdline" 2>/dev/null; }
+# True when a port is taken and stays so: what was killed a moment ago may still hold it.
+in_use() {
+    for _ in 1 2 3 4 5; do
+        bash -c "exec 3<>/dev/tcp/127.0.0.1/$1" 2>/dev/null || return 1
+        sleep 0.2
+    done
+}
+
+# True while the process that was started in a directory runs; neither a zombie nor another process
+# that got its id counts.
+alive() {
+    [ -f "$1/pid" ] && [ "$(started "$(cat "$1/pid")")" = "$(cat "$1/started" 2>/dev/null)" ]
+}
+
+# The start time of a process in clock ticks; nothing for a dead one.
+started() {
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || { echo dead; return; }
+    # shellcheck disable=SC2086  # fields
+    set -- ${stat##*) }
+    if [ "$1" = Z ] || [ "$1" = X ]; then echo dead; else echo "${20}"; fi
+}
+
+# Ends the process of a directory: the signal, then after ten seconds the next one.
+end() {
+    for signal in "$2" "$3"; do
+        alive "$1" || break
+        kill "-$signal" "$(cat "$1/pid")" 2>/dev/null || true
+        for _ in $(seq 100); do alive "$1" || break; sleep 0.1; done
+    done
+    rm -f "$1/pid" "$1/started"
+}
 
 start() {
     dir=$1 port=$2
     install
     mkdir -p "$dir"
     dir=$(cd "$dir" && pwd)
-    if alive "$dir"; then
+    # One that was killed a moment ago may not be gone yet.
+    if alive "$dir" && sleep 0.3 && alive "$dir"; then
         [ "$(cat "$dir/port")" = "$port" ] || fail "$dir already runs a broker on port $(cat "$dir/port")"
         echo "127.0.0.1:$port"
         return 0
     fi
+    in_use "$port" && fail "port $port is taken"
+    in_use $((port + 1)) && fail "port $((port + 1)), which the controller needs, is taken"
     cat > "$dir/server.properties" <<PROPS
 process.roles=broker,controller
 node.id=1
@@ -112,7 +155,9 @@ transaction.state.log.num.partitions=4
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
-controlled.shutdown.enable=false
+# A broker that was killed is let in again once its old session is over: nine seconds by default.
+broker.session.timeout.ms=2000
+broker.heartbeat.interval.ms=400
 log.flush.scheduler.interval.ms=9223372036854775807
 message.max.bytes=10485760
 PROPS
@@ -121,7 +166,9 @@ PROPS
     nohup java -Xmx512m -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -Xshare:auto \
         "-Dlog4j2.configurationFile=$cache/log4j2.properties" -cp "$cache/classes:$cache/jars/*" \
         kafka.Kafka "$dir/server.properties" > "$dir/log" 2>&1 < /dev/null &
-    echo $! > "$dir/pid"
+    pid=$!
+    started "$pid" > "$dir/started"
+    echo "$pid" > "$dir/pid"
     # The port opens before the broker is registered: ask it for its cluster until it answers.
     if ! run_java KafkaTool wait "127.0.0.1:$port" "$START_SECONDS_MAX" > /dev/null 2> "$dir/wait.log"; then
         stop "$dir"
@@ -130,15 +177,7 @@ PROPS
     echo "127.0.0.1:$port"
 }
 
-stop() {
-    if alive "$1"; then
-        pid=$(cat "$1/pid")
-        kill "$pid"
-        for _ in $(seq 100); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
-        kill -9 "$pid" 2>/dev/null || true
-    fi
-    rm -f "$1/pid"
-}
+stop() { end "$1" TERM KILL; }
 
 tool() {
     dir=$1; shift

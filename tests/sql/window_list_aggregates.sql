@@ -1,5 +1,5 @@
--- Aggregates that remember values: FIRST_VALUE, LAST_VALUE, LISTAGG, COLLECT and ARRAY_AGG on one key in arrival order.
 -- parallelism: 1
+-- Aggregates that remember values: FIRST_VALUE, LAST_VALUE and LISTAGG on one key in arrival order.
 SET 'table.local-time-zone' = 'UTC';
 
 CREATE TABLE clicks (
