@@ -25,10 +25,12 @@ import org.apache.flink.util.CloseableIterator;
  *
  * <p>Usage: {@code Oracle DATA OUT SCRIPT...}. In every script {@code ${data}} becomes DATA and
  * {@code ${out}} becomes OUT/NAME, where NAME is the script's name without its ending. Beside each
- * script a NAME.expected is written. Streaming mode, parallelism 1, the defaults otherwise.
+ * script a NAME.expected is written. Streaming mode, parallelism 1 unless the
+ * property {@code parallelism} says otherwise, the defaults for the rest.
  */
 public final class Oracle {
     private static final Pattern SET = Pattern.compile("(?is)SET\\s+'([^']*)'\\s*=\\s*'([^']*)'");
+    private static final String PARALLELISM = System.getProperty("parallelism", "1");
     private static final long STATEMENT_SECONDS_MAX = 120;
 
     public static void main(String[] args) throws Exception {
@@ -62,7 +64,7 @@ public final class Oracle {
                 .replace("${out}", out.toString());
 
         Configuration configuration = new Configuration();
-        configuration.setString("parallelism.default", "1");
+        configuration.setString("parallelism.default", PARALLELISM);
         TableEnvironment env = TableEnvironment.create(
                 EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(configuration).build());
 
@@ -126,7 +128,7 @@ public final class Oracle {
         }
         StringBuilder text = new StringBuilder();
         text.append("# flink ").append(EnvironmentInformation.getVersion());
-        text.append(", parallelism 1, streaming; options:");
+        text.append(", parallelism ").append(PARALLELISM).append(", streaming; options:");
         options.forEach((key, value) -> text.append(' ').append(key).append('=').append(value.isEmpty() ? "''" : value));
         text.append('\n');
         int records = 0;

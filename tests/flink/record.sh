@@ -6,7 +6,8 @@
 # `== NAME` (the directory of a sink under ${out}, or select-N for the N-th top-level SELECT) and
 # its records, sorted bytewise. Compare as multisets.
 #
-# SQL_DIR overrides the directory of the scripts (default tests/sql).
+# SQL_DIR overrides the directory of the scripts (default tests/sql), PARALLELISM the parallelism (1;
+# what is committed was recorded at 1).
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 sql="${SQL_DIR:-$here/../sql}"
@@ -28,6 +29,6 @@ do
 done
 
 # shellcheck disable=SC2086  # the options are words
-java $opens -Xmx2g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Duser.timezone=UTC -Dfile.encoding=UTF-8 \
+java $opens -Xmx2g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dparallelism=${PARALLELISM:-1}" -Duser.timezone=UTC -Dfile.encoding=UTF-8 \
     -Dlog4j2.configurationFile="$here/log4j2.properties" \
     -cp "$home/classes:$home/lib/*" Oracle "$(cd "$here/../sql" && pwd)/data" "$out" "$@"

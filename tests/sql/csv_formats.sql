@@ -1,4 +1,4 @@
--- The csv format: quoting, another delimiter, null literals, comments, booleans, decimals, doubles, timestamps both ways.
+-- The csv format: quoting (what is long or holds a character at or below the delimiter or quote), another delimiter, null literals, comments, booleans, decimals, doubles, timestamps both ways.
 SET 'table.local-time-zone' = 'UTC';
 
 CREATE TABLE reading (
@@ -60,4 +60,26 @@ SELECT device, ts, temperature, humidity, battery < 20, state, CAST(ts AS DATE),
 
 INSERT INTO piped SELECT device, state, temperature * 1e6, humidity / 3 FROM reading WHERE battery BETWEEN 30 AND 50;
 
+CREATE TABLE strings (
+    id INT,
+    s STRING
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${data}/strings.json',
+    'format' = 'json'
+);
+
+CREATE TABLE texts (
+    id INT,
+    s STRING,
+    letters STRING,
+    f DOUBLE
+) WITH (
+    'connector' = 'filesystem',
+    'path' = '${out}/texts',
+    'format' = 'csv'
+);
+
 INSERT INTO unquoted SELECT device, state, battery FROM reading WHERE battery > 90;
+
+INSERT INTO texts SELECT id, s, REPEAT('a', id), id / 4e0 FROM strings WHERE id <> 13;

@@ -1,0 +1,17 @@
+-- A top-level SELECT of every type: what a client prints of it.
+SET 'table.local-time-zone' = 'Asia/Tokyo';
+
+SELECT CAST(1.50 AS DOUBLE) AS d, 1.50 AS dec_, CAST('a' AS CHAR(3)) AS c, TIMESTAMP '2024-01-01 00:00:00' AS ts,
+    TIMESTAMP '2024-01-01 10:00:00.120' AS ts3, DATE '2024-01-01' AS dt, TIME '10:11:12' AS tm, ROW(1, 'a') AS r,
+    ARRAY[1, 2] AS arr, MAP['a', 1] AS m, CAST(NULL AS INT) AS nothing, X'0102' AS bin, TO_TIMESTAMP_LTZ(0, 3) AS ltz,
+    CAST(1e0 AS FLOAT) AS f, CAST(0.0000001 AS DECIMAL(20, 10)) AS small, TRUE AS b;
+
+SELECT TYPEOF(1 + 1) AS t1, TYPEOF(1.5) AS t2, TYPEOF(1e0) AS t3, TYPEOF('abc') AS t4, TYPEOF(1000000000000) AS t5,
+    TYPEOF(TIMESTAMP '2024-01-01 00:00:00.12') AS t6, TYPEOF(INTERVAL '1' DAY) AS t7, TYPEOF(CAST(NULL AS STRING)) AS t8,
+    TYPEOF(1.5 * 2) AS t9, TYPEOF(1.5 / 2) AS t10, TYPEOF(7 / 2) AS t11, TYPEOF(ROW(1, 'a')) AS t12, TYPEOF(ARRAY[1.5, 2]) AS t13,
+    TYPEOF(COALESCE(1, 2.5)) AS t14, TYPEOF(IF(TRUE, 1, 2)) AS t15, TYPEOF('a' || 'bc') AS t16, TYPEOF(UPPER('abc')) AS t17,
+    TYPEOF(CHAR_LENGTH('abc')) AS t18, TYPEOF(FLOOR(2.5)) AS t19, TYPEOF(EXTRACT(YEAR FROM DATE '2024-01-01')) AS t20;
+
+SELECT 0.1 + 0.2 AS a, 1 / 3 AS b, 1.0 / 3 AS c, 7 / 2.0 AS d, 10 % 3.3 AS e, -7 % 3 AS f, 2147483647 + 1 AS g,
+    CAST(300 AS TINYINT) AS h, ROUND(2.5) AS i, ROUND(-2.5) AS j, ROUND(CAST(2.5 AS DOUBLE)) AS k, FLOOR(-1.5) AS l,
+    5 / CAST(2 AS DOUBLE) AS m, 'a' = 'a ' AS n, CAST('a' AS CHAR(3)) || 'x' AS o;
