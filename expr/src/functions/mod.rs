@@ -1,0 +1,28 @@
+//! The functions, in lists by subject.
+
+mod arithmetic;
+mod collections;
+mod comparison;
+mod json;
+mod logic;
+mod numeric;
+mod regex;
+mod strings;
+mod temporal;
+mod texts;
+
+use crate::registry::Function;
+
+/// All lists.
+pub(crate) static ALL: [&[Function]; 10] = [
+    comparison::FUNCTIONS,
+    logic::FUNCTIONS,
+    arithmetic::FUNCTIONS,
+    numeric::FUNCTIONS,
+    strings::FUNCTIONS,
+    texts::FUNCTIONS,
+    regex::FUNCTIONS,
+    temporal::FUNCTIONS,
+    collections::FUNCTIONS,
+    json::FUNCTIONS,
+];

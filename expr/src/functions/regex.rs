@@ -1,0 +1,3 @@
+use crate::registry::Function;
+
+pub(super) const FUNCTIONS: &[Function] = &[];
