@@ -1,3 +1,4 @@
+-- parallelism: 1
 -- Rows exactly on the bounds of windows, before 1970, far apart (empty windows are never emitted).
 -- The watermark is made before the view's filter: the row of the year 9999 makes all rows behind it late.
 SET 'table.local-time-zone' = 'UTC';
