@@ -8,6 +8,7 @@
 pub mod batch;
 pub mod config;
 pub mod connector;
+pub mod control;
 pub mod expr;
 pub mod hash;
 pub mod ids;
@@ -15,6 +16,7 @@ pub mod job_graph;
 pub mod key_group;
 pub mod limits;
 pub mod plan;
+pub mod process_options;
 pub mod suggest;
 pub mod time;
 pub mod types;

@@ -1,0 +1,327 @@
+//! The vocabulary of the control plane: what job manager, task managers and clients tell each
+//! other. The wire form is in `tidemill-proto`; these are the types the code works with.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use crate::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SplitId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId};
+
+/// From a task manager to the job manager. The first message of a connection is `Register`.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TaskManagerMessage {
+    Register(Registration),
+    /// Sign of life, with a snapshot of all subtasks.
+    Heartbeat {
+        sequence: u64,
+        subtasks: Vec<SubtaskReport>,
+    },
+    SubtaskStateChanged {
+        job: JobId,
+        attempt: AttemptId,
+        subtask: SubtaskId,
+        state: SubtaskState,
+        /// The last counters of a subtask that has ended.
+        metrics: Option<SubtaskReport>,
+    },
+    /// A reader has nothing (more) to read.
+    SplitRequest {
+        job: JobId,
+        attempt: AttemptId,
+        operator: OperatorId,
+        reader: SubtaskIndex,
+    },
+    /// Rows of a top-level SELECT; `sequence` counts the chunks of this job from this task manager.
+    CollectedLines {
+        job: JobId,
+        attempt: AttemptId,
+        sequence: u64,
+        lines: Vec<String>,
+    },
+}
+
+/// What a task manager offers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    pub id: TaskManagerId,
+    /// Where its shuffle is reached, as `host:port`.
+    pub data_address: String,
+    pub slots: u32,
+    pub version: String,
+}
+
+/// From the job manager to a task manager.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobManagerMessage {
+    Registered {
+        heartbeat_interval_ms: u64,
+        heartbeat_timeout_ms: u64,
+    },
+    /// The task manager may not join.
+    Refused {
+        reason: String,
+    },
+    HeartbeatAck {
+        sequence: u64,
+    },
+    Deploy(DeployRequest),
+    AssignSplits {
+        job: JobId,
+        attempt: AttemptId,
+        operator: OperatorId,
+        reader: SubtaskIndex,
+        /// Id and the connector's state of each split.
+        splits: Vec<(SplitId, serde_json::Value)>,
+        no_more: bool,
+    },
+    Cancel {
+        job: JobId,
+        attempt: AttemptId,
+    },
+    StopSources {
+        job: JobId,
+        attempt: AttemptId,
+        drain: bool,
+    },
+    UpdateAlignment {
+        job: JobId,
+        attempt: AttemptId,
+        group: String,
+        max_watermark_ms: i64,
+    },
+    /// The client has taken all chunks up to this one.
+    LinesTaken {
+        job: JobId,
+        attempt: AttemptId,
+        sequence: u64,
+    },
+}
+
+/// Subtasks to start on one task manager.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeployRequest {
+    pub job: JobId,
+    pub job_name: String,
+    pub attempt: AttemptId,
+    /// The plan as [`crate::plan::StreamPlan::to_json`] gives it.
+    pub plan: std::sync::Arc<Vec<u8>>,
+    /// To run there.
+    pub subtasks: Vec<SubtaskId>,
+    /// Of all subtasks of the job: task manager and data address.
+    pub locations: Vec<(SubtaskId, TaskManagerId, String)>,
+}
+
+/// A message with the epoch of the leader it belongs to. Receivers refuse other epochs.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fenced<T> {
+    pub epoch: LeaderEpoch,
+    pub message: T,
+}
+
+/// Where a subtask stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubtaskState {
+    Running,
+    Finished,
+    Canceled,
+    Failed { cause: String },
+}
+
+/// Cumulative counters of one subtask.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SubtaskReport {
+    pub job: JobId,
+    pub attempt: AttemptId,
+    pub subtask: SubtaskId,
+    pub operators: Vec<OperatorCounters>,
+    pub busy_ms: u64,
+    pub idle_ms: u64,
+    pub backpressured_ms: u64,
+    pub watermark_ms: Option<i64>,
+    /// What a source reports to its alignment group.
+    pub alignment_watermark_ms: Option<i64>,
+}
+
+/// Cumulative counters of one operator in one subtask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OperatorCounters {
+    pub operator: OperatorId,
+    pub records_in: u64,
+    pub records_out: u64,
+    /// Read from or written to the outside.
+    pub bytes: u64,
+    pub late_rows_dropped: u64,
+    pub records_skipped: u64,
+    pub records_lag: Option<u64>,
+}
+
+/// Where a job stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum JobState {
+    /// Waits for slots.
+    Created,
+    /// Its subtasks are being started.
+    Deploying,
+    Running,
+    /// The sources have ended, what they read is still on its way.
+    Finishing,
+    Finished,
+    /// Has failed, the rest is being cancelled.
+    Failing,
+    Failed,
+    Canceling,
+    Canceled,
+}
+
+impl JobState {
+    /// Whether the job has ended for good.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Finished | Self::Failed | Self::Canceled)
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "CREATED",
+            Self::Deploying => "DEPLOYING",
+            Self::Running => "RUNNING",
+            Self::Finishing => "FINISHING",
+            Self::Finished => "FINISHED",
+            Self::Failing => "FAILING",
+            Self::Failed => "FAILED",
+            Self::Canceling => "CANCELING",
+            Self::Canceled => "CANCELED",
+        })
+    }
+}
+
+/// A job in a list. Times are milliseconds since the epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobSummary {
+    pub job_id: JobId,
+    pub name: String,
+    pub state: JobState,
+    pub start_ms: i64,
+    pub end_ms: Option<i64>,
+}
+
+/// All about a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobDetail {
+    #[serde(flatten)]
+    pub summary: JobSummary,
+    pub max_parallelism: u32,
+    pub slots: u32,
+    pub attempts: Vec<JobAttempt>,
+    pub operators: Vec<OperatorStatus>,
+    pub exceptions: Vec<JobException>,
+}
+
+impl JobDetail {
+    /// Why the job failed: its first exception.
+    pub fn failure(&self) -> Option<&JobException> {
+        self.exceptions.first()
+    }
+}
+
+/// One execution of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobAttempt {
+    pub attempt: AttemptId,
+    pub start_ms: i64,
+    pub end_ms: Option<i64>,
+}
+
+/// Something that failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct JobException {
+    pub timestamp_ms: i64,
+    /// Task name and subtask, such as `Calc(select=[a]) (1/2)`.
+    pub subtask: Option<String>,
+    pub task_manager: Option<TaskManagerId>,
+    pub cause: String,
+}
+
+/// An operator, summed over its subtasks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OperatorStatus {
+    pub operator: OperatorId,
+    pub uid: String,
+    pub name: String,
+    /// The task it is chained into.
+    pub task: TaskId,
+    pub parallelism: u32,
+    pub subtasks_running: u32,
+    pub subtasks_ended: u32,
+    pub records_in: u64,
+    pub records_out: u64,
+    pub bytes: u64,
+    pub late_rows_dropped: u64,
+    pub records_skipped: u64,
+    pub records_lag: Option<u64>,
+    pub watermark_ms: Option<i64>,
+    /// Of the whole task, summed over its subtasks; so are the next two.
+    pub busy_ms: u64,
+    pub idle_ms: u64,
+    pub backpressured_ms: u64,
+}
+
+/// A script to run, as it is submitted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Script {
+    pub text: String,
+    /// How errors name it.
+    pub file: String,
+    /// Job options, as by SET at its head.
+    pub options: std::collections::BTreeMap<String, String>,
+}
+
+/// What became of a submitted script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmittedScript {
+    pub statements: Vec<SubmittedStatement>,
+    pub warnings: Vec<String>,
+}
+
+/// What became of one statement.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubmittedStatement {
+    Job(SubmittedJob),
+    Explain(String),
+}
+
+/// A job that was started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubmittedJob {
+    pub job: JobId,
+    pub name: String,
+    /// The columns of a top-level SELECT; `None` for INSERT.
+    pub columns: Option<Vec<String>>,
+}
+
+/// The plans of a script.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExplainedScript {
+    pub plans: Vec<String>,
+    pub warnings: Vec<String>,
+}
+
+/// A cluster as clients see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClusterInfo {
+    pub version: String,
+    pub leader_epoch: LeaderEpoch,
+    pub task_managers: Vec<TaskManagerInfo>,
+}
+
+/// A registered task manager.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TaskManagerInfo {
+    pub id: TaskManagerId,
+    pub data_address: String,
+    pub slots: u32,
+    pub free_slots: u32,
+    pub registered_ms: i64,
+}

@@ -1,0 +1,373 @@
+//! The options of the processes: a registry with Flink's keys, and their layers.
+//!
+//! Every key is also a flag (`jobmanager.rpc.port` is `--jobmanager-rpc-port`) and an environment
+//! variable (`TIDEMILL_JOBMANAGER_RPC_PORT`). A flag is stronger than the environment, that is
+//! stronger than the file, and that is stronger than the default.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use crate::config::{Options, check_value};
+use crate::connector::OptionKind;
+use crate::suggest::nearest;
+
+/// One option of a process.
+#[derive(Clone, Copy, Debug)]
+pub struct ConfigOption {
+    pub key: &'static str,
+    pub kind: OptionKind,
+    pub default: Option<&'static str>,
+    pub description: &'static str,
+}
+
+const fn option(
+    key: &'static str,
+    kind: OptionKind,
+    default: Option<&'static str>,
+    description: &'static str,
+) -> ConfigOption {
+    ConfigOption { key, kind, default, description }
+}
+
+/// All options of the processes, sorted by key.
+pub const PROCESS_OPTIONS: &[ConfigOption] = &[
+    option(
+        "client.timeout",
+        OptionKind::Duration,
+        Some("60 s"),
+        "How long a client waits for the job manager to answer a request.",
+    ),
+    option(
+        "collect.attach.timeout",
+        OptionKind::Duration,
+        Some("60 s"),
+        "A top-level SELECT whose rows nobody fetches for so long fails.",
+    ),
+    option(
+        "connector.probe.timeout",
+        OptionKind::Duration,
+        Some("30 s"),
+        "How long a submission waits for the outside systems that its tables name.",
+    ),
+    option(
+        "heartbeat.interval",
+        OptionKind::Duration,
+        Some("1 s"),
+        "How often a task manager sends a heartbeat with its metrics.",
+    ),
+    option(
+        "heartbeat.timeout",
+        OptionKind::Duration,
+        Some("5 s"),
+        "Silence after which a task manager or job manager counts as lost. A reset connection counts at once.",
+    ),
+    option("jobmanager.bind-host", OptionKind::Text, Some("127.0.0.1"), "Address the job manager listens on."),
+    option(
+        "jobmanager.rpc.address",
+        OptionKind::Text,
+        Some("127.0.0.1"),
+        "Host at which task managers and clients reach the job manager.",
+    ),
+    option(
+        "jobmanager.rpc.port",
+        OptionKind::Integer,
+        Some("6123"),
+        "Port of the job manager's gRPC services; with 0 the system chooses one, and the log says which.",
+    ),
+    option(
+        "jobstore.max-capacity",
+        OptionKind::Integer,
+        Some("100"),
+        "How many ended jobs the job manager remembers; the oldest are forgotten first.",
+    ),
+    option(
+        "log.format",
+        OptionKind::Enum(&["text", "json"]),
+        Some("text"),
+        "Form of the log on standard error: for people, or one JSON object a line.",
+    ),
+    option(
+        "log.level",
+        OptionKind::Text,
+        None,
+        "What is logged: error, warn, info, debug or trace, also per module as in 'info,tidemill_jobmanager=debug'. Servers log from info on, clients from warn on.",
+    ),
+    option("parallelism.default", OptionKind::Integer, Some("1"), "Parallelism of jobs that set none."),
+    option(
+        "slot.request.timeout",
+        OptionKind::Duration,
+        Some("30 s"),
+        "How long a job waits for enough free slots before it fails.",
+    ),
+    option(
+        "task.cancellation.timeout",
+        OptionKind::Duration,
+        Some("30 s"),
+        "How long the job manager waits for the subtasks of a cancelled or failed job to confirm their end.",
+    ),
+    option(
+        "task.deployment.timeout",
+        OptionKind::Duration,
+        Some("60 s"),
+        "How long the subtasks of a job may take to start.",
+    ),
+    option(
+        "taskmanager.bind-host",
+        OptionKind::Text,
+        Some("127.0.0.1"),
+        "Address on which the task manager listens for other task managers.",
+    ),
+    option(
+        "taskmanager.data.port",
+        OptionKind::Integer,
+        Some("0"),
+        "Port for the shuffle between task managers; with 0 the system chooses one.",
+    ),
+    option(
+        "taskmanager.host",
+        OptionKind::Text,
+        Some("127.0.0.1"),
+        "Host at which other task managers reach this one.",
+    ),
+    option(
+        "taskmanager.network.compression",
+        OptionKind::Enum(&["none", "lz4"]),
+        Some("none"),
+        "Compression of the shuffle between task managers.",
+    ),
+    option(
+        "taskmanager.numberOfTaskSlots",
+        OptionKind::Integer,
+        Some("1"),
+        "How many slots a task manager offers. A slot runs one subtask of each task of a job, so that a job needs as many slots as its parallelism.",
+    ),
+    option(
+        "taskmanager.registration.timeout",
+        OptionKind::Duration,
+        Some("5 min"),
+        "How long a task manager tries to reach a job manager before it ends with an error.",
+    ),
+];
+
+impl ConfigOption {
+    /// The flag without its dashes: `taskmanager-number-of-task-slots`.
+    pub fn flag(&self) -> String {
+        words(self.key, '-').to_lowercase()
+    }
+
+    /// The environment variable: `TIDEMILL_TASKMANAGER_NUMBER_OF_TASK_SLOTS`.
+    pub fn variable(&self) -> String {
+        format!("TIDEMILL_{}", words(self.key, '_').to_uppercase())
+    }
+}
+
+/// The words of a key, which are set apart by dots, dashes and capital letters.
+fn words(key: &str, separator: char) -> String {
+    let mut text = String::with_capacity(key.len() + 8);
+    let mut previous_lower = false;
+    for c in key.chars() {
+        match c {
+            '.' | '-' => text.push(separator),
+            c => {
+                if c.is_ascii_uppercase() && previous_lower {
+                    text.push(separator);
+                }
+                text.push(c);
+            }
+        }
+        previous_lower = c.is_ascii_lowercase();
+    }
+    text
+}
+
+/// The option with this key.
+pub fn process_option(key: &str) -> Option<&'static ConfigOption> {
+    PROCESS_OPTIONS.iter().find(|option| option.key == key)
+}
+
+/// Why a process cannot start with its options.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum ConfigError {
+    #[error("{origin}: unknown option '{key}'{}", match .nearest { Some(near) => format!("; did you mean '{near}'?"), None => "; docs/config.md lists all options".to_owned() })]
+    Unknown { origin: String, key: String, nearest: Option<&'static str> },
+    #[error("{origin}: option '{key}': {reason}")]
+    Invalid { origin: String, key: String, reason: String },
+    #[error(
+        "option '{key}': {address} is not a loopback address. Without TLS and access tokens anybody who reaches the port could run jobs, so that only loopback addresses such as 127.0.0.1 can be bound"
+    )]
+    NotLoopback { key: &'static str, address: String },
+}
+
+/// The options of one process, from all layers. Every value was checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProcessConfig {
+    values: BTreeMap<String, String>,
+}
+
+impl Default for ProcessConfig {
+    fn default() -> Self {
+        let values = PROCESS_OPTIONS
+            .iter()
+            .filter_map(|option| option.default.map(|value| (option.key.to_owned(), value.to_owned())))
+            .collect();
+        Self { values }
+    }
+}
+
+impl ProcessConfig {
+    /// The defaults, covered by the layers: weakest first, each with what errors call it.
+    pub fn from_layers<'a>(
+        layers: impl IntoIterator<Item = (&'a str, BTreeMap<String, String>)>,
+    ) -> Result<Self, ConfigError> {
+        let mut config = Self::default();
+        for (origin, layer) in layers {
+            for (key, value) in layer {
+                config.set(origin, key, value)?;
+            }
+        }
+        Ok(config)
+    }
+
+    /// Sets one option.
+    pub fn set(&mut self, origin: &str, key: impl Into<String>, value: impl Into<String>) -> Result<(), ConfigError> {
+        let (origin, key, value) = (origin.to_owned(), key.into(), value.into());
+        let Some(option) = process_option(&key) else {
+            let nearest = nearest(&key, PROCESS_OPTIONS.iter().map(|option| option.key));
+            return Err(ConfigError::Unknown { origin, key, nearest });
+        };
+        check_value(option.kind, &value)
+            .and_then(|()| check_range(&key, &value))
+            .map_err(|reason| ConfigError::Invalid { origin, key: key.clone(), reason })?;
+        self.values.insert(key, value);
+        Ok(())
+    }
+
+    /// A text option.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.values.get(key).map(String::as_str)
+    }
+
+    /// A duration; every duration of the registry has a default.
+    pub fn duration(&self, key: &str) -> Duration {
+        Options(&self.values).duration(key).unwrap_or_default()
+    }
+
+    /// A whole number in the range of its option.
+    pub fn integer(&self, key: &str) -> u64 {
+        Options(&self.values).integer(key).and_then(|value| u64::try_from(value).ok()).unwrap_or_default()
+    }
+
+    /// A port.
+    pub fn port(&self, key: &str) -> u16 {
+        u16::try_from(self.integer(key)).unwrap_or_default()
+    }
+
+    /// An address to listen on. Refuses all but loopback, as nothing protects the port yet.
+    pub fn loopback(&self, key: &'static str) -> Result<IpAddr, ConfigError> {
+        let text = self.text(key).unwrap_or("127.0.0.1");
+        let address = match text {
+            "localhost" => IpAddr::from([127, 0, 0, 1]),
+            text => text.parse().map_err(|_| ConfigError::Invalid {
+                origin: "configuration".to_owned(),
+                key: key.to_owned(),
+                reason: format!("'{text}' is not an IP address"),
+            })?,
+        };
+        if !address.is_loopback() {
+            return Err(ConfigError::NotLoopback { key, address: text.to_owned() });
+        }
+        Ok(address)
+    }
+
+    /// All values that are set, by key.
+    pub fn values(&self) -> &BTreeMap<String, String> {
+        &self.values
+    }
+}
+
+/// Bounds that the kind of an option does not say.
+fn check_range(key: &str, value: &str) -> Result<(), String> {
+    let range = match key {
+        "jobmanager.rpc.port" | "taskmanager.data.port" => 0..=65_535,
+        "taskmanager.numberOfTaskSlots" | "parallelism.default" => 1..=i64::from(crate::limits::PARALLELISM_MAX),
+        "jobstore.max-capacity" => 1..=100_000,
+        _ => return positive_duration(key, value),
+    };
+    match value.trim().parse::<i64>() {
+        Ok(number) if range.contains(&number) => Ok(()),
+        _ => Err(format!("'{value}' is not between {} and {}", range.start(), range.end())),
+    }
+}
+
+fn positive_duration(key: &str, value: &str) -> Result<(), String> {
+    match process_option(key).map(|option| option.kind) {
+        Some(OptionKind::Duration) if crate::config::parse_duration(value) == Ok(Duration::ZERO) => {
+            Err("a time-out or interval cannot be 0".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layer(key: &str, value: &str) -> BTreeMap<String, String> {
+        BTreeMap::from([(key.to_owned(), value.to_owned())])
+    }
+
+    #[test]
+    fn keys_have_a_flag_and_a_variable() {
+        let slots = process_option("taskmanager.numberOfTaskSlots").unwrap();
+        assert_eq!(slots.flag(), "taskmanager-number-of-task-slots");
+        assert_eq!(slots.variable(), "TIDEMILL_TASKMANAGER_NUMBER_OF_TASK_SLOTS");
+        let port = process_option("jobmanager.rpc.port").unwrap();
+        assert_eq!(port.flag(), "jobmanager-rpc-port");
+        assert_eq!(port.variable(), "TIDEMILL_JOBMANAGER_RPC_PORT");
+    }
+
+    #[test]
+    fn the_registry_is_sorted_and_its_defaults_are_valid() {
+        assert!(PROCESS_OPTIONS.is_sorted_by_key(|option| option.key));
+        let mut config = ProcessConfig::default();
+        for option in PROCESS_OPTIONS {
+            if let Some(default) = option.default {
+                assert_eq!(config.set("default", option.key, default), Ok(()), "{}", option.key);
+            }
+        }
+    }
+
+    #[test]
+    fn later_layers_are_stronger() {
+        let config = ProcessConfig::from_layers([
+            ("file", layer("jobmanager.rpc.port", "7000")),
+            ("environment", layer("jobmanager.rpc.port", "7001")),
+        ])
+        .unwrap();
+        assert_eq!(config.port("jobmanager.rpc.port"), 7001);
+        assert_eq!(config.duration("heartbeat.timeout"), Duration::from_secs(5));
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_and_a_wrong_value_its_reason() {
+        let unknown = ProcessConfig::from_layers([("conf.yaml", layer("jobmanager.rpc.prot", "1"))]).unwrap_err();
+        assert_eq!(
+            unknown.to_string(),
+            "conf.yaml: unknown option 'jobmanager.rpc.prot'; did you mean 'jobmanager.rpc.port'?"
+        );
+        let invalid = ProcessConfig::from_layers([("conf.yaml", layer("jobmanager.rpc.port", "70000"))]).unwrap_err();
+        assert_eq!(
+            invalid.to_string(),
+            "conf.yaml: option 'jobmanager.rpc.port': '70000' is not between 0 and 65535"
+        );
+        assert!(ProcessConfig::from_layers([("flags", layer("heartbeat.timeout", "0 s"))]).is_err());
+    }
+
+    #[test]
+    fn only_loopback_can_be_bound() {
+        let config = ProcessConfig::from_layers([("flags", layer("jobmanager.bind-host", "0.0.0.0"))]).unwrap();
+        assert!(matches!(config.loopback("jobmanager.bind-host"), Err(ConfigError::NotLoopback { .. })));
+        assert!(ProcessConfig::default().loopback("jobmanager.bind-host").is_ok());
+    }
+}

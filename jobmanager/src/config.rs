@@ -1,0 +1,41 @@
+//! What the job manager takes from the process options.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tidemill_common::process_options::{ConfigError, ProcessConfig};
+
+/// Settings of a job manager.
+#[derive(Clone, Debug)]
+pub struct JobManagerConfig {
+    /// Where the gRPC services listen; port 0 lets the system choose.
+    pub bind: SocketAddr,
+    pub default_parallelism: u32,
+    pub heartbeat_interval: Duration,
+    pub heartbeat_timeout: Duration,
+    pub slot_request_timeout: Duration,
+    pub deployment_timeout: Duration,
+    pub cancellation_timeout: Duration,
+    pub probe_timeout: Duration,
+    pub collect_attach_timeout: Duration,
+    /// Ended jobs that are remembered.
+    pub history_jobs_max: usize,
+}
+
+impl JobManagerConfig {
+    /// Reads the options of the process.
+    pub fn from_process(config: &ProcessConfig) -> Result<Self, ConfigError> {
+        Ok(Self {
+            bind: SocketAddr::new(config.loopback("jobmanager.bind-host")?, config.port("jobmanager.rpc.port")),
+            default_parallelism: config.integer("parallelism.default") as u32,
+            heartbeat_interval: config.duration("heartbeat.interval"),
+            heartbeat_timeout: config.duration("heartbeat.timeout"),
+            slot_request_timeout: config.duration("slot.request.timeout"),
+            deployment_timeout: config.duration("task.deployment.timeout"),
+            cancellation_timeout: config.duration("task.cancellation.timeout"),
+            probe_timeout: config.duration("connector.probe.timeout"),
+            collect_attach_timeout: config.duration("collect.attach.timeout"),
+            history_jobs_max: config.integer("jobstore.max-capacity") as usize,
+        })
+    }
+}

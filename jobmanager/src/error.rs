@@ -1,0 +1,37 @@
+//! Why the job manager refuses or fails.
+
+use std::net::SocketAddr;
+
+use tidemill_common::ids::JobId;
+
+/// An error of the job manager.
+#[derive(Debug, thiserror::Error)]
+pub enum JobManagerError {
+    #[error(
+        "cannot listen on {address} for gRPC: {source}; is another job manager running? Choose another port with --jobmanager-rpc-port"
+    )]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("the gRPC server failed: {0}")]
+    Server(#[source] tonic::transport::Error),
+    #[error("gRPC reflection cannot be set up: {0}")]
+    Reflection(#[source] tonic_reflection::server::Error),
+    /// The script is at fault, or an outside system it names; already rendered for people.
+    #[error("{0}")]
+    Script(String),
+    #[error("there is no job '{0}'; `tidemill list` shows all")]
+    NoSuchJob(String),
+    #[error("'{prefix}' is the beginning of several jobs: {}", .jobs.iter().map(|job| job.0.as_str()).collect::<Vec<_>>().join(", "))]
+    AmbiguousJob { prefix: String, jobs: Vec<JobId> },
+    #[error("job {0} is no SELECT, it has no rows to fetch")]
+    NoRows(JobId),
+    #[error("the rows of job {0} are fetched by another client")]
+    RowsTaken(JobId),
+    #[error("job {job} cannot be stopped, it is {state}")]
+    NotRunning { job: JobId, state: tidemill_common::control::JobState },
+    #[error("the job manager is shutting down")]
+    ShuttingDown,
+    #[error("the plan cannot be used: {0}")]
+    Plan(#[from] tidemill_common::plan::PlanError),
+    #[error("an internal task failed: {0}")]
+    Internal(String),
+}

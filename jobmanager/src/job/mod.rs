@@ -1,0 +1,269 @@
+//! One job: its plan, its state machine, its counters and its history.
+
+mod state_machine;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use tidemill_common::control::{JobAttempt, JobDetail, JobException, JobSummary, OperatorStatus, SubtaskReport};
+use tidemill_common::ids::{JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
+use tidemill_common::job_graph::{JobGraph, Task};
+use tidemill_common::plan::{OperatorKind, SourceSpec, StreamPlan};
+use tokio::sync::watch;
+
+use crate::alignment::Alignment;
+use crate::rows::RowBuffer;
+use crate::scheduler::slots_needed;
+use crate::splits::SplitAssigner;
+
+pub use state_machine::{JobAction, JobEvent, JobMachine, Placement};
+
+/// Most exceptions a job remembers; the first and the latest are kept.
+const EXCEPTIONS_MAX: usize = 32;
+
+/// A job that was planned and probed, and can be started.
+pub struct PreparedJob {
+    pub plan: StreamPlan,
+    /// The columns of a top-level SELECT.
+    pub columns: Option<Vec<String>>,
+}
+
+/// A job that runs, waits or has ended.
+pub struct Job {
+    pub id: JobId,
+    pub plan: Arc<StreamPlan>,
+    pub plan_json: Arc<Vec<u8>>,
+    pub graph: JobGraph,
+    pub machine: JobMachine,
+    pub splits: BTreeMap<OperatorId, SplitAssigner>,
+    pub alignment: Alignment,
+    /// The rows of a top-level SELECT.
+    pub rows: Option<Arc<RowBuffer>>,
+    /// Seen by the connectors' work on the job manager.
+    pub cancelled: Arc<AtomicBool>,
+    pub start_ms: i64,
+    pub watch: watch::Sender<Arc<JobDetail>>,
+    end_ms: Option<i64>,
+    deployed_ms: Option<i64>,
+    counters: BTreeMap<SubtaskId, SubtaskReport>,
+    exceptions: Vec<JobException>,
+}
+
+impl Job {
+    /// A job that waits for slots.
+    pub fn new(id: JobId, prepared: PreparedJob, now_ms: i64) -> Result<Self, tidemill_common::plan::PlanError> {
+        let plan_json = Arc::new(prepared.plan.to_json()?);
+        let graph = JobGraph::new(&prepared.plan);
+        let sources = graph
+            .tasks
+            .iter()
+            .filter(|task| graph.is_source(&prepared.plan, task.id))
+            .flat_map(subtasks_of)
+            .collect::<BTreeSet<_>>();
+        let machine = JobMachine::new(graph.tasks.iter().flat_map(subtasks_of), sources);
+        let summary = JobSummary {
+            job_id: id.clone(),
+            name: prepared.plan.name.clone(),
+            state: machine.state(),
+            start_ms: now_ms,
+            end_ms: None,
+        };
+        let empty = JobDetail {
+            summary,
+            max_parallelism: prepared.plan.max_parallelism,
+            slots: slots_needed(&graph),
+            attempts: Vec::new(),
+            operators: Vec::new(),
+            exceptions: Vec::new(),
+        };
+        let job = Self {
+            alignment: Alignment::new(&prepared.plan, &graph),
+            rows: prepared.columns.map(|_| Arc::new(RowBuffer::new())),
+            id,
+            plan: Arc::new(prepared.plan),
+            plan_json,
+            graph,
+            machine,
+            splits: BTreeMap::new(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+            start_ms: now_ms,
+            watch: watch::Sender::new(Arc::new(empty)),
+            end_ms: None,
+            deployed_ms: None,
+            counters: BTreeMap::new(),
+            exceptions: Vec::new(),
+        };
+        job.publish();
+        Ok(job)
+    }
+
+    /// The sources of the plan.
+    pub fn sources(&self) -> impl Iterator<Item = (OperatorId, &SourceSpec, u32)> {
+        self.plan.operators.iter().filter_map(|operator| match &operator.kind {
+            OperatorKind::Source(source) => Some((operator.id, source, operator.parallelism)),
+            _ => None,
+        })
+    }
+
+    /// The subtask that holds an operator's parallel instance.
+    pub fn subtask_of(&self, operator: OperatorId, index: SubtaskIndex) -> Option<SubtaskId> {
+        let task = self.graph.tasks.iter().find(|task| task.operators.contains(&operator))?;
+        (index.0 < task.parallelism).then_some(SubtaskId { task: task.id, index })
+    }
+
+    pub fn deployed(&mut self, now_ms: i64) {
+        self.deployed_ms = Some(now_ms);
+    }
+
+    /// Marks the end, so that everything that waits for the job goes on.
+    pub fn ended(&mut self, now_ms: i64) {
+        self.end_ms = Some(now_ms);
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.splits.clear();
+        if let Some(rows) = &self.rows {
+            rows.close();
+        }
+    }
+
+    pub fn end_ms(&self) -> Option<i64> {
+        self.end_ms
+    }
+
+    /// Takes a snapshot of counters. A subtask that has ended has sent its last one.
+    pub fn report(&mut self, report: SubtaskReport, last: bool) {
+        let subtask = report.subtask;
+        if report.attempt != self.machine.attempt() || (!last && self.machine.has_ended(subtask)) {
+            return;
+        }
+        match report.alignment_watermark_ms {
+            Some(watermark) if !last => self.alignment.report(subtask, watermark),
+            _ if last => self.alignment.ended(subtask),
+            _ => {}
+        }
+        self.counters.insert(subtask, report);
+    }
+
+    pub fn record_failure(
+        &mut self,
+        subtask: Option<SubtaskId>,
+        task_manager: Option<TaskManagerId>,
+        cause: String,
+        root: bool,
+        now_ms: i64,
+    ) {
+        let subtask = subtask.map(|subtask| self.subtask_name(subtask));
+        let exception = JobException { timestamp_ms: now_ms, subtask, task_manager, cause };
+        if root {
+            self.exceptions.insert(0, exception);
+        } else {
+            self.exceptions.push(exception);
+        }
+        if self.exceptions.len() > EXCEPTIONS_MAX {
+            self.exceptions.remove(1);
+        }
+    }
+
+    /// `Source: bids -> Calc(...) (1/2)`, as Flink names subtasks.
+    pub fn subtask_name(&self, subtask: SubtaskId) -> String {
+        let Some(task) = self.graph.tasks.get(subtask.task.0 as usize) else { return subtask.to_string() };
+        let names: Vec<&str> = task.operators.iter().map(|id| self.plan.operator(*id).name.as_str()).collect();
+        format!("{} ({}/{})", names.join(" -> "), subtask.index.0 + 1, task.parallelism)
+    }
+
+    pub fn summary(&self) -> JobSummary {
+        JobSummary {
+            job_id: self.id.clone(),
+            name: self.plan.name.clone(),
+            state: self.machine.state(),
+            start_ms: self.start_ms,
+            end_ms: self.end_ms,
+        }
+    }
+
+    /// Shows the present state to all who watch the job.
+    pub fn publish(&self) {
+        self.watch.send_replace(Arc::new(self.detail()));
+    }
+
+    fn detail(&self) -> JobDetail {
+        let attempts = self
+            .deployed_ms
+            .map(|start_ms| JobAttempt { attempt: self.machine.attempt(), start_ms, end_ms: self.end_ms })
+            .into_iter()
+            .collect();
+        JobDetail {
+            summary: self.summary(),
+            max_parallelism: self.plan.max_parallelism,
+            slots: slots_needed(&self.graph),
+            attempts,
+            operators: self.operators(),
+            exceptions: self.exceptions.clone(),
+        }
+    }
+
+    /// Sums the counters of the subtasks per operator.
+    fn operators(&self) -> Vec<OperatorStatus> {
+        let mut statuses: Vec<OperatorStatus> = self
+            .plan
+            .operators
+            .iter()
+            .map(|operator| OperatorStatus {
+                operator: operator.id,
+                uid: operator.uid.clone(),
+                name: operator.name.clone(),
+                task: tidemill_common::ids::TaskId(0),
+                parallelism: operator.parallelism,
+                subtasks_running: 0,
+                subtasks_ended: 0,
+                records_in: 0,
+                records_out: 0,
+                bytes: 0,
+                late_rows_dropped: 0,
+                records_skipped: 0,
+                records_lag: None,
+                watermark_ms: None,
+                busy_ms: 0,
+                idle_ms: 0,
+                backpressured_ms: 0,
+            })
+            .collect();
+        for task in &self.graph.tasks {
+            for operator in &task.operators {
+                self.sum_task(task, &mut statuses[operator.0 as usize]);
+            }
+        }
+        statuses
+    }
+
+    fn sum_task(&self, task: &Task, status: &mut OperatorStatus) {
+        status.task = task.id;
+        let mut lags = Vec::new();
+        for subtask in subtasks_of(task) {
+            status.subtasks_running += u32::from(self.machine.is_running(subtask));
+            status.subtasks_ended += u32::from(self.machine.has_ended(subtask));
+            let Some(report) = self.counters.get(&subtask) else { continue };
+            status.busy_ms += report.busy_ms;
+            status.idle_ms += report.idle_ms;
+            status.backpressured_ms += report.backpressured_ms;
+            status.watermark_ms = match (status.watermark_ms, report.watermark_ms) {
+                (Some(a), Some(b)) => Some(a.min(b)),
+                (a, b) => a.or(b),
+            };
+            for counters in report.operators.iter().filter(|counters| counters.operator == status.operator) {
+                status.records_in += counters.records_in;
+                status.records_out += counters.records_out;
+                status.bytes += counters.bytes;
+                status.late_rows_dropped += counters.late_rows_dropped;
+                status.records_skipped += counters.records_skipped;
+                lags.extend(counters.records_lag);
+            }
+        }
+        status.records_lag = (!lags.is_empty()).then(|| lags.iter().sum());
+    }
+}
+
+fn subtasks_of(task: &Task) -> impl Iterator<Item = SubtaskId> + use<> {
+    let id = task.id;
+    (0..task.parallelism).map(move |index| SubtaskId { task: id, index: SubtaskIndex(index) })
+}

@@ -1,0 +1,199 @@
+use proptest::prelude::*;
+use tidemill_common::ids::{SubtaskIndex, TaskId};
+
+use super::*;
+
+fn subtask(task: u32, index: u32) -> SubtaskId {
+    SubtaskId { task: TaskId(task), index: SubtaskIndex(index) }
+}
+
+fn all() -> [SubtaskId; 4] {
+    [subtask(0, 0), subtask(0, 1), subtask(1, 0), subtask(1, 1)]
+}
+
+/// Two tasks of two subtasks; index 0 runs on `a`, index 1 on `b`.
+fn placement() -> Placement {
+    all().into_iter().map(|s| (s, if s.index.0 == 0 { "a".into() } else { "b".into() })).collect()
+}
+
+fn machine() -> JobMachine {
+    JobMachine::new(all(), BTreeSet::from([subtask(0, 0), subtask(0, 1)]))
+}
+
+fn changed(subtask: SubtaskId, state: SubtaskState) -> JobEvent {
+    JobEvent::SubtaskChanged { attempt: AttemptId(1), task_manager: placement()[&subtask].clone(), subtask, state }
+}
+
+fn running() -> JobMachine {
+    let mut machine = machine();
+    assert_eq!(machine.apply(JobEvent::Placed(placement())), vec![JobAction::Deploy]);
+    for subtask in all() {
+        assert_eq!(machine.apply(changed(subtask, SubtaskState::Running)), vec![]);
+    }
+    assert_eq!(machine.state(), JobState::Running);
+    machine
+}
+
+fn failed(cause: &str) -> SubtaskState {
+    SubtaskState::Failed { cause: cause.to_owned() }
+}
+
+#[test]
+fn a_bounded_job_runs_to_its_end() {
+    let mut machine = running();
+    machine.apply(changed(subtask(0, 0), SubtaskState::Finished));
+    assert_eq!(machine.state(), JobState::Running);
+    machine.apply(changed(subtask(0, 1), SubtaskState::Finished));
+    assert_eq!(machine.state(), JobState::Finishing);
+    machine.apply(changed(subtask(1, 0), SubtaskState::Finished));
+    assert_eq!(machine.apply(changed(subtask(1, 1), SubtaskState::Finished)), vec![JobAction::End]);
+    assert_eq!(machine.state(), JobState::Finished);
+}
+
+#[test]
+fn a_subtask_may_finish_before_another_has_started() {
+    let mut machine = machine();
+    machine.apply(JobEvent::Placed(placement()));
+    for s in [subtask(0, 0), subtask(1, 0)] {
+        machine.apply(changed(s, SubtaskState::Running));
+        machine.apply(changed(s, SubtaskState::Finished));
+    }
+    assert_eq!(machine.state(), JobState::Deploying);
+    machine.apply(changed(subtask(0, 1), SubtaskState::Finished));
+    assert_eq!(machine.apply(changed(subtask(1, 1), SubtaskState::Finished)), vec![JobAction::End]);
+    assert_eq!(machine.state(), JobState::Finished);
+}
+
+#[test]
+fn a_failed_subtask_cancels_the_rest_and_fails_the_job() {
+    let mut machine = running();
+    let actions = machine.apply(changed(subtask(1, 0), failed("boom")));
+    assert_eq!(
+        actions,
+        vec![
+            JobAction::RecordFailure {
+                subtask: Some(subtask(1, 0)),
+                task_manager: Some("a".into()),
+                cause: "boom".into(),
+                root: false
+            },
+            JobAction::Cancel { task_managers: BTreeSet::from(["a".into(), "b".into()]) },
+        ]
+    );
+    assert_eq!(machine.state(), JobState::Failing);
+    machine.apply(changed(subtask(0, 0), SubtaskState::Canceled));
+    machine.apply(changed(subtask(0, 1), SubtaskState::Finished));
+    assert_eq!(machine.apply(changed(subtask(1, 1), SubtaskState::Canceled)), vec![JobAction::End]);
+    assert_eq!(machine.state(), JobState::Failed);
+}
+
+#[test]
+fn a_lost_task_manager_is_the_root_even_when_its_peers_tell_first() {
+    let mut machine = running();
+    machine.apply(changed(subtask(1, 0), failed("connection to b is lost")));
+    let actions = machine.apply(JobEvent::TaskManagerLost { task_manager: "b".into(), reason: "b died".into() });
+    assert!(matches!(&actions[..], [JobAction::RecordFailure { root: true, cause, .. }] if cause == "b died"));
+    assert_eq!(machine.apply(changed(subtask(0, 0), SubtaskState::Canceled)), vec![JobAction::End]);
+    assert_eq!(machine.state(), JobState::Failed);
+}
+
+#[test]
+fn cancelling_waits_for_all_and_has_an_end() {
+    let mut machine = running();
+    let actions = machine.apply(JobEvent::CancelRequested);
+    assert_eq!(actions, vec![JobAction::Cancel { task_managers: BTreeSet::from(["a".into(), "b".into()]) }]);
+    assert_eq!(machine.apply(JobEvent::CancelRequested), vec![]);
+    machine.apply(changed(subtask(0, 0), SubtaskState::Canceled));
+    machine.apply(changed(subtask(0, 1), failed("torn down")));
+    assert_eq!(machine.state(), JobState::Canceling);
+    let actions = machine.apply(JobEvent::CancellationTimedOut);
+    assert!(matches!(&actions[..], [JobAction::RecordFailure { .. }, JobAction::End]));
+    assert_eq!(machine.state(), JobState::Canceled);
+}
+
+#[test]
+fn stale_attempts_and_strangers_have_no_effect() {
+    let mut machine = running();
+    let stale = JobEvent::SubtaskChanged {
+        attempt: AttemptId(0),
+        task_manager: "a".into(),
+        subtask: subtask(0, 0),
+        state: failed("old"),
+    };
+    assert_eq!(machine.apply(stale), vec![]);
+    let stranger = JobEvent::SubtaskChanged {
+        attempt: AttemptId(1),
+        task_manager: "b".into(),
+        subtask: subtask(0, 0),
+        state: failed("not mine"),
+    };
+    assert_eq!(machine.apply(stranger), vec![]);
+    assert_eq!(machine.state(), JobState::Running);
+}
+
+#[test]
+fn stopping_ends_the_sources_that_still_run() {
+    let mut machine = running();
+    machine.apply(changed(subtask(0, 0), SubtaskState::Finished));
+    assert_eq!(
+        machine.apply(JobEvent::StopRequested { drain: true }),
+        vec![JobAction::StopSources { task_managers: BTreeSet::from(["b".into()]), drain: true }]
+    );
+}
+
+#[test]
+fn a_job_that_waits_for_slots_fails_or_is_cancelled_at_once() {
+    let mut waiting = machine();
+    let actions = waiting.apply(JobEvent::SlotsTimedOut("no slots".into()));
+    assert!(matches!(&actions[..], [JobAction::RecordFailure { .. }, JobAction::End]));
+    assert_eq!(waiting.state(), JobState::Failed);
+    let mut waiting = machine();
+    assert_eq!(waiting.apply(JobEvent::CancelRequested), vec![JobAction::End]);
+    assert_eq!(waiting.state(), JobState::Canceled);
+}
+
+fn any_event() -> impl Strategy<Value = JobEvent> {
+    let state = prop_oneof![
+        3 => Just(SubtaskState::Running),
+        4 => Just(SubtaskState::Finished),
+        1 => Just(SubtaskState::Canceled),
+        1 => Just(SubtaskState::Failed { cause: "x".into() }),
+    ];
+    prop_oneof![
+        1 => Just(JobEvent::Placed(placement())),
+        1 => Just(JobEvent::SlotsTimedOut("none".into())),
+        20 => (0usize..4, state).prop_map(|(index, state)| changed(all()[index], state)),
+        1 => prop_oneof![Just("a"), Just("b"), Just("c")]
+            .prop_map(|id| JobEvent::TaskManagerLost { task_manager: id.into(), reason: "lost".into() }),
+        1 => Just(JobEvent::CoordinatorFailed { cause: "enumerator".into() }),
+        1 => Just(JobEvent::DeploymentTimedOut),
+        1 => Just(JobEvent::CancellationTimedOut),
+        1 => Just(JobEvent::CancelRequested),
+        1 => any::<bool>().prop_map(|drain| JobEvent::StopRequested { drain }),
+    ]
+}
+
+proptest! {
+    /// Whatever comes: `End` comes once, with a terminal state, nothing follows it, a failed job has
+    /// a recorded failure, and a cancellation that times out always ends the job.
+    #[test]
+    fn every_order_of_events_ends_cleanly(events in proptest::collection::vec(any_event(), 0..60)) {
+        let mut machine = machine();
+        let (mut ends, mut failures) = (0, 0);
+        for event in events.into_iter().chain([JobEvent::CancelRequested, JobEvent::CancellationTimedOut]) {
+            let was_terminal = machine.state().is_terminal();
+            let actions = machine.apply(event);
+            prop_assert!(!was_terminal || actions.is_empty());
+            failures += actions.iter().filter(|a| matches!(a, JobAction::RecordFailure { .. })).count();
+            let ended = actions.contains(&JobAction::End);
+            ends += usize::from(ended);
+            prop_assert_eq!(ended, !was_terminal && machine.state().is_terminal());
+            if let Some(JobAction::Cancel { task_managers }) = actions.iter().find(|a| matches!(a, JobAction::Cancel { .. })) {
+                prop_assert!(!task_managers.is_empty());
+            }
+        }
+        prop_assert!(machine.state().is_terminal());
+        prop_assert_eq!(ends, 1);
+        prop_assert!(machine.state() != JobState::Failed || failures > 0);
+    }
+}

@@ -1,0 +1,625 @@
+//! The master: one task that owns the cluster and all jobs. It takes a command at a time, asks the
+//! pure cores what to do, and does it. It never waits for anything but its next command.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant, SystemTime};
+
+use tidemill_common::connector::ConnectorCatalog;
+use tidemill_common::control::{
+    ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, Registration, SubtaskState,
+    TaskManagerMessage,
+};
+use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SubtaskId, TaskManagerId};
+use tidemill_connectors::api::ConnectorContext;
+use tidemill_connectors::registry::{Registry, connector};
+use tokio::sync::mpsc;
+
+use crate::cluster::{Cluster, ConnectionId};
+use crate::command::{ClientCommand, Command, MasterHandle, Reply, Timer, ToTaskManager};
+use crate::config::JobManagerConfig;
+use crate::error::JobManagerError;
+use crate::job::{Job, JobAction, JobEvent, PreparedJob};
+use crate::rows::Chunk;
+use crate::scheduler::{place, slots_needed};
+use crate::splits::{SplitAction, SplitAssigner};
+
+/// How often time-outs are looked at and counters shown.
+const TICK: Duration = Duration::from_millis(200);
+
+/// See the module.
+pub struct Master {
+    config: JobManagerConfig,
+    handle: MasterHandle,
+    clock: Clock,
+    cluster: Cluster,
+    senders: BTreeMap<TaskManagerId, ToTaskManager>,
+    connections: u64,
+    jobs: BTreeMap<JobId, Job>,
+    /// In order of submission.
+    order: Vec<JobId>,
+    /// Jobs whose counters have changed since they were shown.
+    dirty: Vec<JobId>,
+    /// Task managers that do not take their messages.
+    stuck: Vec<TaskManagerId>,
+    shutdown: Option<Reply<()>>,
+}
+
+/// Milliseconds since the epoch that never go back.
+struct Clock {
+    start: Instant,
+    start_ms: i64,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self { start: Instant::now(), start_ms: since.as_millis() as i64 }
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.start_ms + self.start.elapsed().as_millis() as i64
+    }
+}
+
+/// Starts a master. The epoch of a lone job manager is the time it starts at, so that it rises with
+/// every restart.
+pub fn start(config: JobManagerConfig) -> MasterHandle {
+    let (commands, inbox) = mpsc::channel(crate::command::COMMANDS_MAX);
+    let clock = Clock::new();
+    let handle = MasterHandle { commands, epoch: LeaderEpoch(clock.start_ms as u64) };
+    let master = Master {
+        config,
+        handle: handle.clone(),
+        clock,
+        cluster: Cluster::default(),
+        senders: BTreeMap::new(),
+        connections: 0,
+        jobs: BTreeMap::new(),
+        order: Vec::new(),
+        dirty: Vec::new(),
+        stuck: Vec::new(),
+        shutdown: None,
+    };
+    tokio::spawn(master.run(inbox));
+    handle
+}
+
+impl Master {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Command>) {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = inbox.recv() => match command {
+                    Some(command) => self.handle(command),
+                    None => return,
+                },
+                _ = tick.tick() => self.tick(),
+            }
+            while let Some(id) = self.stuck.pop() {
+                self.lose(&id, format!("task manager {id} does not take its messages"));
+            }
+            if self.shutdown.is_some() && self.jobs.values().all(|job| job.machine.state().is_terminal()) {
+                if let Some(reply) = self.shutdown.take() {
+                    let _ = reply.send(());
+                }
+                return;
+            }
+        }
+    }
+
+    fn handle(&mut self, command: Command) {
+        match command {
+            Command::Join { registration, sender, reply } => {
+                let answer = self.join(registration, sender);
+                if reply.send(answer).is_err() {
+                    tracing::debug!("a task manager went away while it joined");
+                }
+            }
+            Command::FromTaskManager { id, connection, message } => {
+                if message.epoch != self.handle.epoch {
+                    tracing::warn!(task_manager = %id, epoch = %message.epoch, "refused a message of another leader epoch");
+                } else if self.is_current(&id, connection) {
+                    self.cluster.seen(&id, self.clock.now_ms());
+                    self.from_task_manager(id, message.message);
+                }
+            }
+            Command::Disconnected { id, connection, reason } => {
+                if self.is_current(&id, connection) {
+                    self.lose(&id, reason);
+                }
+            }
+            Command::Client(command) => self.client(command),
+            Command::Discovered { job, attempt, operator, result } => {
+                let Some(job_state) = self.current(&job, attempt) else { return };
+                let Some(assigner) = job_state.splits.get_mut(&operator) else { return };
+                match result.and_then(|enumerator| assigner.discovered(enumerator, Ok(()))) {
+                    Ok(actions) => self.perform_splits(&job, operator, actions),
+                    Err(error) => self.apply(&job, JobEvent::CoordinatorFailed { cause: error.to_string() }),
+                }
+            }
+            Command::DiscoveryDue { job, attempt, operator } => {
+                let Some(job_state) = self.current(&job, attempt) else { return };
+                let actions = job_state.splits.get_mut(&operator).map(SplitAssigner::discovery_due).unwrap_or_default();
+                self.perform_splits(&job, operator, actions);
+            }
+            Command::Timeout { job, attempt, timer } => {
+                if self.current(&job, attempt).is_some() {
+                    let event = match timer {
+                        Timer::Deployment => JobEvent::DeploymentTimedOut,
+                        Timer::Cancellation => JobEvent::CancellationTimedOut,
+                    };
+                    self.apply(&job, event);
+                }
+            }
+            Command::RowsTaken { job, task_manager, sequence } => {
+                if let Some(attempt) = self.jobs.get(&job).map(|job| job.machine.attempt()) {
+                    self.send(&task_manager, JobManagerMessage::LinesTaken { job, attempt, sequence });
+                }
+            }
+            Command::RowsAbandoned { job } => {
+                tracing::info!(%job, "the client of the SELECT has gone, the job is cancelled");
+                self.apply(&job, JobEvent::CancelRequested);
+            }
+        }
+    }
+
+    /// The job, if it runs and this is the attempt that counts.
+    fn current(&mut self, job: &JobId, attempt: AttemptId) -> Option<&mut Job> {
+        self.jobs.get_mut(job).filter(|job| job.machine.attempt() == attempt && !job.machine.state().is_terminal())
+    }
+
+    // Task managers.
+
+    fn join(&mut self, registration: Registration, sender: ToTaskManager) -> Result<ConnectionId, String> {
+        let version = env!("CARGO_PKG_VERSION");
+        if registration.version != version {
+            return Err(format!(
+                "the job manager has version {version}, the task manager {}; run the same version everywhere",
+                registration.version
+            ));
+        }
+        if registration.slots == 0 {
+            return Err("a task manager must offer at least one slot (taskmanager.numberOfTaskSlots)".to_owned());
+        }
+        let id = registration.id.clone();
+        if self.cluster.member(&id).is_some() {
+            self.lose(&id, format!("task manager {id} has connected anew"));
+        }
+        self.connections += 1;
+        let connection = ConnectionId(self.connections);
+        tracing::info!(task_manager = %id, slots = registration.slots, data = %registration.data_address, "task manager joined");
+        self.cluster.join(registration, connection, self.clock.now_ms());
+        self.senders.insert(id.clone(), sender);
+        let registered = JobManagerMessage::Registered {
+            heartbeat_interval_ms: self.config.heartbeat_interval.as_millis() as u64,
+            heartbeat_timeout_ms: self.config.heartbeat_timeout.as_millis() as u64,
+        };
+        self.send(&id, registered);
+        self.schedule();
+        Ok(connection)
+    }
+
+    fn is_current(&self, id: &TaskManagerId, connection: ConnectionId) -> bool {
+        self.cluster.member(id).is_some_and(|member| member.connection == connection)
+    }
+
+    fn lose(&mut self, id: &TaskManagerId, reason: String) {
+        tracing::warn!(task_manager = %id, reason, "task manager lost");
+        self.cluster.leave(id);
+        self.senders.remove(id);
+        for job in self.order.clone() {
+            self.apply(&job, JobEvent::TaskManagerLost { task_manager: id.clone(), reason: reason.clone() });
+        }
+    }
+
+    fn send(&mut self, id: &TaskManagerId, message: JobManagerMessage) {
+        let Some(sender) = self.senders.get(id) else { return };
+        if sender.try_send(Fenced { epoch: self.handle.epoch, message }).is_err() && !self.stuck.contains(id) {
+            self.stuck.push(id.clone());
+        }
+    }
+
+    fn from_task_manager(&mut self, id: TaskManagerId, message: TaskManagerMessage) {
+        match message {
+            TaskManagerMessage::Register(_) => {
+                tracing::warn!(task_manager = %id, "refused a second registration on one connection");
+            }
+            TaskManagerMessage::Heartbeat { sequence, subtasks } => {
+                for report in subtasks {
+                    if let Some(job) = self.jobs.get_mut(&report.job)
+                        && job.machine.placement().get(&report.subtask) == Some(&id)
+                    {
+                        let name = job.id.clone();
+                        job.report(report, false);
+                        self.mark_dirty(name);
+                    }
+                }
+                self.send(&id, JobManagerMessage::HeartbeatAck { sequence });
+            }
+            TaskManagerMessage::SubtaskStateChanged { job, attempt, subtask, state, metrics } => {
+                if let SubtaskState::Failed { cause } = &state {
+                    tracing::debug!(%job, %subtask, cause, "subtask failed");
+                }
+                if let Some(found) = self.jobs.get_mut(&job)
+                    && let Some(report) = metrics
+                    && found.machine.placement().get(&subtask) == Some(&id)
+                {
+                    found.report(report, state != SubtaskState::Running);
+                }
+                self.apply(&job, JobEvent::SubtaskChanged { attempt, task_manager: id, subtask, state });
+            }
+            TaskManagerMessage::SplitRequest { job, attempt, operator, reader } => {
+                let Some(found) = self.current(&job, attempt) else { return };
+                let actions = found.splits.get_mut(&operator).map(|s| s.requested(reader)).unwrap_or_default();
+                self.perform_splits(&job, operator, actions);
+            }
+            TaskManagerMessage::CollectedLines { job, attempt, sequence, lines } => {
+                let Some(found) = self.current(&job, attempt) else { return };
+                let taken = match &found.rows {
+                    Some(rows) => rows.push(Chunk { task_manager: id, sequence, lines }),
+                    None => true,
+                };
+                if !taken {
+                    let cause = "a task manager sent more rows than the client takes".to_owned();
+                    self.apply(&job, JobEvent::CoordinatorFailed { cause });
+                }
+            }
+        }
+    }
+
+    // Jobs.
+
+    fn client(&mut self, command: ClientCommand) {
+        // A client that has gone away needs no answer.
+        match command {
+            ClientCommand::Submit { jobs, reply } => drop(reply.send(self.submit(jobs))),
+            ClientCommand::List { reply } => {
+                let jobs = self.order.iter().rev().filter_map(|id| self.jobs.get(id)).map(Job::summary).collect();
+                drop(reply.send(jobs));
+            }
+            ClientCommand::Watch { job, reply } => {
+                let receiver = self.find(&job).map(|id| {
+                    let job = &self.jobs[&id];
+                    job.publish();
+                    job.watch.subscribe()
+                });
+                drop(reply.send(receiver));
+            }
+            ClientCommand::Cancel { job, reply } => {
+                let answer = self.find(&job).map(|id| {
+                    self.apply(&id, JobEvent::CancelRequested);
+                    self.summary(&id)
+                });
+                drop(reply.send(answer));
+            }
+            ClientCommand::Stop { job, drain, reply } => drop(reply.send(self.stop(&job, drain))),
+            ClientCommand::Fetch { job, reply } => {
+                let answer = self.find(&job).and_then(|id| match &self.jobs[&id].rows {
+                    None => Err(JobManagerError::NoRows(id)),
+                    Some(rows) if rows.attach() => Ok((id, rows.clone())),
+                    Some(_) => Err(JobManagerError::RowsTaken(id)),
+                });
+                drop(reply.send(answer));
+            }
+            ClientCommand::Info { reply } => drop(reply.send(ClusterInfo {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                leader_epoch: self.handle.epoch,
+                task_managers: self.cluster.infos(),
+            })),
+            ClientCommand::Shutdown { reply } => {
+                self.shutdown = Some(reply);
+                for job in self.order.clone() {
+                    self.apply(&job, JobEvent::CancelRequested);
+                }
+            }
+        }
+    }
+
+    fn submit(&mut self, prepared: Vec<PreparedJob>) -> Result<Vec<JobId>, JobManagerError> {
+        if self.shutdown.is_some() {
+            return Err(JobManagerError::ShuttingDown);
+        }
+        let now = self.clock.now_ms();
+        let new_id = || JobId(uuid::Uuid::new_v4().simple().to_string());
+        let jobs = prepared.into_iter().map(|job| Job::new(new_id(), job, now)).collect::<Result<Vec<_>, _>>()?;
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
+        for job in jobs {
+            tracing::info!(job = %job.id, name = job.plan.name, "job submitted");
+            self.order.push(job.id.clone());
+            self.jobs.insert(job.id.clone(), job);
+        }
+        self.schedule();
+        Ok(ids)
+    }
+
+    fn stop(&mut self, job: &str, drain: bool) -> Result<JobSummary, JobManagerError> {
+        let id = self.find(job)?;
+        let state = self.jobs[&id].machine.state();
+        if !matches!(state, JobState::Created | JobState::Deploying | JobState::Running) {
+            return Err(JobManagerError::NotRunning { job: id, state });
+        }
+        self.apply(&id, JobEvent::StopRequested { drain });
+        Ok(self.summary(&id))
+    }
+
+    fn summary(&self, id: &JobId) -> JobSummary {
+        self.jobs[id].summary()
+    }
+
+    /// The job with this id, or the only one whose id begins so.
+    fn find(&self, prefix: &str) -> Result<JobId, JobManagerError> {
+        let found: Vec<JobId> =
+            self.order.iter().filter(|id| !prefix.is_empty() && id.0.starts_with(prefix)).cloned().collect();
+        match <[JobId; 1]>::try_from(found) {
+            Ok([id]) => Ok(id),
+            Err(found) if found.is_empty() => Err(JobManagerError::NoSuchJob(prefix.to_owned())),
+            Err(jobs) => Err(JobManagerError::AmbiguousJob { prefix: prefix.to_owned(), jobs }),
+        }
+    }
+
+    /// Gives free slots to the jobs that wait for them, in order of submission.
+    fn schedule(&mut self) {
+        for id in self.order.clone() {
+            let Some(job) = self.jobs.get(&id) else { continue };
+            if job.machine.state() != JobState::Created {
+                continue;
+            }
+            if let Ok(schedule) = place(&job.graph, &self.cluster.free_slots()) {
+                self.cluster.take_slots(&id, &schedule.slots);
+                self.apply(&id, JobEvent::Placed(schedule.placement));
+            }
+        }
+    }
+
+    fn apply(&mut self, id: &JobId, event: JobEvent) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let before = job.machine.state();
+        let actions = job.machine.apply(event);
+        let after = job.machine.state();
+        if before != after {
+            tracing::info!(job = %id, from = %before, to = %after, "job state");
+        }
+        let ended = actions.contains(&JobAction::End);
+        for action in actions {
+            self.perform(id, action);
+        }
+        if let Some(job) = self.jobs.get(id)
+            && before != after
+        {
+            job.publish();
+        }
+        if ended {
+            self.forget_old();
+            self.schedule();
+        }
+    }
+
+    fn perform(&mut self, id: &JobId, action: JobAction) {
+        let now = self.clock.now_ms();
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let attempt = job.machine.attempt();
+        match action {
+            JobAction::Deploy => {
+                job.deployed(now);
+                self.deploy(id);
+                self.start_timer(id, attempt, Timer::Deployment, self.config.deployment_timeout);
+            }
+            JobAction::Cancel { task_managers } => {
+                job.cancelled.store(true, Ordering::Relaxed);
+                for task_manager in task_managers {
+                    self.send(&task_manager, JobManagerMessage::Cancel { job: id.clone(), attempt });
+                }
+                self.start_timer(id, attempt, Timer::Cancellation, self.config.cancellation_timeout);
+            }
+            JobAction::StopSources { task_managers, drain } => {
+                for task_manager in task_managers {
+                    self.send(&task_manager, JobManagerMessage::StopSources { job: id.clone(), attempt, drain });
+                }
+            }
+            JobAction::RecordFailure { subtask, task_manager, cause, root } => {
+                tracing::warn!(job = %id, cause, "failure");
+                job.record_failure(subtask, task_manager, cause, root, now);
+            }
+            JobAction::End => {
+                job.ended(now);
+                self.cluster.release_slots(id);
+            }
+        }
+    }
+
+    fn deploy(&mut self, id: &JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let attempt = job.machine.attempt();
+        let mut subtasks: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
+        let mut locations = Vec::new();
+        for (subtask, task_manager) in job.machine.placement() {
+            let Some(member) = self.cluster.member(task_manager) else { continue };
+            locations.push((*subtask, task_manager.clone(), member.registration.data_address.clone()));
+            subtasks.entry(task_manager.clone()).or_default().push(*subtask);
+        }
+        let (job_name, plan) = (job.plan.name.clone(), job.plan_json.clone());
+        let sources: Vec<_> =
+            job.sources().map(|(operator, source, parallelism)| (operator, source.clone(), parallelism)).collect();
+        let context = ConnectorContext { io: tokio::runtime::Handle::current(), cancelled: job.cancelled.clone() };
+        for (operator, source, parallelism) in &sources {
+            let assigner = SplitAssigner::new(*parallelism, Registry.is_bounded(source), source.watermark.is_some());
+            job.splits.insert(*operator, assigner);
+        }
+        for (task_manager, subtasks) in subtasks {
+            let request = DeployRequest {
+                job: id.clone(),
+                job_name: job_name.clone(),
+                attempt,
+                plan: plan.clone(),
+                subtasks,
+                locations: locations.clone(),
+            };
+            self.send(&task_manager, JobManagerMessage::Deploy(request));
+        }
+        for (operator, source, parallelism) in sources {
+            let context = context.clone();
+            self.discover(id, attempt, operator, move || {
+                let connector = connector(&source.table.connector).ok_or_else(|| unknown(&source.table))?;
+                let mut enumerator = connector.create_enumerator(&source, parallelism, &context)?;
+                enumerator.discover()?;
+                Ok(enumerator)
+            });
+        }
+    }
+
+    fn perform_splits(&mut self, id: &JobId, operator: OperatorId, actions: Vec<SplitAction>) {
+        for action in actions {
+            let Some(job) = self.jobs.get(id) else { return };
+            let attempt = job.machine.attempt();
+            match action {
+                SplitAction::Discover(mut enumerator) => self.discover(id, attempt, operator, move || {
+                    enumerator.discover()?;
+                    Ok(enumerator)
+                }),
+                SplitAction::DiscoverAfter(time) => {
+                    let (handle, job) = (self.handle.clone(), id.clone());
+                    tokio::spawn(async move {
+                        tokio::time::sleep(time).await;
+                        let _ = handle.send(Command::DiscoveryDue { job, attempt, operator }).await;
+                    });
+                }
+                SplitAction::Assign { reader, splits, no_more } => {
+                    let Some(task_manager) = job
+                        .subtask_of(operator, reader)
+                        .and_then(|subtask| job.machine.placement().get(&subtask))
+                        .cloned()
+                    else {
+                        continue;
+                    };
+                    let splits = splits.into_iter().map(|split| (split.id, split.state)).collect();
+                    let message =
+                        JobManagerMessage::AssignSplits { job: id.clone(), attempt, operator, reader, splits, no_more };
+                    self.send(&task_manager, message);
+                }
+            }
+        }
+    }
+
+    /// Runs an enumerator's I/O off this task.
+    fn discover(
+        &self,
+        id: &JobId,
+        attempt: AttemptId,
+        operator: OperatorId,
+        work: impl FnOnce() -> DiscoverResult + Send + 'static,
+    ) {
+        let (handle, job) = (self.handle.clone(), id.clone());
+        tokio::spawn(async move {
+            let result = tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| {
+                Err(tidemill_connectors::api::ConnectorError::Internal {
+                    connector: "split enumerator",
+                    reason: error.to_string(),
+                })
+            });
+            let _ = handle.send(Command::Discovered { job, attempt, operator, result }).await;
+        });
+    }
+
+    fn start_timer(&self, id: &JobId, attempt: AttemptId, timer: Timer, after: Duration) {
+        let (handle, job) = (self.handle.clone(), id.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(after).await;
+            let _ = handle.send(Command::Timeout { job, attempt, timer }).await;
+        });
+    }
+
+    fn mark_dirty(&mut self, id: JobId) {
+        if !self.dirty.contains(&id) {
+            self.dirty.push(id);
+        }
+    }
+
+    /// Forgets the jobs that ended first, beyond the history's bound.
+    fn forget_old(&mut self) {
+        let ended: Vec<JobId> = self
+            .order
+            .iter()
+            .filter(|id| self.jobs.get(*id).is_some_and(|job| job.end_ms().is_some()))
+            .cloned()
+            .collect();
+        let surplus = ended.len().saturating_sub(self.config.history_jobs_max);
+        for id in &ended[..surplus] {
+            self.jobs.remove(id);
+            self.order.retain(|other| other != id);
+        }
+    }
+
+    fn tick(&mut self) {
+        let now = self.clock.now_ms();
+        let timeout = self.config.heartbeat_timeout;
+        for id in self.cluster.silent(now, timeout.as_millis() as i64) {
+            let seconds = timeout.as_secs_f64();
+            self.lose(&id, format!("task manager {id} was silent for {seconds} s (heartbeat.timeout)"));
+        }
+        for id in self.order.clone() {
+            self.check_waits(&id, now);
+        }
+        for id in std::mem::take(&mut self.dirty) {
+            let Some(job) = self.jobs.get_mut(&id) else { continue };
+            let attempt = job.machine.attempt();
+            let announcements = job.alignment.announcements(now);
+            let task_managers: std::collections::BTreeSet<_> = job.machine.placement().values().cloned().collect();
+            job.publish();
+            for (group, max_watermark_ms) in announcements {
+                for task_manager in &task_managers {
+                    let message = JobManagerMessage::UpdateAlignment {
+                        job: id.clone(),
+                        attempt,
+                        group: group.clone(),
+                        max_watermark_ms,
+                    };
+                    self.send(task_manager, message);
+                }
+            }
+        }
+    }
+
+    /// The waits of a job that have no timer of their own.
+    fn check_waits(&mut self, id: &JobId, now: i64) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if job.machine.state().is_terminal() {
+            return;
+        }
+        let waited = now.saturating_sub(job.start_ms);
+        if job.machine.state() == JobState::Created && waited > self.config.slot_request_timeout.as_millis() as i64 {
+            let cause = self.no_slots(slots_needed(&job.graph));
+            self.apply(id, JobEvent::SlotsTimedOut(cause));
+            return;
+        }
+        let unattached = job.rows.as_ref().is_some_and(|rows| !rows.is_attached());
+        if unattached && waited > self.config.collect_attach_timeout.as_millis() as i64 {
+            let seconds = self.config.collect_attach_timeout.as_secs_f64();
+            let cause = format!("nobody fetched the rows of the SELECT for {seconds} s (collect.attach.timeout)");
+            self.apply(id, JobEvent::CoordinatorFailed { cause });
+        }
+    }
+
+    fn no_slots(&self, needed: u32) -> String {
+        let (members, slots) = self.cluster.size();
+        let free: u32 = self.cluster.free_slots().values().sum();
+        let seconds = self.config.slot_request_timeout.as_secs_f64();
+        format!(
+            "the job needs {needed} slots; {members} task manager{} with {slots} slots {} connected and {free} of them are free. Waited {seconds} s (slot.request.timeout). Start more task managers, give them more slots (taskmanager.numberOfTaskSlots), or lower the parallelism",
+            if members == 1 { "" } else { "s" },
+            if members == 1 { "is" } else { "are" },
+        )
+    }
+}
+
+type DiscoverResult =
+    Result<Box<dyn tidemill_connectors::api::SplitEnumerator>, tidemill_connectors::api::ConnectorError>;
+
+fn unknown(table: &tidemill_common::plan::TableSpec) -> tidemill_connectors::api::ConnectorError {
+    tidemill_connectors::api::ConnectorError::External {
+        table: table.name.clone(),
+        reason: format!("the connector '{}' is not known to this job manager", table.connector),
+        action: "run the same version everywhere".to_owned(),
+    }
+}

@@ -1,0 +1,234 @@
+//! Which reader reads which split: the bookkeeping around a connector's enumerator, without I/O.
+//! The caller runs discovery off its own thread and brings the enumerator back.
+//!
+//! Splits are handed out when a reader asks, so that fast readers read more. The exception is a
+//! bounded source with a watermark: there all splits are assigned at once, because a split that
+//! starts late would bring rows that are late; so the result does not depend on who was fast.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tidemill_common::ids::SubtaskIndex;
+use tidemill_connectors::api::{ConnectorError, Split, SplitEnumerator};
+
+/// What the caller has to do.
+pub enum SplitAction {
+    /// Run [`SplitEnumerator::discover`] on this enumerator, and call [`SplitAssigner::discovered`].
+    Discover(Box<dyn SplitEnumerator>),
+    /// Call [`SplitAssigner::discovery_due`] after this time.
+    DiscoverAfter(Duration),
+    Assign {
+        reader: SubtaskIndex,
+        splits: Vec<Split>,
+        no_more: bool,
+    },
+}
+
+/// The splits of one source operator in one attempt.
+pub struct SplitAssigner {
+    parallelism: u32,
+    all_at_once: bool,
+    /// Absent while discovery has it.
+    enumerator: Option<Box<dyn SplitEnumerator>>,
+    discovered_before: bool,
+    waiting: BTreeSet<SubtaskIndex>,
+    /// Readers that were told that nothing will follow.
+    exhausted: BTreeSet<SubtaskIndex>,
+}
+
+impl SplitAssigner {
+    /// A source whose enumerator is being made, by a caller that will bring it with
+    /// [`SplitAssigner::discovered`].
+    pub fn new(parallelism: u32, bounded: bool, has_watermark: bool) -> Self {
+        Self {
+            parallelism,
+            all_at_once: bounded && has_watermark,
+            enumerator: None,
+            discovered_before: false,
+            waiting: BTreeSet::new(),
+            exhausted: BTreeSet::new(),
+        }
+    }
+
+    /// A reader has nothing to read.
+    pub fn requested(&mut self, reader: SubtaskIndex) -> Vec<SplitAction> {
+        if reader.0 >= self.parallelism || self.exhausted.contains(&reader) {
+            return Vec::new();
+        }
+        self.waiting.insert(reader);
+        if self.discovered_before { self.serve_waiting() } else { Vec::new() }
+    }
+
+    /// Discovery has ended.
+    pub fn discovered(
+        &mut self,
+        enumerator: Box<dyn SplitEnumerator>,
+        result: Result<(), ConnectorError>,
+    ) -> Result<Vec<SplitAction>, ConnectorError> {
+        result?;
+        let interval = enumerator.discovery_interval();
+        self.enumerator = Some(enumerator);
+        let first = !std::mem::replace(&mut self.discovered_before, true);
+        let mut actions = match (first, self.all_at_once) {
+            (true, true) => self.assign_all(),
+            (true, false) => self.serve_waiting(),
+            // New partitions go to their readers though these are busy with others.
+            (false, _) => {
+                self.waiting.extend((0..self.parallelism).map(SubtaskIndex));
+                let actions = self.serve_waiting();
+                self.waiting.retain(|reader| !self.exhausted.contains(reader));
+                actions
+            }
+        };
+        actions.extend(interval.map(SplitAction::DiscoverAfter));
+        Ok(actions)
+    }
+
+    /// The time of [`SplitAction::DiscoverAfter`] has come.
+    pub fn discovery_due(&mut self) -> Vec<SplitAction> {
+        self.enumerator.take().map(SplitAction::Discover).into_iter().collect()
+    }
+
+    fn serve_waiting(&mut self) -> Vec<SplitAction> {
+        let Some(enumerator) = &mut self.enumerator else { return Vec::new() };
+        let mut actions = Vec::new();
+        self.waiting.retain(|reader| {
+            let splits = enumerator.next_splits(*reader);
+            let no_more = enumerator.is_exhausted(*reader);
+            if no_more {
+                self.exhausted.insert(*reader);
+            }
+            if splits.is_empty() && !no_more {
+                return true;
+            }
+            actions.push(SplitAction::Assign { reader: *reader, splits, no_more });
+            false
+        });
+        actions
+    }
+
+    fn assign_all(&mut self) -> Vec<SplitAction> {
+        let Some(enumerator) = &mut self.enumerator else { return Vec::new() };
+        let mut assigned: Vec<Vec<Split>> = vec![Vec::new(); self.parallelism as usize];
+        loop {
+            let mut any = false;
+            for (reader, mine) in assigned.iter_mut().enumerate() {
+                let splits = enumerator.next_splits(SubtaskIndex(reader as u32));
+                any |= !splits.is_empty();
+                mine.extend(splits);
+            }
+            if !any {
+                break;
+            }
+        }
+        self.exhausted = (0..self.parallelism).map(SubtaskIndex).collect();
+        self.waiting.clear();
+        assigned
+            .into_iter()
+            .enumerate()
+            .map(|(reader, splits)| SplitAction::Assign { reader: SubtaskIndex(reader as u32), splits, no_more: true })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use tidemill_connectors::api::ReaderReport;
+
+    use super::*;
+
+    /// A queue of splits, as files are.
+    struct Files {
+        files: VecDeque<u32>,
+        interval: Option<Duration>,
+        next: u32,
+    }
+
+    impl SplitEnumerator for Files {
+        fn discover(&mut self) -> Result<(), ConnectorError> {
+            self.files.extend(self.next..self.next + 3);
+            self.next += 3;
+            Ok(())
+        }
+        fn discovery_interval(&self) -> Option<Duration> {
+            self.interval
+        }
+        fn next_splits(&mut self, _reader: SubtaskIndex) -> Vec<Split> {
+            let split = |n: u32| Split { id: tidemill_common::ids::SplitId(n.to_string()), state: n.into() };
+            self.files.pop_front().map(split).into_iter().collect()
+        }
+        fn is_exhausted(&self, _reader: SubtaskIndex) -> bool {
+            self.interval.is_none() && self.files.is_empty()
+        }
+        fn add_back(&mut self, _splits: Vec<Split>) {}
+        fn snapshot(&self) -> Result<serde_json::Value, ConnectorError> {
+            Ok(serde_json::Value::Null)
+        }
+        fn restore(&mut self, _state: serde_json::Value) -> Result<(), ConnectorError> {
+            Ok(())
+        }
+        fn reconcile(&mut self, _reports: &[ReaderReport]) -> Result<(), ConnectorError> {
+            Ok(())
+        }
+    }
+
+    fn discover(assigner: &mut SplitAssigner, mut files: Box<dyn SplitEnumerator>) -> Vec<SplitAction> {
+        let result = files.discover();
+        assigner.discovered(files, result).unwrap()
+    }
+
+    fn show(actions: &[SplitAction]) -> Vec<String> {
+        actions
+            .iter()
+            .map(|action| match action {
+                SplitAction::Discover(_) => "discover".to_owned(),
+                SplitAction::DiscoverAfter(time) => format!("after {time:?}"),
+                SplitAction::Assign { reader, splits, no_more } => {
+                    let splits: Vec<_> = splits.iter().map(|split| split.id.to_string()).collect();
+                    format!("{reader}: {}{}", splits.join(","), if *no_more { " end" } else { "" })
+                }
+            })
+            .collect()
+    }
+
+    fn files(interval: Option<Duration>) -> Box<dyn SplitEnumerator> {
+        Box::new(Files { files: VecDeque::new(), interval, next: 0 })
+    }
+
+    #[test]
+    fn a_bounded_source_with_a_watermark_has_all_its_splits_at_once() {
+        let mut assigner = SplitAssigner::new(2, true, true);
+        assert!(assigner.requested(SubtaskIndex(0)).is_empty());
+        let actions = discover(&mut assigner, files(None));
+        assert_eq!(show(&actions), ["0: 0,2 end", "1: 1 end"]);
+        assert!(assigner.requested(SubtaskIndex(1)).is_empty());
+    }
+
+    #[test]
+    fn else_readers_get_splits_when_they_ask() {
+        let mut assigner = SplitAssigner::new(2, true, false);
+        assert!(assigner.requested(SubtaskIndex(1)).is_empty());
+        assert_eq!(show(&discover(&mut assigner, files(None))), ["1: 0"]);
+        assert_eq!(show(&assigner.requested(SubtaskIndex(1))), ["1: 1"]);
+        assert_eq!(show(&assigner.requested(SubtaskIndex(0))), ["0: 2 end"]);
+        assert_eq!(show(&assigner.requested(SubtaskIndex(1))), ["1:  end"]);
+        assert!(assigner.requested(SubtaskIndex(7)).is_empty(), "a reader that does not exist");
+    }
+
+    #[test]
+    fn what_is_discovered_later_is_pushed() {
+        let every = Duration::from_secs(1);
+        let mut assigner = SplitAssigner::new(2, false, true);
+        assert_eq!(show(&discover(&mut assigner, files(Some(every)))), ["after 1s"]);
+        for expected in ["0: 0", "0: 1", "0: 2"] {
+            assert_eq!(show(&assigner.requested(SubtaskIndex(0))), [expected]);
+        }
+        assert!(assigner.requested(SubtaskIndex(0)).is_empty());
+        let mut due = assigner.discovery_due();
+        let Some(SplitAction::Discover(enumerator)) = due.pop() else { panic!("no discovery") };
+        assert!(assigner.requested(SubtaskIndex(1)).is_empty(), "discovery has the enumerator");
+        assert_eq!(show(&discover(&mut assigner, enumerator)), ["0: 3", "1: 4", "after 1s"]);
+    }
+}
