@@ -11,9 +11,10 @@
 # once before it is measured), --keep-output DIR (where sql's ${out} goes).
 #
 # One line per measured job on stdout:
-#   job=KPI state=hashmap parallelism=2 events=N wall_s=S cpu_s=S cpu_s_per_million=S events_per_s=N checkpoints=N [output_rows=N]
+#   job=KPI state=hashmap parallelism=2 events=N wall_s=S cpu_s=S cpu_s_per_million=S events_per_s=N checkpoints=N load=N [output_rows=N]
 # wall is the job's duration as the cluster says, CPU is user and system time of the task manager
-# between submission and end. Everything it starts, it stops.
+# between submission and end; load is the machine's load average before it, which spoils the wall time
+# first. Everything it starts, it stops.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -57,14 +58,17 @@ if [ "$command" = bids ]; then
 fi
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/tidemill-bench-flink.XXXXXX")
-jm= tm=
+jm='' tm=''
 cleanup() {
     for pid in $tm $jm; do kill "$pid" 2>/dev/null || true; done
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
-        kill -0 ${tm:-0} 2>/dev/null && [ -n "$tm" ] || break
-        sleep 0.5
-    done
-    for pid in $tm $jm; do kill -9 "$pid" 2>/dev/null || true; done
+    # Ten seconds to end by themselves, then they are killed.
+    (
+        sleep 10
+        for pid in $tm $jm; do kill -9 "$pid" 2>/dev/null || true; done
+    ) &
+    killer=$!
+    for pid in $tm $jm; do wait "$pid" 2>/dev/null || true; done
+    kill "$killer" 2>/dev/null || true
     rm -rf "$work"
 }
 trap cleanup EXIT
@@ -137,6 +141,7 @@ submit() {
 measure() {
     name=$1 events=$2
     shift 2
+    load=$(cut -d' ' -f1 /proc/loadavg)
     before=$(ticks)
     result=$(submit "$@")
     after=$(ticks)
@@ -144,12 +149,12 @@ measure() {
     if [ "$command" = sql ]; then
         output=" output_rows=$(find "$4/" -type f ! -name '.*' -exec cat {} + 2>/dev/null | wc -l)"
     fi
-    python3 - "$name" "$state" "$parallelism" "$events" "${result% *}" "${result#* }" "$((after - before))" "$(getconf CLK_TCK)" "$output" <<'PY'
+    python3 - "$name" "$state" "$parallelism" "$events" "${result% *}" "${result#* }" "$((after - before))" "$(getconf CLK_TCK)" "$load" "$output" <<'PY'
 import sys
-name, state, parallelism, events, millis, checkpoints, ticks, hertz, output = sys.argv[1:]
+name, state, parallelism, events, millis, checkpoints, ticks, hertz, load, output = sys.argv[1:]
 events, wall, cpu = int(events), int(millis) / 1000, int(ticks) / int(hertz)
 print(f"job={name} state={state} parallelism={parallelism} events={events} wall_s={wall:.2f} cpu_s={cpu:.2f} "
-      f"cpu_s_per_million={cpu / events * 1e6:.3f} events_per_s={events / wall:.0f} checkpoints={checkpoints}{output}")
+      f"cpu_s_per_million={cpu / events * 1e6:.3f} events_per_s={events / wall:.0f} checkpoints={checkpoints} load={load}{output}")
 PY
 }
 

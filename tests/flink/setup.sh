@@ -41,9 +41,9 @@ if [ ! -f "$home/version" ]; then
     (cd "$work" && python3 -m zipfile -e ./*.whl unpacked)
     rm -f "$work"/*.whl
     mkdir -p "$home"
-    rm -rf "$home/lib"
+    rm -rf "${home:?}/lib"
     mv "$work/unpacked/pyflink/lib" "$home/lib"
-    rm -rf "$home/opt"
+    rm -rf "${home:?}/opt"
     mv "$work/unpacked/pyflink/opt" "$home/opt"
     rm -rf "$work"
     trap - EXIT
