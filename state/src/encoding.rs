@@ -1,0 +1,345 @@
+//! Rows of several columns as bytes that are equal exactly if the rows are equal keys.
+//!
+//! Per column a flag (0 NULL, 1 present), then the value: fixed-width little-endian, or a length
+//! (u32) and the content. Elements of nested values are encoded the same way. This is the layout of
+//! keys in memory; it is not persisted.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, BinaryBuilder, Decimal128Array, ListArray, MapArray, PrimitiveArray, StringBuilder,
+    StructArray, new_null_array,
+};
+use arrow::buffer::{NullBuffer, OffsetBuffer};
+use arrow::datatypes::{DataType, Decimal128Type};
+
+use crate::fixed::{self, null_buffer};
+
+/// Encoded rows: row `i` is `bytes[offsets[i]..offsets[i + 1]]`.
+#[derive(Debug, Default)]
+pub(crate) struct EncodedRows {
+    pub offsets: Vec<usize>,
+    pub bytes: Vec<u8>,
+}
+
+/// One column on its way into the encoding.
+enum Source<'a> {
+    Null,
+    /// Words of this many significant bytes.
+    Fixed(arrow::buffer::ScalarBuffer<i64>, usize, Option<&'a NullBuffer>),
+    Decimal(&'a Decimal128Array),
+    Text(&'a arrow::array::StringArray),
+    Binary(&'a arrow::array::BinaryArray),
+    /// Already encoded, with its flag.
+    Nested(EncodedRows),
+}
+
+impl EncodedRows {
+    /// Row `row`.
+    #[inline]
+    pub fn row(&self, row: usize) -> &[u8] {
+        &self.bytes[self.offsets[row]..self.offsets[row + 1]]
+    }
+
+    /// Encodes rows, in place of what was there.
+    pub fn encode(&mut self, columns: &[ArrayRef], rows: usize) {
+        let sources: Vec<Source<'_>> = columns.iter().map(|column| Source::new(column)).collect();
+        self.offsets.clear();
+        self.offsets.resize(rows + 1, 0);
+        for source in &sources {
+            source.add_widths(&mut self.offsets[1..]);
+        }
+        let mut total = 0;
+        for offset in &mut self.offsets {
+            total += *offset;
+            *offset = total;
+        }
+        self.bytes.clear();
+        self.bytes.resize(total, 0);
+        let mut cursors: Vec<usize> = self.offsets[..rows].to_vec();
+        for source in &sources {
+            source.write(&mut cursors, &mut self.bytes);
+        }
+    }
+}
+
+fn significant_bytes(data_type: &DataType) -> usize {
+    match data_type {
+        DataType::Boolean => 1,
+        other => other.primitive_width().unwrap_or(8),
+    }
+}
+
+impl<'a> Source<'a> {
+    fn new(column: &'a ArrayRef) -> Self {
+        match column.data_type() {
+            DataType::Null => Self::Null,
+            DataType::Utf8 => Self::Text(column.as_string()),
+            DataType::Binary => Self::Binary(column.as_binary()),
+            DataType::Decimal128(..) => Self::Decimal(column.as_primitive::<Decimal128Type>()),
+            data_type => match fixed::words(column) {
+                Some(words) => Self::Fixed(words, significant_bytes(data_type), column.nulls()),
+                None => {
+                    let mut encoded = EncodedRows { offsets: vec![0], bytes: Vec::new() };
+                    for row in 0..column.len() {
+                        encode_value(column, row, &mut encoded.bytes);
+                        encoded.offsets.push(encoded.bytes.len());
+                    }
+                    Self::Nested(encoded)
+                }
+            },
+        }
+    }
+
+    fn add_widths(&self, widths: &mut [usize]) {
+        let rows = widths.iter_mut().enumerate();
+        match self {
+            Self::Null => rows.for_each(|(_, width)| *width += 1),
+            Self::Fixed(_, bytes, None) => rows.for_each(|(_, width)| *width += 1 + bytes),
+            Self::Fixed(_, bytes, Some(nulls)) => {
+                rows.for_each(|(row, width)| *width += 1 + if nulls.is_valid(row) { *bytes } else { 0 });
+            }
+            Self::Decimal(array) => {
+                rows.for_each(|(row, width)| *width += 1 + if array.is_valid(row) { 16 } else { 0 });
+            }
+            Self::Text(array) => rows.for_each(|(row, width)| {
+                *width += 1 + if array.is_valid(row) { 4 + array.value_length(row) as usize } else { 0 };
+            }),
+            Self::Binary(array) => rows.for_each(|(row, width)| {
+                *width += 1 + if array.is_valid(row) { 4 + array.value_length(row) as usize } else { 0 };
+            }),
+            Self::Nested(encoded) => rows.for_each(|(row, width)| *width += encoded.row(row).len()),
+        }
+    }
+
+    /// Writes each row's value at its cursor, which moves behind it. NULLs are zero bytes already.
+    fn write(&self, cursors: &mut [usize], bytes: &mut [u8]) {
+        let rows = cursors.iter_mut().enumerate();
+        match self {
+            Self::Null => rows.for_each(|(_, cursor)| *cursor += 1),
+            Self::Fixed(words, width, nulls) => rows.for_each(|(row, cursor)| {
+                if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
+                    bytes[*cursor] = 1;
+                    bytes[*cursor + 1..][..*width].copy_from_slice(&words[row].to_le_bytes()[..*width]);
+                    *cursor += width;
+                }
+                *cursor += 1;
+            }),
+            Self::Decimal(array) => rows.for_each(|(row, cursor)| {
+                if array.is_valid(row) {
+                    bytes[*cursor] = 1;
+                    bytes[*cursor + 1..][..16].copy_from_slice(&array.value(row).to_le_bytes());
+                    *cursor += 16;
+                }
+                *cursor += 1;
+            }),
+            Self::Text(array) => rows.for_each(|(row, cursor)| {
+                let value = array.is_valid(row).then(|| array.value(row).as_bytes());
+                write_content(value, cursor, bytes);
+            }),
+            Self::Binary(array) => rows.for_each(|(row, cursor)| {
+                let value = array.is_valid(row).then(|| array.value(row));
+                write_content(value, cursor, bytes);
+            }),
+            Self::Nested(encoded) => rows.for_each(|(row, cursor)| {
+                let value = encoded.row(row);
+                bytes[*cursor..][..value.len()].copy_from_slice(value);
+                *cursor += value.len();
+            }),
+        }
+    }
+}
+
+#[inline]
+fn write_content(value: Option<&[u8]>, cursor: &mut usize, bytes: &mut [u8]) {
+    if let Some(value) = value {
+        bytes[*cursor] = 1;
+        bytes[*cursor + 1..][..4].copy_from_slice(&(value.len() as u32).to_le_bytes());
+        bytes[*cursor + 5..][..value.len()].copy_from_slice(value);
+        *cursor += 4 + value.len();
+    }
+    *cursor += 1;
+}
+
+/// Appends one value of a nested column.
+fn encode_value(column: &ArrayRef, row: usize, out: &mut Vec<u8>) {
+    if column.is_null(row) || *column.data_type() == DataType::Null {
+        out.push(0);
+        return;
+    }
+    let encode_list = |list: &ArrayRef, out: &mut Vec<u8>| {
+        out.extend_from_slice(&(list.len() as u32).to_le_bytes());
+        (0..list.len()).for_each(|element| encode_value(list, element, out));
+    };
+    match column.data_type() {
+        DataType::List(_) => {
+            out.push(1);
+            encode_list(&column.as_list::<i32>().value(row), out);
+        }
+        DataType::Map(..) => {
+            out.push(1);
+            let entries: ArrayRef = Arc::new(column.as_map().value(row));
+            encode_list(&entries, out);
+        }
+        DataType::Struct(_) => {
+            out.push(1);
+            column.as_struct().columns().iter().for_each(|field| encode_value(field, row, out));
+        }
+        _ => {
+            let mut encoded = EncodedRows::default();
+            encoded.encode(&[column.slice(row, 1)], 1);
+            out.extend_from_slice(&encoded.bytes);
+        }
+    }
+}
+
+/// Decodes the next column of each row; the cursors move behind it.
+pub(crate) fn decode_column(data_type: &DataType, bytes: &[u8], cursors: &mut [usize]) -> ArrayRef {
+    fn present(bytes: &[u8], cursor: &mut usize) -> bool {
+        *cursor += 1;
+        bytes[*cursor - 1] != 0
+    }
+    fn length(bytes: &[u8], cursor: &mut usize) -> usize {
+        *cursor += 4;
+        let mut word = [0; 4];
+        word.copy_from_slice(&bytes[*cursor - 4..*cursor]);
+        u32::from_le_bytes(word) as usize
+    }
+    /// Starts and lengths of lists: the elements' cursors, the offsets and the NULLs.
+    fn lists(
+        bytes: &[u8],
+        cursors: &mut [usize],
+        mut elements: impl FnMut(usize, &mut usize),
+    ) -> (OffsetBuffer<i32>, Option<NullBuffer>) {
+        let mut valid = Vec::with_capacity(cursors.len());
+        let mut lengths = Vec::with_capacity(cursors.len());
+        for cursor in cursors {
+            valid.push(present(bytes, cursor));
+            let elements_of_row = if valid[valid.len() - 1] { length(bytes, cursor) } else { 0 };
+            lengths.push(elements_of_row);
+            elements(elements_of_row, cursor);
+        }
+        (OffsetBuffer::from_lengths(lengths), null_buffer(valid.into_iter()))
+    }
+    match data_type {
+        DataType::Null => {
+            cursors.iter_mut().for_each(|cursor| *cursor += 1);
+            new_null_array(data_type, cursors.len())
+        }
+        DataType::Utf8 => {
+            let mut builder = StringBuilder::with_capacity(cursors.len(), 0);
+            for cursor in cursors {
+                if present(bytes, cursor) {
+                    let length = length(bytes, cursor);
+                    builder.append_value(String::from_utf8_lossy(&bytes[*cursor..*cursor + length]));
+                    *cursor += length;
+                } else {
+                    builder.append_null();
+                }
+            }
+            Arc::new(builder.finish())
+        }
+        DataType::Binary => {
+            let mut builder = BinaryBuilder::with_capacity(cursors.len(), 0);
+            for cursor in cursors {
+                if present(bytes, cursor) {
+                    let length = length(bytes, cursor);
+                    builder.append_value(&bytes[*cursor..*cursor + length]);
+                    *cursor += length;
+                } else {
+                    builder.append_null();
+                }
+            }
+            Arc::new(builder.finish())
+        }
+        DataType::Decimal128(..) => {
+            let values = cursors.iter_mut().map(|cursor| {
+                present(bytes, cursor).then(|| {
+                    let mut word = [0; 16];
+                    word.copy_from_slice(&bytes[*cursor..*cursor + 16]);
+                    *cursor += 16;
+                    i128::from_le_bytes(word)
+                })
+            });
+            Arc::new(values.collect::<PrimitiveArray<Decimal128Type>>().with_data_type(data_type.clone()))
+        }
+        DataType::List(field) => {
+            let mut inner = Vec::new();
+            let (offsets, nulls) = lists(bytes, cursors, |elements, cursor| {
+                for _ in 0..elements {
+                    inner.push(*cursor);
+                    skip(field.data_type(), bytes, cursor);
+                }
+            });
+            let values = decode_column(field.data_type(), bytes, &mut inner);
+            Arc::new(ListArray::new(field.clone(), offsets, values, nulls))
+        }
+        DataType::Map(entries, ordered) => {
+            let mut inner = Vec::new();
+            let (offsets, nulls) = lists(bytes, cursors, |elements, cursor| {
+                for _ in 0..elements {
+                    inner.push(*cursor);
+                    skip(entries.data_type(), bytes, cursor);
+                }
+            });
+            let values = decode_column(entries.data_type(), bytes, &mut inner);
+            Arc::new(MapArray::new(entries.clone(), offsets, values.as_struct().clone(), nulls, *ordered))
+        }
+        DataType::Struct(fields) => {
+            let valid: Vec<bool> = cursors.iter_mut().map(|cursor| present(bytes, cursor)).collect();
+            let mut inner: Vec<usize> =
+                cursors.iter().zip(&valid).filter(|(_, valid)| **valid).map(|(cursor, _)| *cursor).collect();
+            let dense: Vec<ArrayRef> =
+                fields.iter().map(|field| decode_column(field.data_type(), bytes, &mut inner)).collect();
+            let mut ends = inner.into_iter();
+            for (cursor, _) in cursors.iter_mut().zip(&valid).filter(|(_, valid)| **valid) {
+                *cursor = ends.next().unwrap_or(*cursor);
+            }
+            spread_struct(fields, dense, &valid)
+        }
+        other => {
+            let width = significant_bytes(other);
+            let mut valid = Vec::with_capacity(cursors.len());
+            let mut words = Vec::with_capacity(cursors.len());
+            for cursor in cursors {
+                let present = present(bytes, cursor);
+                let mut word = [0; 8];
+                if present {
+                    word[..width].copy_from_slice(&bytes[*cursor..*cursor + width]);
+                    *cursor += width;
+                }
+                valid.push(present);
+                // Narrow signed values are cut to their width again by `from_words`.
+                words.push(i64::from_le_bytes(word));
+            }
+            fixed::from_words(other, words.into_iter(), null_buffer(valid.into_iter()))
+        }
+    }
+}
+
+/// Puts the rows of a struct that are present at their places, NULLs between them.
+fn spread_struct(fields: &arrow::datatypes::Fields, dense: Vec<ArrayRef>, valid: &[bool]) -> ArrayRef {
+    let mut next = 0u32;
+    let indices: PrimitiveArray<arrow::datatypes::UInt32Type> = valid
+        .iter()
+        .map(|valid| {
+            next += u32::from(*valid);
+            valid.then(|| next - 1)
+        })
+        .collect();
+    let columns = dense
+        .iter()
+        .map(|column| {
+            arrow::compute::take(column, &indices, None)
+                .unwrap_or_else(|_| new_null_array(column.data_type(), valid.len()))
+        })
+        .collect();
+    Arc::new(StructArray::new(fields.clone(), columns, null_buffer(valid.iter().copied())))
+}
+
+fn skip(data_type: &DataType, bytes: &[u8], cursor: &mut usize) {
+    // Decoding a single value moves its cursor; nested keys are rare enough for that.
+    let mut cursors = [*cursor];
+    decode_column(data_type, bytes, &mut cursors);
+    *cursor = cursors[0];
+}

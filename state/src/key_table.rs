@@ -1,0 +1,423 @@
+//! From row keys to dense slots.
+//!
+//! Open addressing by the low bits of a 64-bit hash (the high bits choose key groups, so they are
+//! spent). One key column of at most 64 bits is kept in the bucket; other keys are bytes in an
+//! arena, found by a tag of the hash and verified. Slots are given out 0, 1, 2, ..., so that
+//! accumulators are plain columns.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryBuilder, StringBuilder};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::DataType;
+use tidemill_common::hash::{hash_bytes, hash_i64};
+
+use crate::encoding::{self, EncodedRows};
+use crate::fixed::{self, null_buffer};
+use crate::rows::Rows;
+
+const EMPTY: u32 = u32::MAX;
+const CAPACITY_MIN: usize = 16;
+
+/// The keys of one batch, made once and interned into as many tables as the batch has slices.
+#[derive(Debug, Default)]
+pub struct KeyBatch {
+    keys: BatchKeys,
+    scratch: EncodedRows,
+}
+
+#[derive(Debug, Default)]
+enum BatchKeys {
+    /// No key column: one group.
+    #[default]
+    None,
+    Fixed(ScalarBuffer<i64>, Option<NullBuffer>),
+    /// One column of strings or byte strings.
+    Content(ArrayRef),
+    /// Rows in `scratch`.
+    Encoded,
+}
+
+impl KeyBatch {
+    /// Takes the key columns of a batch of so many rows.
+    pub fn load(&mut self, columns: &[ArrayRef], rows: usize) {
+        self.keys = match columns {
+            [] => BatchKeys::None,
+            [column] if matches!(column.data_type(), DataType::Utf8 | DataType::Binary) => {
+                BatchKeys::Content(Arc::clone(column))
+            }
+            [column] if let Some(words) = fixed::words(column) => {
+                BatchKeys::Fixed(words, column.nulls().filter(|nulls| nulls.null_count() > 0).cloned())
+            }
+            columns => {
+                self.scratch.encode(columns, rows);
+                BatchKeys::Encoded
+            }
+        };
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct FixedBucket {
+    word: i64,
+    slot: u32,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct ContentBucket {
+    tag: u32,
+    slot: u32,
+}
+
+/// Keys and their slots.
+#[derive(Debug)]
+pub struct KeyTable {
+    types: Vec<DataType>,
+    keys: Keys,
+    /// Slot of the NULL key of a single key column, or `EMPTY`.
+    null_slot: u32,
+    len: usize,
+}
+
+#[derive(Debug)]
+enum Keys {
+    None,
+    Fixed { index: Vec<FixedBucket>, words: Vec<i64> },
+    Content { index: Vec<ContentBucket>, arena: Arena, encoded: bool },
+}
+
+#[derive(Debug, Default)]
+struct Arena {
+    /// Where the content of each slot ends.
+    ends: Vec<usize>,
+    hashes: Vec<u64>,
+    bytes: Vec<u8>,
+}
+
+impl Arena {
+    fn get(&self, slot: usize) -> &[u8] {
+        let start = if slot == 0 { 0 } else { self.ends[slot - 1] };
+        &self.bytes[start..self.ends[slot]]
+    }
+
+    fn push(&mut self, hash: u64, content: &[u8]) {
+        self.bytes.extend_from_slice(content);
+        self.ends.push(self.bytes.len());
+        self.hashes.push(hash);
+    }
+}
+
+impl KeyTable {
+    /// A table for keys of these types.
+    pub fn new(types: Vec<DataType>) -> Self {
+        let keys = match &types[..] {
+            [] => Keys::None,
+            [only] if fixed::is_fixed(only) => Keys::Fixed { index: Vec::new(), words: Vec::new() },
+            [DataType::Utf8 | DataType::Binary] => {
+                Keys::Content { index: Vec::new(), arena: Arena::default(), encoded: false }
+            }
+            _ => Keys::Content { index: Vec::new(), arena: Arena::default(), encoded: true },
+        };
+        Self { types, keys, null_slot: EMPTY, len: 0 }
+    }
+
+    /// Number of slots given out.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no key.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Types of the key columns.
+    pub fn types(&self) -> &[DataType] {
+        &self.types
+    }
+
+    /// Bytes held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        match &self.keys {
+            Keys::None => 0,
+            Keys::Fixed { index, words } => index.capacity() * size_of::<FixedBucket>() + words.capacity() * 8,
+            Keys::Content { index, arena, .. } => {
+                index.capacity() * size_of::<ContentBucket>() + arena.bytes.capacity() + arena.ends.capacity() * 16
+            }
+        }
+    }
+
+    /// Forgets all keys, keeping memory unless far more of it is held than was used.
+    pub fn reset(&mut self) {
+        let used = self.len;
+        match &mut self.keys {
+            Keys::None => {}
+            Keys::Fixed { index, words } => {
+                words.clear();
+                if index.len() > 8 * used.max(CAPACITY_MIN) {
+                    *index = vec![FixedBucket { word: 0, slot: EMPTY }; capacity_for(used)];
+                } else {
+                    index.fill(FixedBucket { word: 0, slot: EMPTY });
+                }
+            }
+            Keys::Content { index, arena, .. } => {
+                arena.bytes.clear();
+                arena.ends.clear();
+                arena.hashes.clear();
+                if index.len() > 8 * used.max(CAPACITY_MIN) {
+                    *index = vec![ContentBucket { tag: 0, slot: EMPTY }; capacity_for(used)];
+                } else {
+                    index.fill(ContentBucket { tag: 0, slot: EMPTY });
+                }
+            }
+        }
+        self.null_slot = EMPTY;
+        self.len = 0;
+    }
+
+    /// The slot of each row's key, into `slots` (cleared first). New keys get the next slots.
+    pub fn intern(&mut self, batch: &KeyBatch, rows: Rows<'_>, slots: &mut Vec<u32>) {
+        slots.clear();
+        slots.reserve(rows.len());
+        let Self { keys, null_slot, len, .. } = self;
+        match (keys, &batch.keys) {
+            (Keys::Fixed { index, words }, BatchKeys::Fixed(values, None)) => {
+                let values = &values[..];
+                rows.for_each(|row| slots.push(intern_word(index, words, len, values[row])));
+            }
+            (Keys::Fixed { index, words }, BatchKeys::Fixed(values, Some(nulls))) => rows.for_each(|row| {
+                slots.push(if nulls.is_valid(row) {
+                    intern_word(index, words, len, values[row])
+                } else {
+                    null_slot_of(null_slot, len, || words.push(0))
+                });
+            }),
+            (Keys::Content { index, arena, encoded: false }, BatchKeys::Content(column)) => match column.data_type() {
+                DataType::Utf8 => {
+                    let column = column.as_string::<i32>();
+                    intern_contents(index, arena, len, null_slot, rows, slots, |row| {
+                        column.is_valid(row).then(|| column.value(row).as_bytes())
+                    });
+                }
+                _ => {
+                    let column = column.as_binary::<i32>();
+                    intern_contents(index, arena, len, null_slot, rows, slots, |row| {
+                        column.is_valid(row).then(|| column.value(row))
+                    });
+                }
+            },
+            (Keys::Content { index, arena, encoded: true }, BatchKeys::Encoded) => {
+                intern_contents(index, arena, len, null_slot, rows, slots, |row| Some(batch.scratch.row(row)));
+            }
+            // No key columns (or, which the operators rule out, keys of another type): one group.
+            _ => {
+                if !rows.is_empty() {
+                    *len = (*len).max(1);
+                    slots.resize(rows.len(), 0);
+                }
+            }
+        }
+    }
+
+    /// The slot, in this table, of each key of another table of the same types.
+    pub fn intern_table(&mut self, other: &KeyTable, slots: &mut Vec<u32>) {
+        slots.clear();
+        let Self { keys, null_slot, len, .. } = self;
+        match (keys, &other.keys) {
+            (Keys::Fixed { index, words }, Keys::Fixed { words: others, .. }) => {
+                for (slot, word) in others.iter().enumerate() {
+                    slots.push(if slot as u32 == other.null_slot {
+                        null_slot_of(null_slot, len, || words.push(0))
+                    } else {
+                        intern_word(index, words, len, *word)
+                    });
+                }
+            }
+            (Keys::Content { index, arena, .. }, Keys::Content { arena: others, .. }) => {
+                for slot in 0..other.len {
+                    slots.push(if slot as u32 == other.null_slot {
+                        null_slot_of(null_slot, len, || arena.push(0, &[]))
+                    } else {
+                        intern_content(index, arena, len, others.hashes[slot], others.get(slot))
+                    });
+                }
+            }
+            _ => {
+                *len = (*len).max(other.len);
+                slots.resize(other.len, 0);
+            }
+        }
+    }
+
+    /// A table of only these keys, whose slots are their places in `slots`.
+    pub fn retained(&self, slots: &[u32]) -> Self {
+        let mut table = Self::new(self.types.clone());
+        for &slot in slots {
+            let Self { keys, null_slot, len, .. } = &mut table;
+            match (keys, &self.keys) {
+                (Keys::Fixed { words, .. }, Keys::Fixed { .. }) if slot == self.null_slot => {
+                    null_slot_of(null_slot, len, || words.push(0));
+                }
+                (Keys::Content { arena, .. }, Keys::Content { .. }) if slot == self.null_slot => {
+                    null_slot_of(null_slot, len, || arena.push(0, &[]));
+                }
+                (Keys::Fixed { index, words }, Keys::Fixed { words: others, .. }) => {
+                    intern_word(index, words, len, others[slot as usize]);
+                }
+                (Keys::Content { index, arena, .. }, Keys::Content { arena: others, .. }) => {
+                    let slot = slot as usize;
+                    intern_content(index, arena, len, others.hashes[slot], others.get(slot));
+                }
+                _ => *len = 1,
+            }
+        }
+        table
+    }
+
+    /// The key columns of these slots.
+    pub fn columns(&self, slots: &[u32]) -> Vec<ArrayRef> {
+        let has_null = self.null_slot != EMPTY;
+        match &self.keys {
+            Keys::None => Vec::new(),
+            Keys::Fixed { words, .. } => {
+                let nulls = has_null.then(|| null_buffer(slots.iter().map(|slot| *slot != self.null_slot))).flatten();
+                vec![fixed::from_words(&self.types[0], slots.iter().map(|slot| words[*slot as usize]), nulls)]
+            }
+            Keys::Content { arena, encoded: false, .. } => {
+                let content = slots.iter().map(|slot| (*slot != self.null_slot).then(|| arena.get(*slot as usize)));
+                vec![if self.types[0] == DataType::Utf8 {
+                    let mut builder = StringBuilder::with_capacity(slots.len(), 0);
+                    content.for_each(|content| builder.append_option(content.map(String::from_utf8_lossy)));
+                    Arc::new(builder.finish())
+                } else {
+                    let mut builder = BinaryBuilder::with_capacity(slots.len(), 0);
+                    content.for_each(|content| builder.append_option(content));
+                    Arc::new(builder.finish())
+                }]
+            }
+            Keys::Content { arena, .. } => {
+                let start = |slot: &u32| if *slot == 0 { 0 } else { arena.ends[*slot as usize - 1] };
+                let mut cursors: Vec<usize> = slots.iter().map(start).collect();
+                self.types
+                    .iter()
+                    .map(|data_type| encoding::decode_column(data_type, &arena.bytes, &mut cursors))
+                    .collect()
+            }
+        }
+    }
+}
+
+fn null_slot_of(null_slot: &mut u32, len: &mut usize, push: impl FnOnce()) -> u32 {
+    if *null_slot == EMPTY {
+        *null_slot = *len as u32;
+        *len += 1;
+        push();
+    }
+    *null_slot
+}
+
+/// Buckets for so many keys: a power of two, at most 5/8 full.
+fn capacity_for(keys: usize) -> usize {
+    (keys * 8 / 5 + 1).next_power_of_two().max(CAPACITY_MIN)
+}
+
+fn is_full(capacity: usize, keys: usize) -> bool {
+    keys * 8 >= capacity * 5
+}
+
+#[inline(always)]
+fn intern_word(index: &mut Vec<FixedBucket>, words: &mut Vec<i64>, len: &mut usize, word: i64) -> u32 {
+    if is_full(index.len(), *len) {
+        grow_words(index, *len);
+    }
+    let mask = index.len() - 1;
+    let mut at = hash_i64(word) as usize & mask;
+    loop {
+        let bucket = &mut index[at & mask];
+        if bucket.slot == EMPTY {
+            *bucket = FixedBucket { word, slot: *len as u32 };
+            words.push(word);
+            *len += 1;
+            return bucket.slot;
+        }
+        if bucket.word == word {
+            return bucket.slot;
+        }
+        at += 1;
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn grow_words(index: &mut Vec<FixedBucket>, len: usize) {
+    let capacity = (index.len() * 2).max(capacity_for(len));
+    let old = std::mem::replace(index, vec![FixedBucket { word: 0, slot: EMPTY }; capacity]);
+    for bucket in old.into_iter().filter(|bucket| bucket.slot != EMPTY) {
+        let mut at = hash_i64(bucket.word) as usize;
+        while index[at & (capacity - 1)].slot != EMPTY {
+            at += 1;
+        }
+        index[at & (capacity - 1)] = bucket;
+    }
+}
+
+#[inline(always)]
+fn intern_contents<'a>(
+    index: &mut Vec<ContentBucket>,
+    arena: &mut Arena,
+    len: &mut usize,
+    null_slot: &mut u32,
+    rows: Rows<'_>,
+    slots: &mut Vec<u32>,
+    content: impl Fn(usize) -> Option<&'a [u8]>,
+) {
+    rows.for_each(|row| {
+        slots.push(match content(row) {
+            Some(content) => intern_content(index, arena, len, hash_bytes(content), content),
+            None => null_slot_of(null_slot, len, || arena.push(0, &[])),
+        });
+    });
+}
+
+#[inline(always)]
+fn intern_content(
+    index: &mut Vec<ContentBucket>,
+    arena: &mut Arena,
+    len: &mut usize,
+    hash: u64,
+    content: &[u8],
+) -> u32 {
+    if is_full(index.len(), *len) {
+        grow_contents(index, arena, *len);
+    }
+    let mask = index.len() - 1;
+    let tag = (hash >> 32) as u32;
+    let mut at = hash as usize & mask;
+    loop {
+        let bucket = &mut index[at & mask];
+        if bucket.slot == EMPTY {
+            *bucket = ContentBucket { tag, slot: *len as u32 };
+            arena.push(hash, content);
+            *len += 1;
+            return bucket.slot;
+        }
+        if bucket.tag == tag && arena.get(bucket.slot as usize) == content {
+            return bucket.slot;
+        }
+        at += 1;
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn grow_contents(index: &mut Vec<ContentBucket>, arena: &Arena, len: usize) {
+    let capacity = (index.len() * 2).max(capacity_for(len));
+    let old = std::mem::replace(index, vec![ContentBucket { tag: 0, slot: EMPTY }; capacity]);
+    for bucket in old.into_iter().filter(|bucket| bucket.slot != EMPTY) {
+        let mut at = arena.hashes[bucket.slot as usize] as usize;
+        while index[at & (capacity - 1)].slot != EMPTY {
+            at += 1;
+        }
+        index[at & (capacity - 1)] = bucket;
+    }
+}

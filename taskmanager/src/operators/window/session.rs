@@ -1,0 +1,382 @@
+//! Session windows: per key, rows that are no further apart than the gap.
+//!
+//! A row is a window `[ts, ts + gap)` that is united with the sessions it overlaps or touches. It is
+//! late only if that window, united, has passed.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::TimestampMillisecondType;
+use tidemill_common::batch::{Batch, RowKind};
+use tidemill_common::limits::BATCH_ROWS_TARGET;
+use tidemill_common::plan::{WindowAggregateSpec, WindowTime};
+use tidemill_common::time::{TimestampMs, Watermark};
+use tidemill_common::types::Schema;
+use tidemill_state::accumulator::Accumulator;
+use tidemill_state::{KeyTable, Rows};
+
+use super::assigner::Window;
+use super::emitter::{Emitter, RowWindows};
+use super::layout::{FilterScratch, Layout, Prepared, accumulate};
+use super::zone::WindowZone;
+use super::{Clock, null_row_time};
+use crate::operator::{Operator, OperatorError, Output};
+
+const NONE: u32 = u32::MAX;
+/// Keys without a session that are kept before the key table is made anew.
+const IDLE_KEYS_MIN: usize = 1024;
+
+pub(super) fn create(
+    operator: &str,
+    spec: &WindowAggregateSpec,
+    input: &Schema,
+    output: &Schema,
+    zone: WindowZone,
+    gap: i64,
+    clock: Clock,
+) -> Result<Box<dyn Operator>, String> {
+    if gap <= 0 {
+        return Err(format!("the gap of a session window must be positive, but is {gap} ms"));
+    }
+    if spec.allowed_lateness_ms > 0 {
+        return Err("session windows cannot be kept for late rows; unset 'table.exec.emit.allow-lateness'".to_owned());
+    }
+    let layout = Layout::new(spec, input)?;
+    Ok(Box::new(SessionAggregate {
+        operator: operator.to_owned(),
+        time: spec.window.time.clone(),
+        zone: zone.clone(),
+        gap,
+        clock,
+        watermark: TimestampMs::MIN,
+        late_rows: 0,
+        emitter: Emitter::of_windows(operator, output, zone),
+        sessions: Sessions { keys: KeyTable::new(layout.key_types.clone()), ..Sessions::default() },
+        accumulators: layout.accumulators(),
+        layout,
+        prepared: Prepared::default(),
+        filter: FilterScratch::default(),
+        key_slots: Vec::new(),
+        slots: Vec::new(),
+        rows: Vec::new(),
+    }))
+}
+
+/// One session; its number is its slot in the accumulators.
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    start: TimestampMs,
+    end: TimestampMs,
+    key: u32,
+    /// Next session of the same key.
+    next: u32,
+    /// Told apart from earlier uses of the number.
+    generation: u32,
+    /// During a batch: the session this one was united with.
+    united_with: u32,
+}
+
+/// The open sessions.
+struct Sessions {
+    keys: KeyTable,
+    /// First session of each key.
+    heads: Vec<u32>,
+    idle_keys: usize,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+    /// (end, session, generation), at most one a session; the end may be outdated.
+    timers: BinaryHeap<Reverse<(TimestampMs, u32, u32)>>,
+    /// Sessions that were united with another during this batch.
+    united: Vec<u32>,
+}
+
+impl Default for Sessions {
+    fn default() -> Self {
+        Self {
+            keys: KeyTable::new(Vec::new()),
+            heads: Vec::new(),
+            idle_keys: 0,
+            sessions: Vec::new(),
+            free: Vec::new(),
+            timers: BinaryHeap::new(),
+            united: Vec::new(),
+        }
+    }
+}
+
+impl Sessions {
+    /// Adds a window of a key. Gives the session it is part of, or `None` if it would be a session
+    /// of its own and `is_late` says that it has passed.
+    fn add(&mut self, key: u32, start: TimestampMs, end: TimestampMs, is_late: impl Fn() -> bool) -> Option<u32> {
+        let mut found = NONE;
+        let mut previous = NONE;
+        let mut at = self.heads[key as usize];
+        while at != NONE {
+            let session = self.sessions[at as usize];
+            if start <= session.end && end >= session.start {
+                if found == NONE {
+                    found = at;
+                    let session = &mut self.sessions[at as usize];
+                    session.start = session.start.min(start);
+                    session.end = session.end.max(end);
+                } else {
+                    // The window closes the gap between two sessions.
+                    let into = &mut self.sessions[found as usize];
+                    into.start = into.start.min(session.start);
+                    into.end = into.end.max(session.end);
+                    self.sessions[at as usize].united_with = found;
+                    self.sessions[previous as usize].next = session.next;
+                    self.united.push(at);
+                    at = session.next;
+                    continue;
+                }
+            }
+            previous = at;
+            at = session.next;
+        }
+        if found != NONE {
+            return Some(found);
+        }
+        if is_late() {
+            return None;
+        }
+        Some(self.open(key, start, end))
+    }
+
+    fn open(&mut self, key: u32, start: TimestampMs, end: TimestampMs) -> u32 {
+        let next = std::mem::replace(&mut self.heads[key as usize], NONE);
+        if next == NONE {
+            self.idle_keys -= 1;
+        }
+        let id = self.free.pop().unwrap_or_else(|| {
+            let blank = Session { start, end, key, next, generation: 0, united_with: NONE };
+            self.sessions.push(blank);
+            self.sessions.len() as u32 - 1
+        });
+        let generation = self.sessions[id as usize].generation;
+        self.sessions[id as usize] = Session { start, end, key, next, generation, united_with: NONE };
+        self.heads[key as usize] = id;
+        self.timers.push(Reverse((end, id, generation)));
+        id
+    }
+
+    /// Makes room for keys that have just been interned.
+    fn resize_keys(&mut self) {
+        self.idle_keys += self.keys.len() - self.heads.len();
+        self.heads.resize(self.keys.len(), NONE);
+    }
+
+    fn root(&self, mut id: u32) -> u32 {
+        while self.sessions[id as usize].united_with != NONE {
+            id = self.sessions[id as usize].united_with;
+        }
+        id
+    }
+
+    fn release(&mut self, id: u32) {
+        self.sessions[id as usize].generation = self.sessions[id as usize].generation.wrapping_add(1);
+        self.sessions[id as usize].united_with = NONE;
+        self.free.push(id);
+    }
+
+    /// Takes a session out of its key's list.
+    fn close(&mut self, id: u32) {
+        let Session { key, next, .. } = self.sessions[id as usize];
+        let head = &mut self.heads[key as usize];
+        if *head == id {
+            *head = next;
+        } else {
+            let mut at = *head;
+            while self.sessions[at as usize].next != id {
+                at = self.sessions[at as usize].next;
+            }
+            self.sessions[at as usize].next = next;
+        }
+        if self.heads[key as usize] == NONE {
+            self.idle_keys += 1;
+        }
+        self.release(id);
+    }
+
+    /// The earliest end of a session, after dropping timers that are outdated.
+    fn next_end(&mut self) -> Option<(TimestampMs, u32)> {
+        while let Some(Reverse((end, id, generation))) = self.timers.peek().copied() {
+            let session = self.sessions[id as usize];
+            if session.generation == generation && session.end == end {
+                return Some((end, id));
+            }
+            self.timers.pop();
+            if session.generation == generation {
+                self.timers.push(Reverse((session.end, id, generation)));
+            }
+        }
+        None
+    }
+
+    /// Forgets keys without a session, once they are the greater part.
+    fn forget_idle_keys(&mut self) {
+        if self.idle_keys < IDLE_KEYS_MIN || self.idle_keys * 2 < self.keys.len() {
+            return;
+        }
+        let live: Vec<u32> = (0..self.heads.len() as u32).filter(|key| self.heads[*key as usize] != NONE).collect();
+        self.keys = self.keys.retained(&live);
+        self.heads = live.iter().map(|key| self.heads[*key as usize]).collect();
+        for (key, head) in self.heads.iter().enumerate() {
+            let mut at = *head;
+            while at != NONE {
+                self.sessions[at as usize].key = key as u32;
+                at = self.sessions[at as usize].next;
+            }
+        }
+        self.idle_keys = 0;
+    }
+}
+
+struct SessionAggregate {
+    operator: String,
+    time: WindowTime,
+    zone: WindowZone,
+    gap: i64,
+    clock: Clock,
+    watermark: TimestampMs,
+    late_rows: u64,
+    emitter: Emitter,
+    layout: Layout,
+    sessions: Sessions,
+    accumulators: Vec<Box<dyn Accumulator>>,
+    prepared: Prepared,
+    filter: FilterScratch,
+    key_slots: Vec<u32>,
+    slots: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+impl SessionAggregate {
+    /// Finds the session of each row. The sessions and rows that are not late are in `slots`, `rows`.
+    fn assign(&mut self, records: &RecordBatch) -> Result<(), OperatorError> {
+        let rows = records.num_rows();
+        self.sessions.keys.intern(&self.prepared.keys, Rows::All(rows), &mut self.key_slots);
+        self.sessions.resize_keys();
+        self.slots.clear();
+        self.rows.clear();
+        let times = match &self.time {
+            WindowTime::RowTime { column, .. } => {
+                let times = records.column(*column).as_primitive::<TimestampMillisecondType>();
+                if times.null_count() > 0 {
+                    return Err(null_row_time(&self.operator));
+                }
+                Some(times.values().clone())
+            }
+            WindowTime::ProcessingTime { .. } => None,
+        };
+        let now = if times.is_none() { (self.clock)().max(self.watermark.saturating_add(1)) } else { 0 };
+        for (row, key) in self.key_slots.iter().enumerate() {
+            let time = times.as_ref().map_or(now, |times| times[row]);
+            let start = self.zone.to_local(time);
+            let end = start.saturating_add(self.gap);
+            let is_late = || self.zone.to_timer(end - 1) <= self.watermark;
+            match self.sessions.add(*key, start, end, is_late) {
+                Some(session) => {
+                    self.slots.push(session);
+                    self.rows.push(row as u32);
+                }
+                None => self.late_rows += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves the accumulators of sessions that have been united, and points rows at what is left.
+    fn unite(&mut self) {
+        if self.sessions.united.is_empty() {
+            return;
+        }
+        let from = std::mem::take(&mut self.sessions.united);
+        let into: Vec<u32> = from.iter().map(|session| self.sessions.root(*session)).collect();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.merge_slots(&from, &into));
+        self.slots.iter_mut().for_each(|slot| *slot = self.sessions.root(*slot));
+        from.into_iter().for_each(|session| self.sessions.release(session));
+    }
+
+    fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.watermark = watermark;
+        self.slots.clear();
+        let mut windows = Vec::new();
+        self.key_slots.clear();
+        while let Some((end, id)) = self.sessions.next_end()
+            && self.zone.to_timer(end - 1) <= watermark
+        {
+            let session = self.sessions.sessions[id as usize];
+            self.sessions.timers.pop();
+            self.slots.push(id);
+            self.key_slots.push(session.key);
+            windows.push(Window { end, start: session.start });
+            self.sessions.close(id);
+            if self.slots.len() == BATCH_ROWS_TARGET {
+                self.fire(std::mem::take(&mut windows), output)?;
+            }
+        }
+        self.fire(windows, output)?;
+        self.sessions.forget_idle_keys();
+        self.emitter.flush(output)
+    }
+
+    /// Emits the sessions in `slots`, which are closed already.
+    fn fire(&mut self, windows: Vec<Window>, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if windows.is_empty() {
+            return Ok(());
+        }
+        let mut columns = self.sessions.keys.columns(&self.key_slots);
+        for accumulator in &mut self.accumulators {
+            columns.push(accumulator.emit(&self.slots));
+            accumulator.clear_slots(&self.slots);
+        }
+        self.slots.clear();
+        self.key_slots.clear();
+        self.emitter.push(columns, RowWindows::Each(windows), RowKind::Insert, output)
+    }
+}
+
+impl Operator for SessionAggregate {
+    fn process_batch(&mut self, _input: usize, batch: Batch, _output: &mut dyn Output) -> Result<(), OperatorError> {
+        if batch.rows() == 0 {
+            return Ok(());
+        }
+        self.prepared.load(&self.layout, &batch.records);
+        self.assign(&batch.records)?;
+        let slots = self.sessions.sessions.len();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
+        self.unite();
+        let rows = Rows::Selected(&self.rows);
+        accumulate(&self.layout, &self.prepared, &mut self.accumulators, &self.slots, rows, &mut self.filter);
+        Ok(())
+    }
+
+    fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if matches!(self.time, WindowTime::RowTime { .. }) {
+            self.advance(watermark.0, output)?;
+        }
+        output.emit_watermark(watermark)
+    }
+
+    fn next_processing_timer(&self) -> Option<TimestampMs> {
+        if matches!(self.time, WindowTime::RowTime { .. }) {
+            return None;
+        }
+        // The end may be outdated; then the timer finds nothing to do and is set again.
+        let Reverse((end, ..)) = self.sessions.timers.peek()?;
+        Some(self.zone.to_timer(end - 1).saturating_add(1))
+    }
+
+    fn on_processing_time(&mut self, now: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if matches!(self.time, WindowTime::ProcessingTime { .. }) {
+            self.advance(now.saturating_sub(1).max(self.watermark), output)?;
+        }
+        Ok(())
+    }
+
+    fn late_rows_dropped(&self) -> u64 {
+        self.late_rows
+    }
+}

@@ -1,0 +1,476 @@
+//! Aggregates of aligned and attached windows.
+//!
+//! Rows are added to the slice they are in; a window fires, when the watermark reaches its last
+//! millisecond, by merging its slices. Lateness is decided per slice, as in Flink: a row is dropped
+//! only if every window of its slice has fired.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{Int64Type, TimestampMillisecondType};
+use tidemill_common::batch::{Batch, RowKind};
+use tidemill_common::limits::BATCH_ROWS_TARGET;
+use tidemill_common::plan::{AggregatePhase, WindowAggregateSpec, WindowKind, WindowTime};
+use tidemill_common::time::{TimestampMs, Watermark};
+use tidemill_common::types::Schema;
+use tidemill_state::Rows;
+
+use super::assigner::{Assigner, Window};
+use super::emitter::{Emitter, RowWindows};
+use super::grouping::Grouping;
+use super::layout::{Layout, Prepared};
+use super::pane::{Pane, PanePool, PaneScratch};
+use super::zone::WindowZone;
+use super::{Clock, null_row_time};
+use crate::operator::{Operator, OperatorError, Output};
+
+/// How rows get their slice.
+enum Slicing {
+    /// By a row-time column.
+    RowTime { column: usize, assigner: Assigner },
+    /// By the clock.
+    ProcessingTime { assigner: Assigner },
+    /// By the last column, which a local phase wrote.
+    SliceEnd { assigner: Assigner },
+    /// By columns that carry the window.
+    Attached { start: usize, end: usize },
+}
+
+pub(super) fn create(
+    operator: &str,
+    spec: &WindowAggregateSpec,
+    input: &Schema,
+    output: &Schema,
+    zone: WindowZone,
+    clock: Clock,
+) -> Result<Box<dyn Operator>, String> {
+    let slicing = match (&spec.window.kind, &spec.window.time) {
+        (WindowKind::Attached { start, end }, _) => Slicing::Attached { start: *start, end: *end },
+        (kind, WindowTime::ProcessingTime { .. }) => Slicing::ProcessingTime { assigner: Assigner::new(kind)? },
+        (kind, WindowTime::RowTime { column, .. }) => {
+            let assigner = Assigner::new(kind)?;
+            match spec.phase {
+                AggregatePhase::Global => Slicing::SliceEnd { assigner },
+                _ => Slicing::RowTime { column: *column, assigner },
+            }
+        }
+    };
+    if let Slicing::ProcessingTime { .. } = slicing
+        && spec.allowed_lateness_ms > 0
+    {
+        return Err("there is no lateness in processing time".to_owned());
+    }
+    Ok(Box::new(SlicedAggregate {
+        operator: operator.to_owned(),
+        layout: Layout::new(spec, input)?,
+        windows: Windows {
+            slicing,
+            zone: zone.clone(),
+            lateness: spec.allowed_lateness_ms,
+            watermark: TimestampMs::MIN,
+        },
+        emitter: Emitter::of_windows(operator, output, zone),
+        clock,
+        slices: BTreeMap::new(),
+        cumulated: BTreeMap::new(),
+        pool: PanePool::default(),
+        late_rows: 0,
+        prepared: Prepared::default(),
+        grouping: Grouping::default(),
+        scratch: PaneScratch::default(),
+        slots: Vec::new(),
+        local_times: Vec::new(),
+        late_fires: Vec::new(),
+    }))
+}
+
+/// The rules of windows and lateness.
+struct Windows {
+    slicing: Slicing,
+    zone: WindowZone,
+    lateness: i64,
+    /// Progress of event time, or of the clock.
+    watermark: TimestampMs,
+}
+
+impl Windows {
+    /// `None` for attached windows, where slice and window are the same.
+    fn assigner(&self) -> Option<&Assigner> {
+        match &self.slicing {
+            Slicing::RowTime { assigner, .. }
+            | Slicing::ProcessingTime { assigner }
+            | Slicing::SliceEnd { assigner } => Some(assigner),
+            Slicing::Attached { .. } => None,
+        }
+    }
+
+    fn is_fired_at(&self, window_end: TimestampMs, watermark: TimestampMs) -> bool {
+        watermark >= self.zone.to_timer(window_end - 1)
+    }
+
+    fn is_fired(&self, window_end: TimestampMs) -> bool {
+        self.is_fired_at(window_end, self.watermark)
+    }
+
+    /// Whether a fired window takes no more rows either.
+    fn is_over(&self, window_end: TimestampMs) -> bool {
+        self.is_fired((window_end).saturating_add(self.lateness))
+    }
+
+    fn last_window_end(&self, slice_end: TimestampMs) -> TimestampMs {
+        self.assigner().map_or(slice_end, |assigner| assigner.last_window_end(slice_end))
+    }
+
+    /// The first window of a slice that comes after `fired` and has not fired before.
+    fn next_window(&self, slice: Window, fired: Option<Window>) -> Option<Window> {
+        let Some(assigner) = self.assigner() else {
+            return (fired.is_none_or(|fired| slice > fired) && !self.is_fired(slice.end)).then_some(slice);
+        };
+        let (length, last) = (assigner.slice_length(), assigner.last_window_end(slice.end));
+        let mut end = slice.end;
+        if let Some(fired) = fired
+            && end <= fired.end
+        {
+            end += ((fired.end - end) / length + 1) * length;
+        }
+        while end <= last && self.is_fired(end) {
+            end += length;
+        }
+        (end <= last).then(|| assigner.window(end))
+    }
+}
+
+struct SlicedAggregate {
+    operator: String,
+    layout: Layout,
+    windows: Windows,
+    emitter: Emitter,
+    clock: Clock,
+    /// Open slices, by end; `start` tells attached windows of one end apart, and is the slice's
+    /// window start otherwise.
+    slices: BTreeMap<Window, Pane>,
+    /// Cumulating windows that have fired at least once, by window start: everything up to the last
+    /// fired end, and the next end.
+    cumulated: BTreeMap<TimestampMs, (Pane, TimestampMs)>,
+    pool: PanePool,
+    late_rows: u64,
+    prepared: Prepared,
+    grouping: Grouping,
+    scratch: PaneScratch,
+    slots: Vec<u32>,
+    local_times: Vec<TimestampMs>,
+    /// Fired windows that late rows have changed: slice, window end, slots in the slice.
+    late_fires: Vec<(Window, TimestampMs, Vec<u32>)>,
+}
+
+impl SlicedAggregate {
+    /// Adds one slice's rows, or drops them if they are late.
+    fn add(&mut self, slice: Window, grouped: Grouped<'_>) {
+        let rows = match grouped {
+            Grouped::Index(index) => self.grouping.slice(index).1,
+            Grouped::Rows(rows) => rows,
+        };
+        let windows = &self.windows;
+        let late = !matches!(windows.slicing, Slicing::ProcessingTime { .. }) && windows.is_fired(slice.end);
+        if late && windows.is_over(windows.last_window_end(slice.end)) {
+            self.late_rows += rows.len() as u64;
+            return;
+        }
+        let pane = if late && let Some((pane, _)) = self.cumulated.get_mut(&slice.start) {
+            pane
+        } else {
+            self.slices.entry(slice).or_insert_with(|| self.pool.take(&self.layout))
+        };
+        pane.add(&self.layout, &self.prepared, rows, &mut self.scratch);
+        if late && windows.lateness > 0 {
+            let length = windows.assigner().map_or(1, Assigner::slice_length);
+            let last = windows.last_window_end(slice.end);
+            let mut touched = self.scratch.slots.clone();
+            touched.sort_unstable();
+            touched.dedup();
+            let mut end = slice.end;
+            while end <= last && windows.is_fired(end) {
+                if !windows.is_over(end) {
+                    self.late_fires.push((slice, end, touched.clone()));
+                }
+                end += length;
+            }
+        }
+    }
+
+    /// Adds a batch whose slices the grouping has.
+    fn add_grouped(&mut self) {
+        for index in 0..self.grouping.len() {
+            let (end, _) = self.grouping.slice(index);
+            let start = self.windows.assigner().map_or(end, |assigner| assigner.window_start(end));
+            self.add(Window { end, start }, Grouped::Index(index));
+        }
+    }
+
+    fn add_attached(&mut self, records: &RecordBatch, start: usize, end: usize) -> Result<(), OperatorError> {
+        let (starts, ends) = (self.times(records, start)?, self.times(records, end)?);
+        let mut groups: BTreeMap<Window, Vec<u32>> = BTreeMap::new();
+        let mut row = 0;
+        while row < starts.len() {
+            // Rows of one window mostly stand together.
+            let window = Window { end: ends[row], start: starts[row] };
+            let rows = groups.entry(window).or_default();
+            while row < starts.len() && starts[row] == window.start && ends[row] == window.end {
+                rows.push(row as u32);
+                row += 1;
+            }
+        }
+        for (window, rows) in groups {
+            self.add(window, Grouped::Rows(Rows::Selected(&rows)));
+        }
+        Ok(())
+    }
+
+    /// A TIMESTAMP(3) column without NULLs.
+    fn times(&self, records: &RecordBatch, column: usize) -> Result<ScalarBuffer<i64>, OperatorError> {
+        let column = records.column(column).as_primitive::<TimestampMillisecondType>();
+        if column.null_count() > 0 {
+            return Err(null_row_time(&self.operator));
+        }
+        Ok(column.values().clone())
+    }
+
+    /// Fires windows again that late rows have changed, for the keys of those rows.
+    fn fire_late(&mut self, output: &mut dyn Output) -> Result<(), OperatorError> {
+        for (slice, end, mut touched) in std::mem::take(&mut self.late_fires) {
+            let window = self.windows.assigner().map_or(slice, |assigner| assigner.window(end));
+            let mut merged = None;
+            if self.slices.range(slices_of(window)).count() > 1 {
+                let mut pane = self.pool.take(&self.layout);
+                for (part, part_pane) in self.slices.range(slices_of(window)) {
+                    pane.absorb(part_pane, &mut self.scratch);
+                    if *part == slice {
+                        touched.iter_mut().for_each(|slot| *slot = self.scratch.slots[*slot as usize]);
+                    }
+                }
+                merged = Some(pane);
+            }
+            if let Some(pane) = merged.as_ref().or_else(|| self.slices.get(&slice)) {
+                emit_slots(&mut self.emitter, pane, &touched, window, RowKind::UpdateAfter, output)?;
+            }
+            if let Some(pane) = merged {
+                self.pool.give(pane);
+            }
+        }
+        self.emitter.flush(output)
+    }
+
+    /// The next window to fire, after `fired`.
+    fn next_window(&self, fired: Option<Window>) -> Option<Window> {
+        let of_slices = self.slices.keys().find_map(|slice| self.windows.next_window(*slice, fired));
+        let of_cumulated = self.cumulated.iter().map(|(start, (_, end))| Window { end: *end, start: *start }).min();
+        match (of_slices, of_cumulated) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// Fires all windows that are due at this watermark (or clock).
+    fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        let mut fired = None;
+        while let Some(window) = self.next_window(fired)
+            && self.windows.is_fired_at(window.end, watermark)
+        {
+            match self.windows.assigner() {
+                Some(Assigner::Hop { .. }) => self.fire_merged(window, output)?,
+                Some(Assigner::Cumulate { step, max_size, .. }) if self.windows.lateness == 0 => {
+                    let (step, max_size) = (*step, *max_size);
+                    self.fire_cumulated(window, step, max_size, output)?;
+                }
+                Some(Assigner::Cumulate { .. }) => self.fire_merged(window, output)?,
+                _ => self.fire_slice(window, output)?,
+            }
+            fired = Some(window);
+        }
+        self.windows.watermark = watermark;
+        if self.windows.lateness > 0 {
+            while let Some(entry) = self.slices.first_entry()
+                && self.windows.is_over(self.windows.last_window_end(entry.key().end))
+            {
+                self.pool.give(entry.remove());
+            }
+        }
+        self.emitter.flush(output)
+    }
+
+    /// A window of one slice.
+    fn fire_slice(&mut self, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.windows.lateness > 0 {
+            if let Some(pane) = self.slices.get(&window) {
+                emit_pane(&mut self.emitter, pane, window, &mut self.slots, output)?;
+            }
+        } else if let Some(pane) = self.slices.remove(&window) {
+            emit_pane(&mut self.emitter, &pane, window, &mut self.slots, output)?;
+            self.pool.give(pane);
+        }
+        Ok(())
+    }
+
+    /// A window of several slices, which stay for the next windows.
+    fn fire_merged(&mut self, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
+        // A slice whose last window this is becomes the base that the others are added to.
+        let expiring = self
+            .slices
+            .first_key_value()
+            .map(|(slice, _)| *slice)
+            .filter(|slice| self.windows.lateness == 0 && self.windows.last_window_end(slice.end) <= window.end);
+        let base = expiring.and_then(|slice| self.slices.remove(&slice));
+        let mut parts = self.slices.range(slices_of(window));
+        let merged = match (base, parts.next()) {
+            (None, None) => return Ok(()),
+            (Some(base), None) => base,
+            (None, Some((_, only))) if parts.next().is_none() => {
+                return emit_pane(&mut self.emitter, only, window, &mut self.slots, output);
+            }
+            (base, Some(_)) => {
+                let mut merged = base.unwrap_or_else(|| self.pool.take(&self.layout));
+                for (_, part) in self.slices.range(slices_of(window)) {
+                    merged.absorb(part, &mut self.scratch);
+                }
+                merged
+            }
+        };
+        emit_pane(&mut self.emitter, &merged, window, &mut self.slots, output)?;
+        self.pool.give(merged);
+        Ok(())
+    }
+
+    /// The next step of a cumulating window: the step's slice is added to what has been cumulated.
+    fn fire_cumulated(
+        &mut self,
+        window: Window,
+        step: i64,
+        max_size: i64,
+        output: &mut dyn Output,
+    ) -> Result<(), OperatorError> {
+        let mut cumulated = self.cumulated.remove(&window.start).map(|(pane, _)| pane);
+        // Mostly one slice; more if rows came late for their own slice's window.
+        while let Some((&slice, _)) = self.slices.range(slices_of(window)).next() {
+            let Some(pane) = self.slices.remove(&slice) else { break };
+            match &mut cumulated {
+                None => cumulated = Some(pane),
+                Some(cumulated) => {
+                    cumulated.absorb(&pane, &mut self.scratch);
+                    self.pool.give(pane);
+                }
+            }
+        }
+        let Some(pane) = cumulated else { return Ok(()) };
+        emit_pane(&mut self.emitter, &pane, window, &mut self.slots, output)?;
+        if window.end < window.start.saturating_add(max_size) {
+            self.cumulated.insert(window.start, (pane, window.end + step));
+        } else {
+            self.pool.give(pane);
+        }
+        Ok(())
+    }
+}
+
+/// Rows of a slice: of the grouping, or given.
+enum Grouped<'a> {
+    Index(usize),
+    Rows(Rows<'a>),
+}
+
+/// Keys of the slices that a window is made of.
+fn slices_of(window: Window) -> std::ops::RangeInclusive<Window> {
+    let first = Window { end: window.start.saturating_add(1), start: TimestampMs::MIN };
+    first..=Window { end: window.end, start: TimestampMs::MAX }
+}
+
+fn emit_pane(
+    emitter: &mut Emitter,
+    pane: &Pane,
+    window: Window,
+    slots: &mut Vec<u32>,
+    output: &mut dyn Output,
+) -> Result<(), OperatorError> {
+    pane.slots(slots);
+    emit_slots(emitter, pane, slots, window, RowKind::Insert, output)
+}
+
+fn emit_slots(
+    emitter: &mut Emitter,
+    pane: &Pane,
+    slots: &[u32],
+    window: Window,
+    kind: RowKind,
+    output: &mut dyn Output,
+) -> Result<(), OperatorError> {
+    for slots in slots.chunks(BATCH_ROWS_TARGET) {
+        emitter.push(pane.results(slots), RowWindows::One(window, slots.len()), kind, output)?;
+    }
+    Ok(())
+}
+
+impl Operator for SlicedAggregate {
+    fn process_batch(&mut self, _input: usize, batch: Batch, output: &mut dyn Output) -> Result<(), OperatorError> {
+        let records = &batch.records;
+        if records.num_rows() == 0 {
+            return Ok(());
+        }
+        self.prepared.load(&self.layout, records);
+        match self.windows.slicing {
+            Slicing::RowTime { column, assigner } => {
+                let times = self.times(records, column)?;
+                if self.windows.zone.is_utc() {
+                    self.grouping.assign(&assigner, &times);
+                } else {
+                    self.local_times.clear();
+                    self.local_times.extend(times.iter().map(|time| self.windows.zone.to_local(*time)));
+                    self.grouping.assign(&assigner, &self.local_times);
+                }
+                self.add_grouped();
+            }
+            Slicing::SliceEnd { assigner } => {
+                let ends = records.column(records.num_columns() - 1).as_primitive::<Int64Type>();
+                self.local_times.clear();
+                self.local_times.extend(ends.values().iter().map(|end| end - 1));
+                self.grouping.assign(&assigner, &self.local_times);
+                self.add_grouped();
+            }
+            Slicing::ProcessingTime { assigner } => {
+                // A clock that was set back does not open windows again.
+                let now = (self.clock)().max(self.windows.watermark.saturating_add(1));
+                let now = self.windows.zone.to_local(now);
+                self.grouping.assign_all(assigner.slice_end(now), records.num_rows());
+                self.add_grouped();
+            }
+            Slicing::Attached { start, end } => self.add_attached(records, start, end)?,
+        }
+        if self.late_fires.is_empty() { Ok(()) } else { self.fire_late(output) }
+    }
+
+    fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if !matches!(self.windows.slicing, Slicing::ProcessingTime { .. }) {
+            self.advance(watermark.0, output)?;
+        }
+        output.emit_watermark(watermark)
+    }
+
+    fn next_processing_timer(&self) -> Option<TimestampMs> {
+        if !matches!(self.windows.slicing, Slicing::ProcessingTime { .. }) {
+            return None;
+        }
+        // After the window's last millisecond, in which rows may still come.
+        self.next_window(None).map(|window| self.windows.zone.to_timer(window.end - 1).saturating_add(1))
+    }
+
+    fn on_processing_time(&mut self, now: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if matches!(self.windows.slicing, Slicing::ProcessingTime { .. }) {
+            let progress = now.saturating_sub(1).max(self.windows.watermark);
+            self.advance(progress, output)?;
+        }
+        Ok(())
+    }
+
+    fn late_rows_dropped(&self) -> u64 {
+        self.late_rows
+    }
+}
