@@ -5,4 +5,14 @@
 //! managers. A format is one folder under [`formats`] and one line in the same registry.
 
 pub mod api;
+pub mod blackhole;
+pub mod collect;
+pub mod datagen;
+mod generator;
+pub mod nexmark;
+mod one_way;
+pub mod print;
 pub mod registry;
+mod row_text;
+#[cfg(test)]
+mod testing;

@@ -6,7 +6,13 @@ use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 use crate::api::{Connector, Format};
 
 /// All connectors, sorted by identifier. A new connector is one line here.
-static CONNECTORS: &[&dyn Connector] = &[];
+static CONNECTORS: &[&dyn Connector] = &[
+    &crate::blackhole::Blackhole,
+    &crate::collect::Collect,
+    &crate::datagen::Datagen,
+    &crate::nexmark::Nexmark,
+    &crate::print::Print,
+];
 
 /// All formats, sorted by identifier. A new format is one line here.
 static FORMATS: &[&dyn Format] = &[];
@@ -27,7 +33,9 @@ pub struct Registry;
 
 impl ConnectorCatalog for Registry {
     fn connectors(&self) -> Vec<ConnectorInfo> {
-        CONNECTORS.iter().map(|connector| connector.info()).collect()
+        // `collect` is the planner's own: no user can name it.
+        let infos = CONNECTORS.iter().map(|connector| connector.info());
+        infos.filter(|info| info.identifier != crate::collect::IDENTIFIER).collect()
     }
 
     fn formats(&self) -> Vec<ConnectorInfo> {
