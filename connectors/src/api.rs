@@ -47,8 +47,11 @@ pub trait Connector: Send + Sync {
     ) -> Result<Box<dyn SplitEnumerator>, ConnectorError>;
 
     /// A reader; runs on the thread of its subtask.
-    fn create_reader(&self, source: &SourceSpec, context: &SubtaskContext)
-    -> Result<Box<dyn SourceReader>, ConnectorError>;
+    fn create_reader(
+        &self,
+        source: &SourceSpec,
+        context: &SubtaskContext,
+    ) -> Result<Box<dyn SourceReader>, ConnectorError>;
 
     /// A writer; runs on the thread of its subtask.
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError>;
@@ -239,7 +242,8 @@ pub trait Decoder: Send {
 /// Turns columns into bytes.
 pub trait Encoder: Send {
     /// Appends one record a row to `out`, and the end of each to `ends`. No separators.
-    fn encode(&mut self, records: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<usize>) -> Result<(), ConnectorError>;
+    fn encode(&mut self, records: &RecordBatch, out: &mut Vec<u8>, ends: &mut Vec<usize>)
+    -> Result<(), ConnectorError>;
 
     /// What separates records in a file, and what a file begins with (a header line).
     fn file_framing(&self) -> FileFraming;

@@ -10,6 +10,8 @@ use tidemill_common::ids::{SplitId, SubtaskIndex};
 use crate::api::{ConnectorError, ReaderReport, Split, SplitEnumerator};
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+const WEYL: u64 = 0xa076_1d64_78bd_642f;
+const WYRAND: u64 = 0xe703_7ed1_a0b4_28db;
 
 /// The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a number that looks random for every
 /// counter, so that any range of rows can be generated alone.
@@ -30,10 +32,12 @@ impl Stream {
         Self(mix(seed.wrapping_add(mix(salt.wrapping_mul(GOLDEN).wrapping_add(1)))))
     }
 
-    /// The 64 random bits at `counter`.
+    /// The 64 random bits at `counter`: wyrand (Wang Yi, public domain), entered at any point.
     #[inline(always)]
     pub(crate) fn bits(self, counter: u64) -> u64 {
-        mix(self.0.wrapping_add(counter.wrapping_mul(GOLDEN)))
+        let state = self.0.wrapping_add(counter.wrapping_mul(WEYL));
+        let product = u128::from(state) * u128::from(state ^ WYRAND);
+        (product >> 64) as u64 ^ product as u64
     }
 
     /// A number below `n`; 0 for an `n` of 0.

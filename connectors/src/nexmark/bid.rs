@@ -38,16 +38,41 @@ impl Bids {
     /// The columns `leaves` of the bids in `segments`, `rows` in all.
     pub fn columns(&self, generator: &Generator, leaves: &[Leaf], segments: &[Segment], rows: usize) -> Vec<ArrayRef> {
         let wanted = |part| leaves.iter().any(|leaf| leaf.part == part);
-        let (mut auctions, mut bidders) = (Vec::new(), Vec::new());
-        if wanted(Part::Auction) {
-            auctions.reserve_exact(rows);
-            segments.iter().for_each(|segment| self.auctions(generator, *segment, &mut auctions));
+        let mut parties: (Vec<i64>, Vec<i64>) = (Vec::new(), Vec::new());
+        match (wanted(Part::Auction), wanted(Part::Bidder)) {
+            (true, true) => {
+                parties = (vec![0; rows], vec![0; rows]);
+                let mut start = 0;
+                for segment in segments {
+                    // One draw a row decides both.
+                    let (auction, bidder) = (Party::auction(generator, *segment), Party::bidder(generator, *segment));
+                    let end = start + segment.len as usize;
+                    let (auctions, bidders) = (&mut parties.0[start..end], &mut parties.1[start..end]);
+                    for ((to_auction, by_bidder), event) in auctions.iter_mut().zip(bidders).zip(segment.events()) {
+                        let bits = self.parties.bits(event);
+                        *to_auction = auction.draw(bits as u32);
+                        *by_bidder = bidder.draw((bits >> 32) as u32);
+                    }
+                    start = end;
+                }
+            }
+            (true, false) => {
+                parties.0.reserve_exact(rows);
+                for segment in segments {
+                    let auction = Party::auction(generator, *segment);
+                    parties.0.extend(segment.events().map(|event| auction.draw(self.parties.bits(event) as u32)));
+                }
+            }
+            (false, true) => {
+                parties.1.reserve_exact(rows);
+                for segment in segments {
+                    let bidder = Party::bidder(generator, *segment);
+                    parties.1.extend(segment.events().map(|event| bidder.draw((self.parties.bits(event) >> 32) as u32)));
+                }
+            }
+            (false, false) => {}
         }
-        if wanted(Part::Bidder) {
-            bidders.reserve_exact(rows);
-            segments.iter().for_each(|segment| self.bidders(generator, *segment, &mut bidders));
-        }
-        let (auctions, bidders) = (ScalarBuffer::from(auctions), ScalarBuffer::from(bidders));
+        let (auctions, bidders) = (ScalarBuffer::from(parties.0), ScalarBuffer::from(parties.1));
         leaves
             .iter()
             .map(|leaf| -> ArrayRef {
@@ -72,36 +97,6 @@ impl Bids {
             .collect()
     }
 
-    fn auctions(&self, generator: &Generator, segment: Segment, out: &mut Vec<i64>) {
-        let ratio = generator.config.hot_auctions;
-        let last = generator.last_auction(segment.epoch);
-        let hot = (last / HOT_GROUP * HOT_GROUP) as i64 + FIRST_AUCTION_ID;
-        let least = last.saturating_sub(IN_FLIGHT_AUCTIONS);
-        let choices = last - least + 1 + AUCTION_ID_LEAD;
-        let first = least as i64 + FIRST_AUCTION_ID;
-        let parties = self.parties;
-        out.extend(segment.events().map(|event| {
-            let (bucket, rest) = choose(parties.bits(event) as u32, ratio);
-            let cold = first + choose(rest, choices).0 as i64;
-            if bucket > 0 { hot } else { cold }
-        }));
-    }
-
-    fn bidders(&self, generator: &Generator, segment: Segment, out: &mut Vec<i64>) {
-        let ratio = generator.config.hot_bidders;
-        let last = generator.last_person(segment.epoch);
-        // The second of the group, so that hot bidders and hot sellers differ.
-        let hot = (last / HOT_GROUP * HOT_GROUP) as i64 + 1 + FIRST_PERSON_ID;
-        let (least, choices) = generator.active_persons(segment.epoch);
-        let first = least as i64 + FIRST_PERSON_ID;
-        let parties = self.parties;
-        out.extend(segment.events().map(|event| {
-            let (bucket, rest) = choose((parties.bits(event) >> 32) as u32, ratio);
-            let cold = first + choose(rest, choices).0 as i64;
-            if bucket > 0 { hot } else { cold }
-        }));
-    }
-
     fn texts(&self, generator: &Generator, part: Part, segments: &[Segment], rows: usize) -> ArrayRef {
         let strings = generator.strings();
         let mean = match part {
@@ -122,5 +117,46 @@ impl Bids {
             }
         }
         Arc::new(out.finish())
+    }
+}
+
+/// The auctions or bidders of one segment: mostly one hot id, else one of a range.
+#[derive(Clone, Copy)]
+struct Party {
+    ratio: u64,
+    hot: i64,
+    first: i64,
+    choices: u64,
+}
+
+impl Party {
+    fn auction(generator: &Generator, segment: Segment) -> Self {
+        let last = generator.last_auction(segment.epoch);
+        let least = last.saturating_sub(IN_FLIGHT_AUCTIONS);
+        Self {
+            ratio: generator.config.hot_auctions,
+            hot: (last / HOT_GROUP * HOT_GROUP) as i64 + FIRST_AUCTION_ID,
+            first: least as i64 + FIRST_AUCTION_ID,
+            choices: last - least + 1 + AUCTION_ID_LEAD,
+        }
+    }
+
+    fn bidder(generator: &Generator, segment: Segment) -> Self {
+        let last = generator.last_person(segment.epoch);
+        let (least, choices) = generator.active_persons(segment.epoch);
+        Self {
+            ratio: generator.config.hot_bidders,
+            // The second of the group, so that hot bidders and hot sellers differ.
+            hot: (last / HOT_GROUP * HOT_GROUP) as i64 + 1 + FIRST_PERSON_ID,
+            first: least as i64 + FIRST_PERSON_ID,
+            choices,
+        }
+    }
+
+    #[inline(always)]
+    fn draw(self, bits: u32) -> i64 {
+        let (bucket, rest) = choose(bits, self.ratio);
+        let cold = self.first + choose(rest, self.choices).0 as i64;
+        if bucket > 0 { self.hot } else { cold }
     }
 }

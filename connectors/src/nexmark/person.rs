@@ -93,7 +93,7 @@ impl Persons {
             Part::CreditCard => {
                 use std::fmt::Write as _;
                 let bits = self.card.bits(event);
-                let group = |i: u32| ((bits >> (16 * i)) & 0xffff) * 10_000 >> 16;
+                let group = |i: u32| (((bits >> (16 * i)) & 0xffff) * 10_000) >> 16;
                 // Writing to a String never fails.
                 let _ = write!(out, "{:04} {:04} {:04} {:04}", group(0), group(1), group(2), group(3));
             }

@@ -197,10 +197,8 @@ fn event_column(
             let own = StructArray::try_new_with_length(fields.clone(), columns, None, own_rows)?;
             // Own rows at their places, NULL elsewhere.
             let mut places: Vec<Option<u32>> = vec![None; rows];
-            let mut next = 0;
-            for event in segments.iter().flat_map(|segment| segment.events()) {
-                places[(event - events.start) as usize] = Some(next);
-                next += 1;
+            for (row, event) in (0..).zip(segments.iter().flat_map(|segment| segment.events())) {
+                places[(event - events.start) as usize] = Some(row);
             }
             let spread = arrow::compute::take(&own, &UInt32Array::from(places), None)?;
             debug_assert_eq!(spread.len(), rows);

@@ -1,6 +1,6 @@
 //! Random texts, channels, links and prices.
 
-use crate::generator::{Stream, mix, unit};
+use crate::generator::{Stream, mix};
 
 const POOL_BYTES: usize = 64 * 1024;
 const MIN_TEXT: u64 = 3;
@@ -22,7 +22,7 @@ impl Strings {
         let channels = (0..CHANNELS)
             .map(|number| {
                 let mut url = base_url(urls.bits(number));
-                if mix(urls.bits(number)) % 10 > 0 {
+                if !mix(urls.bits(number)).is_multiple_of(10) {
                     // As the Java generator: the number with its bits reversed.
                     let id = (number as u32).reverse_bits().cast_signed().unsigned_abs();
                     url.push_str(&format!("&channel_id={id}"));
@@ -85,7 +85,7 @@ pub(super) fn text(bits: u64, longest: u64, special: char, out: &mut String) {
     let length = MIN_TEXT + draws.below(0, longest - MIN_TEXT);
     for i in 1..=length {
         let bits = draws.bits(i);
-        if (bits >> 32) * 13 >> 32 == 0 {
+        if ((bits >> 32) * 13) >> 32 == 0 {
             out.push(special);
         } else {
             out.push((b'a' + (((bits & 0xffff_ffff) * 26) >> 32) as u8) as char);
@@ -118,7 +118,9 @@ impl Prices {
     #[inline(always)]
     pub fn price(&self, bits: u64) -> i64 {
         let coarse = self.coarse[(bits >> (64 - STEP_BITS)) as usize];
-        let x = unit(bits << STEP_BITS) * STEP_LN;
+        // The further bits as a number in [1, 2), which takes no conversion.
+        let further = f64::from_bits(((bits << STEP_BITS) >> 12) | 0x3ff0_0000_0000_0000);
+        let x = (further - 1.0) * STEP_LN;
         // The series is exact to 1e-9 for x < 0.0135.
         let fine = 1.0 + x * (1.0 + x * (0.5 + x * (1.0 / 6.0)));
         ((coarse * fine + ROUND).to_bits() & 0x000f_ffff_ffff_ffff) as i64
