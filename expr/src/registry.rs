@@ -218,7 +218,12 @@ impl Function {
             Nullable::Always => true,
             Nullable::Never => false,
         };
-        Ok(call(self.name, args, logical.with_nullable(nullable)))
+        let data_type = logical.with_nullable(nullable);
+        // Wrong constants (a pattern, say) are found now, not when the job starts.
+        if let Err(error) = (self.compile)(&CallSite { args: &args, data_type: &data_type }) {
+            return Err(BindError::new(format!("{}: {error}", self.name)));
+        }
+        Ok(call(self.name, args, data_type))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Literals: numbers, strings, typed temporal literals and intervals.
 
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::types::{DECIMAL_PRECISION_MAX, LogicalType, units_per_millisecond};
+use tidemill_common::types::{DECIMAL_PRECISION_MAX, LogicalType};
 
 use super::BindError;
 use crate::parse;
@@ -165,10 +165,4 @@ pub fn literal_interval(text: &str, from: &str, to: Option<&str>) -> Result<Expr
         }
     }
     Ok(Expr::literal(Scalar::IntervalMillis(sign * millis), LogicalType::IntervalDaySecond))
-}
-
-/// Rescales a timestamp between the carriers of two precisions, cutting digits that do not fit.
-pub(crate) fn rescale_timestamp(value: i64, from: u8, to: u8) -> Option<i64> {
-    let (from, to) = (units_per_millisecond(from), units_per_millisecond(to));
-    if to >= from { value.checked_mul(to / from) } else { Some(value.div_euclid(from / to)) }
 }

@@ -20,8 +20,7 @@ pub use fold::{fold_constants, is_deterministic};
 pub use literals::{literal_interval, literal_number, literal_string, literal_typed};
 pub use types::common_type;
 pub(crate) use types::{
-    adjust_decimal, as_decimal, common_logical, decimal_add, decimal_divide, decimal_multiply, decimal_remainder,
-    decimal_round,
+    as_decimal, common_logical, decimal_add, decimal_divide, decimal_multiply, decimal_remainder, decimal_round,
 };
 
 /// Why a call or cast cannot be typed. The planner adds the position.

@@ -456,7 +456,7 @@ pub(crate) fn timestamp_column(values: PrimitiveArray<Int64Type>, to: &LogicalTy
 
 /// A timestamp of precision `from` as one of precision `to`. As in Flink, digits above the third are
 /// cut towards the past, those of milliseconds towards 1970.
-pub(crate) fn convert_precision(value: i64, from: u8, to: u8) -> Option<i64> {
+fn convert_precision(value: i64, from: u8, to: u8) -> Option<i64> {
     let (from_units, to_units) = (units_per_millisecond(from), units_per_millisecond(to));
     if to >= from {
         return value.checked_mul(to_units / from_units);

@@ -4,12 +4,14 @@ mod arithmetic;
 mod collections;
 mod comparison;
 mod json;
+mod like;
 mod logic;
 mod numeric;
 mod regex;
 mod strings;
 mod temporal;
 mod texts;
+mod time_units;
 
 use crate::registry::Function;
 
