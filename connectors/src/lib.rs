@@ -4,6 +4,7 @@
 //! split enumerator it makes lives on the job manager, its readers and writers on the task
 //! managers. A format is one folder under [`formats`] and one line in the same registry.
 
+pub mod access_log_generator;
 pub mod api;
 pub mod blackhole;
 pub mod collect;

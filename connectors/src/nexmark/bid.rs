@@ -67,7 +67,9 @@ impl Bids {
                 parties.1.reserve_exact(rows);
                 for segment in segments {
                     let bidder = Party::bidder(generator, *segment);
-                    parties.1.extend(segment.events().map(|event| bidder.draw((self.parties.bits(event) >> 32) as u32)));
+                    parties
+                        .1
+                        .extend(segment.events().map(|event| bidder.draw((self.parties.bits(event) >> 32) as u32)));
                 }
             }
             (false, false) => {}

@@ -297,8 +297,7 @@ fn speed_of_bids() {
         [(ordered, &all[..]), (disordered, &all), (ordered, &[0]), (ordered, &[1]), (ordered, &[2]), (ordered, &[3])]
     {
         let table = table(fields.clone().collect(), options);
-        let source =
-            SourceSpec { table, projection: projection.to_vec(), computed: Vec::new(), watermark: None };
+        let source = SourceSpec { table, projection: projection.to_vec(), computed: Vec::new(), watermark: None };
         let mut enumerator = Nexmark.create_enumerator(&source, 1, &connector_context()).unwrap();
         let mut reader = Nexmark.create_reader(&source, &subtask_context(0, 1)).unwrap();
         reader.add_splits(enumerator.next_splits(SubtaskIndex(0))).unwrap();
