@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::expr::Expr;
 use crate::ids::{OperatorId, StateId};
-use crate::types::{DataType, Schema};
+use crate::types::{DataType, LogicalType, Schema};
 
 /// Version of the plan's encoding. A reader refuses what is newer.
 pub const PLAN_VERSION: u32 = 1;
@@ -391,5 +391,27 @@ impl fmt::Display for ChangelogMode {
             Self::Upsert => "upsert",
             Self::Retract => "retract",
         })
+    }
+}
+
+/// Types of the accumulator columns of a call that can be aggregated in two phases: what the local
+/// phase sends to the global one. `None` if the call must see all rows of a group in one place.
+pub fn accumulator_types(call: &AggregateCall) -> Option<Vec<DataType>> {
+    if call.distinct && !matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
+        return None;
+    }
+    let argument = call.arg_types.first().map(|data_type| data_type.logical.clone());
+    let count = LogicalType::BigInt.nullable();
+    let sum = || match &argument {
+        Some(LogicalType::Float | LogicalType::Double) => LogicalType::Double.nullable(),
+        Some(LogicalType::Decimal(_, scale)) => LogicalType::Decimal(38, *scale).nullable(),
+        _ => LogicalType::BigInt.nullable(),
+    };
+    match call.function {
+        AggregateFunction::Count => Some(vec![count]),
+        AggregateFunction::Sum => Some(vec![sum()]),
+        AggregateFunction::Avg => Some(vec![sum(), count]),
+        AggregateFunction::Min | AggregateFunction::Max => argument.map(|argument| vec![argument.nullable()]),
+        AggregateFunction::ApproxCountDistinct | AggregateFunction::Percentile { .. } => None,
     }
 }

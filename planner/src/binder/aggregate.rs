@@ -1,0 +1,333 @@
+//! SELECT: plain projections, and aggregations over windows.
+
+use std::rc::Rc;
+
+use sqlparser::ast::{Expr as Ast, Select, Spanned};
+use sqlparser::tokenizer::Span;
+use tidemill_common::expr::Expr;
+use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
+use tidemill_common::types::{DataType, LogicalType};
+use tidemill_expr::bind::fold_constants;
+
+use super::expr::{AGGREGATE_BASE, BoundCall};
+use super::window::{WINDOW_COLUMNS, fuse};
+use super::{ExprBinder, Item, Scope, Source, boolean, item_name, select_items};
+use crate::diagnostic::SqlError;
+use crate::rel::{Column, Rel, RelOp, TimeAttribute, WindowColumns, calc};
+
+/// Binds SELECT list, GROUP BY and HAVING over a FROM clause and its filter.
+pub(super) fn select(
+    zone: &str,
+    select: &Select,
+    source: Source,
+    scope: &Scope,
+    filter: Option<Expr>,
+    grouped: &[Ast],
+) -> Result<Rel, SqlError> {
+    let items = select_items(select, &source, scope)?;
+    let mut calls = Vec::new();
+    let mut outputs = Vec::new();
+    for item in &items {
+        let (expr, name, span) = match item {
+            Item::Column { index } => {
+                (source.rel.column(*index), source.rel.columns[*index].name.clone(), select.span())
+            }
+            Item::Expression { ast, name } => {
+                let bound = ExprBinder::with_aggregates(scope, &mut calls).bind(ast)?;
+                let name = name.clone().unwrap_or_else(|| item_name(ast, outputs.len()));
+                (fold_constants(bound, zone), name, ast.span())
+            }
+        };
+        outputs.push((expr, name, span));
+    }
+    let having = match &select.having {
+        None => None,
+        Some(condition) => {
+            let bound = ExprBinder::with_aggregates(scope, &mut calls).bind(condition)?;
+            Some((boolean(fold_constants(bound, zone), condition.span())?, condition.span()))
+        }
+    };
+    if grouped.is_empty() && calls.is_empty() && having.is_none() {
+        let names = outputs.iter().map(|(_, name, _)| name.clone()).collect();
+        return Ok(calc(source.rel, filter, outputs.into_iter().map(|(expr, ..)| expr).collect(), names));
+    }
+    if grouped.is_empty() {
+        return Err(SqlError::on(select, "aggregates without windows are not supported yet")
+            .with_hint("group by window_start, window_end of TABLE(TUMBLE(...))"));
+    }
+    Grouping { zone, source, scope, filter }.select(grouped, calls, outputs, having)
+}
+
+/// What an aggregation is over.
+struct Grouping<'a> {
+    zone: &'a str,
+    source: Source,
+    scope: &'a Scope,
+    filter: Option<Expr>,
+}
+
+impl Grouping<'_> {
+    fn select(
+        self,
+        grouped: &[Ast],
+        calls: Vec<BoundCall>,
+        outputs: Vec<(Expr, String, Span)>,
+        having: Option<(Expr, Span)>,
+    ) -> Result<Rel, SqlError> {
+        let input = self.source.rel.clone();
+        let Some(window) = input.window.clone() else {
+            return Err(SqlError::on(&grouped[0], "GROUP BY without a window is not supported yet")
+                .with_hint("group by window_start, window_end of TABLE(TUMBLE(...))"));
+        };
+        let (keys, mut has_start, mut has_end) = self.keys(grouped, &window)?;
+        if window.start.is_none() || window.end.is_none() {
+            (has_start, has_end) = (false, false);
+        }
+        if !has_start || !has_end {
+            return Err(SqlError::on(
+                &grouped[0],
+                "a window aggregation groups by both window_start and window_end; without them it would update for ever, which is not supported yet",
+            ));
+        }
+        check_session_keys(&window, &keys, grouped)?;
+
+        // Below the aggregation stand plain columns: keys, arguments, filters.
+        let mut below = Below::default();
+        let key_columns: Vec<usize> = keys.iter().map(|key| below.column(key.clone())).collect();
+        let calls: Vec<AggregateCall> = calls
+            .into_iter()
+            .map(|bound| AggregateCall {
+                args: bound.args.into_iter().map(|arg| below.column(fold_constants(arg, self.zone))).collect(),
+                filter: bound.filter.map(|filter| below.column(fold_constants(filter, self.zone))),
+                ..bound.call
+            })
+            .collect();
+        let (rel, kind, over) = window_input(input, &window, self.filter, below)?;
+
+        let key_count = key_columns.len();
+        let time_type = match &over {
+            WindowTime::RowTime { zone: None, .. } => LogicalType::Timestamp(3),
+            _ => LogicalType::TimestampLtz(3),
+        };
+        let time_attribute = match over {
+            WindowTime::RowTime { .. } => TimeAttribute::RowTime,
+            WindowTime::ProcessingTime { .. } => TimeAttribute::ProcessingTime,
+        };
+        let mut columns: Vec<Column> =
+            key_columns.iter().map(|key| Column { time: None, ..rel.columns[*key].clone() }).collect();
+        for (index, call) in calls.iter().enumerate() {
+            columns.push(Column { name: format!("$agg{index}"), data_type: call.return_type.clone(), time: None });
+        }
+        let first_window_column = columns.len();
+        columns.extend(window_columns(time_type, time_attribute));
+        let aggregate = Rel {
+            op: Rc::new(RelOp::WindowAggregate { input: rel, kind, over: over.clone(), keys: key_columns, calls }),
+            columns,
+            window: Some(WindowColumns {
+                start: Some(first_window_column),
+                end: Some(first_window_column + 1),
+                time: Some(first_window_column + 2),
+                over,
+                session_keys: None,
+            }),
+        };
+
+        let above =
+            Above { keys: &keys, key_count, window: &window, first_window_column, rel: &aggregate, scope: self.scope };
+        let filter = having.map(|(condition, span)| above.replace(&condition, span)).transpose()?;
+        let mut projection = Vec::new();
+        let mut names = Vec::new();
+        for (expr, name, span) in outputs {
+            projection.push(above.replace(&expr, span)?);
+            names.push(name);
+        }
+        Ok(calc(aggregate, filter, projection, names))
+    }
+
+    /// The grouping expressions but for the window's columns, and whether those were named.
+    fn keys(&self, grouped: &[Ast], window: &WindowColumns) -> Result<(Vec<Expr>, bool, bool), SqlError> {
+        let (mut keys, mut has_start, mut has_end) = (Vec::new(), false, false);
+        for ast in grouped {
+            if matches!(ast, Ast::GroupingSets(_) | Ast::Cube(_) | Ast::Rollup(_)) {
+                return Err(SqlError::on(ast, "GROUPING SETS, CUBE and ROLLUP are not supported yet"));
+            }
+            let key = fold_constants(ExprBinder::scalar(self.scope).bind(ast)?, self.zone);
+            match &key {
+                Expr::Column { index, .. } if Some(*index) == window.start => has_start = true,
+                Expr::Column { index, .. } if Some(*index) == window.end => has_end = true,
+                Expr::Column { index, .. } if Some(*index) == window.time => {}
+                Expr::Literal { .. } => {
+                    return Err(SqlError::on(ast, "GROUP BY a constant has no meaning")
+                        .with_hint("positions are not column references in Flink: repeat the expression"));
+                }
+                key if !keys.contains(key) => keys.push(key.clone()),
+                _ => {}
+            }
+        }
+        Ok((keys, has_start, has_end))
+    }
+}
+
+/// A session window is made per key of its PARTITION BY, so those must be the keys of the grouping.
+fn check_session_keys(window: &WindowColumns, keys: &[Expr], grouped: &[Ast]) -> Result<(), SqlError> {
+    let Some(session_keys) = &window.session_keys else { return Ok(()) };
+    let mut partition: Vec<Expr> = Vec::new();
+    for key in session_keys {
+        match key.and_then(|key| keys.iter().find(|k| matches!(k, Expr::Column { index, .. } if *index == key))) {
+            Some(key) => partition.push(key.clone()),
+            None => {
+                return Err(SqlError::on(
+                    &grouped[0],
+                    "every PARTITION BY column of SESSION must be a GROUP BY column too",
+                ));
+            }
+        }
+    }
+    if partition.len() != keys.len() {
+        return Err(SqlError::on(
+            &grouped[0],
+            "grouping a SESSION window by more than its PARTITION BY columns is not supported yet",
+        )
+        .with_hint("add the columns to PARTITION BY"));
+    }
+    Ok(())
+}
+
+/// The columns that the aggregation reads, each once.
+#[derive(Default)]
+struct Below {
+    columns: Vec<Expr>,
+}
+
+impl Below {
+    fn column(&mut self, expr: Expr) -> usize {
+        self.columns.iter().position(|column| *column == expr).unwrap_or_else(|| {
+            self.columns.push(expr);
+            self.columns.len() - 1
+        })
+    }
+}
+
+/// Projects what the aggregation reads, with the window fused into the aggregation where possible.
+fn window_input(
+    input: Rel,
+    window: &WindowColumns,
+    filter: Option<Expr>,
+    mut below: Below,
+) -> Result<(Rel, WindowKind, WindowTime), SqlError> {
+    let names = |columns: &[Expr], rel: &Rel| -> Vec<String> {
+        columns
+            .iter()
+            .enumerate()
+            .map(|(position, column)| match column {
+                Expr::Column { index, .. } => rel.columns[*index].name.clone(),
+                _ => format!("$f{position}"),
+            })
+            .collect()
+    };
+    if let Some(fused) = fuse(&input)
+        && let Some(columns) = fused.remap_all(&below.columns)
+        && let Some(filter) = fused.remap_filter(filter.as_ref())
+    {
+        let mut columns = columns;
+        let over = match fused.over {
+            WindowTime::RowTime { column, zone } => {
+                let time = fused.rel.column(column);
+                let position = columns.iter().position(|column| *column == time).unwrap_or_else(|| {
+                    columns.push(time);
+                    columns.len() - 1
+                });
+                WindowTime::RowTime { column: position, zone }
+            }
+            processing => processing,
+        };
+        let names = names(&columns, &fused.rel);
+        return Ok((calc(fused.rel, filter, columns, names), fused.kind, over));
+    }
+    // The window stays in the columns, put there by a window function or an earlier aggregation.
+    let (Some(start), Some(end)) = (window.start, window.end) else {
+        return Err(SqlError::general("window_start and window_end were lost on the way to this aggregation"));
+    };
+    let start = below.column(input.column(start));
+    let end = below.column(input.column(end));
+    let over = match &window.over {
+        WindowTime::RowTime { zone, .. } => {
+            // Only the zone counts: the time of the window is that of its end.
+            WindowTime::RowTime { column: end, zone: zone.clone() }
+        }
+        processing => processing.clone(),
+    };
+    let names = names(&below.columns, &input);
+    Ok((calc(input, filter, below.columns, names), WindowKind::Attached { start, end }, over))
+}
+
+/// `window_start`, `window_end`, `window_time`.
+pub(super) fn window_columns(time_type: LogicalType, time: TimeAttribute) -> [Column; 3] {
+    let bound =
+        |name: &str| Column { name: name.to_owned(), data_type: LogicalType::Timestamp(3).not_null(), time: None };
+    let [start, end, window_time] = WINDOW_COLUMNS;
+    [
+        bound(start),
+        bound(end),
+        Column { name: window_time.to_owned(), data_type: time_type.not_null(), time: Some(time) },
+    ]
+}
+
+/// Rewrites SELECT items from the columns below the aggregation to those above it.
+struct Above<'a> {
+    keys: &'a [Expr],
+    key_count: usize,
+    window: &'a WindowColumns,
+    first_window_column: usize,
+    rel: &'a Rel,
+    scope: &'a Scope,
+}
+
+impl Above<'_> {
+    fn replace(&self, expr: &Expr, span: Span) -> Result<Expr, SqlError> {
+        if let Some(key) = self.keys.iter().position(|key| key == expr) {
+            return Ok(self.rel.column(key));
+        }
+        if let Expr::Column { index, .. } = expr {
+            let window = [self.window.start, self.window.end, self.window.time];
+            return match window.iter().position(|column| *column == Some(*index)) {
+                Some(position) => Ok(self.rel.column(self.first_window_column + position)),
+                None if *index >= AGGREGATE_BASE => Ok(self.rel.column(self.key_count + index - AGGREGATE_BASE)),
+                None => Err(SqlError::at(
+                    span,
+                    format!("column '{}' is neither grouped nor aggregated", self.scope.name(*index)),
+                )
+                .with_hint("add it to GROUP BY, or aggregate it")),
+            };
+        }
+        self.replace_below(expr, span)
+    }
+
+    fn replace_below(&self, expr: &Expr, span: Span) -> Result<Expr, SqlError> {
+        let boxed = |expr: &Expr| self.replace(expr, span).map(Box::new);
+        Ok(match expr {
+            Expr::Column { .. } | Expr::Literal { .. } => expr.clone(),
+            Expr::Call { function, args, data_type } => Expr::Call {
+                function: function.clone(),
+                args: args.iter().map(|arg| self.replace(arg, span)).collect::<Result<_, _>>()?,
+                data_type: data_type.clone(),
+            },
+            Expr::Cast { input, data_type, try_cast } => {
+                Expr::Cast { input: boxed(input)?, data_type: data_type.clone(), try_cast: *try_cast }
+            }
+            Expr::Case { branches, otherwise, data_type } => Expr::Case {
+                branches: branches
+                    .iter()
+                    .map(|(condition, value)| Ok((self.replace(condition, span)?, self.replace(value, span)?)))
+                    .collect::<Result<_, SqlError>>()?,
+                otherwise: otherwise.as_ref().map(|value| boxed(value)).transpose()?,
+                data_type: data_type.clone(),
+            },
+        })
+    }
+}
+
+/// The type of a window's time, for messages.
+pub(super) fn is_time(data_type: &DataType) -> bool {
+    matches!(data_type.logical, LogicalType::Timestamp(0..=3) | LogicalType::TimestampLtz(0..=3))
+}

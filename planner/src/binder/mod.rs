@@ -1,0 +1,359 @@
+//! Queries: names and types resolved, from `sqlparser`'s tree to [`Rel`].
+
+mod aggregate;
+mod expr;
+mod scope;
+mod window;
+
+use std::rc::Rc;
+
+use sqlparser::ast::{
+    GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
+    Spanned, TableAlias, TableFactor,
+};
+use sqlparser::tokenizer::Span;
+use tidemill_common::expr::Expr;
+use tidemill_common::limits::SQL_DEPTH_MAX;
+use tidemill_common::suggest::nearest;
+use tidemill_common::types::LogicalType;
+use tidemill_expr::bind::{coerce, common_type, fold_constants};
+
+pub use self::expr::ExprBinder;
+pub use self::scope::Scope;
+use crate::catalog::{Catalog, Relation};
+use crate::diagnostic::SqlError;
+use crate::rel::{Column, Rel, RelOp, calc};
+
+/// Binds the queries of one script.
+pub struct QueryBinder<'a> {
+    catalog: &'a Catalog,
+    /// IANA name of the session zone.
+    zone: &'a str,
+    /// Common table expressions in reach, innermost last.
+    ctes: Vec<(String, Rel)>,
+    depth: usize,
+}
+
+/// A relation of a FROM clause and its name.
+pub(super) struct Source {
+    pub rel: Rel,
+    pub name: Option<String>,
+}
+
+impl<'a> QueryBinder<'a> {
+    /// A binder over these tables.
+    pub fn new(catalog: &'a Catalog, zone: &'a str) -> Self {
+        Self { catalog, zone, ctes: Vec::new(), depth: 0 }
+    }
+
+    /// Binds a query.
+    pub fn query(&mut self, query: &Query) -> Result<Rel, SqlError> {
+        self.depth += 1;
+        if self.depth > SQL_DEPTH_MAX {
+            return Err(SqlError::on(query, format!("views and queries nested more than {SQL_DEPTH_MAX} levels deep")));
+        }
+        let ctes_before = self.ctes.len();
+        let bound = self.query_inner(query);
+        self.ctes.truncate(ctes_before);
+        self.depth -= 1;
+        bound
+    }
+
+    fn query_inner(&mut self, query: &Query) -> Result<Rel, SqlError> {
+        if let Some(with) = &query.with {
+            if with.recursive {
+                return Err(SqlError::on(with, "WITH RECURSIVE does not exist in Flink SQL"));
+            }
+            for cte in &with.cte_tables {
+                let rel = self.query(&cte.query)?;
+                let rel = rename(rel, &cte.alias)?;
+                self.ctes.push((cte.alias.name.value.clone(), rel));
+            }
+        }
+        if let Some(order_by) = &query.order_by {
+            return Err(SqlError::on(order_by, "ORDER BY on a stream is not supported yet"));
+        }
+        if let Some(limit) = &query.limit_clause {
+            return Err(SqlError::on(limit, "LIMIT on a stream is not supported yet"));
+        }
+        if query.fetch.is_some() {
+            return Err(SqlError::on(query, "FETCH on a stream is not supported yet"));
+        }
+        self.set_expr(&query.body)
+    }
+
+    fn set_expr(&mut self, body: &SetExpr) -> Result<Rel, SqlError> {
+        match body {
+            SetExpr::Select(select) => self.select(select),
+            SetExpr::Query(query) => self.query(query),
+            SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier: SetQuantifier::All, right } => {
+                self.depth += 1;
+                if self.depth > SQL_DEPTH_MAX {
+                    return Err(SqlError::on(body, format!("nested more than {SQL_DEPTH_MAX} levels deep")));
+                }
+                let span = right.span();
+                let (left, right) = (self.set_expr(left)?, self.set_expr(right)?);
+                self.depth -= 1;
+                union(left, right, span)
+            }
+            SetExpr::SetOperation { op, set_quantifier, .. } => Err(SqlError::on(
+                body,
+                format!("{op} {set_quantifier}").trim_end().to_owned() + " is not supported yet",
+            )
+            .with_hint("UNION ALL is")),
+            SetExpr::Values(_) => Err(SqlError::on(body, "VALUES is not supported yet")),
+            other => Err(SqlError::on(other, "expected SELECT")),
+        }
+    }
+
+    fn select(&mut self, select: &Select) -> Result<Rel, SqlError> {
+        refuse_clauses(select)?;
+        let [from] = select.from.as_slice() else {
+            let message = if select.from.is_empty() {
+                "SELECT without FROM is not supported yet"
+            } else {
+                "joins are not supported yet"
+            };
+            return Err(SqlError::on(select, message));
+        };
+        if let Some(join) = from.joins.first() {
+            return Err(SqlError::on(&join.relation, "joins are not supported yet"));
+        }
+        let source = self.table_factor(&from.relation)?;
+        let scope = Scope::of(source.name.as_deref(), &source.rel.columns);
+        let filter = match &select.selection {
+            None => None,
+            Some(condition) => Some(self.condition(&scope, condition)?),
+        };
+        let grouped = match &select.group_by {
+            GroupByExpr::Expressions(expressions, modifiers) => {
+                if !modifiers.is_empty() {
+                    return Err(SqlError::on(select, "GROUP BY modifiers are not supported yet"));
+                }
+                expressions.as_slice()
+            }
+            GroupByExpr::All(_) => return Err(SqlError::on(select, "GROUP BY ALL does not exist in Flink SQL")),
+        };
+        aggregate::select(self.zone, select, source, &scope, filter, grouped)
+    }
+
+    /// A WHERE or HAVING condition: BOOLEAN.
+    fn condition(&self, scope: &Scope, condition: &sqlparser::ast::Expr) -> Result<Expr, SqlError> {
+        let bound = fold_constants(ExprBinder::scalar(scope).bind(condition)?, self.zone);
+        boolean(bound, condition.span())
+    }
+
+    fn table_factor(&mut self, factor: &TableFactor) -> Result<Source, SqlError> {
+        match factor {
+            TableFactor::Table { name, alias, args: None, .. } => {
+                let rel = self.named(name)?;
+                let plain = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone());
+                match alias {
+                    Some(alias) => Ok(Source { rel: rename(rel, alias)?, name: Some(alias.name.value.clone()) }),
+                    None => Ok(Source { rel, name: plain }),
+                }
+            }
+            TableFactor::Derived { lateral: false, subquery, alias, .. } => {
+                let rel = self.query(subquery)?;
+                match alias {
+                    Some(alias) => Ok(Source { rel: rename(rel, alias)?, name: Some(alias.name.value.clone()) }),
+                    None => Ok(Source { rel, name: None }),
+                }
+            }
+            TableFactor::TableFunction { expr, alias } => {
+                let rel = self.window_function(expr)?;
+                match alias {
+                    Some(alias) => Ok(Source { rel: rename(rel, alias)?, name: Some(alias.name.value.clone()) }),
+                    None => Ok(Source { rel, name: None }),
+                }
+            }
+            TableFactor::NestedJoin { table_with_joins, alias: None } if table_with_joins.joins.is_empty() => {
+                self.table_factor(&table_with_joins.relation)
+            }
+            TableFactor::Table { name, .. } => {
+                Err(SqlError::on(name, "table functions are called as TABLE(function(...))"))
+            }
+            TableFactor::UNNEST { .. } => Err(SqlError::on(factor, "UNNEST is not supported yet")),
+            TableFactor::MatchRecognize { .. } => Err(SqlError::on(factor, "MATCH_RECOGNIZE is not supported yet")),
+            other => Err(SqlError::on(other, "this form of FROM is not supported yet")),
+        }
+    }
+
+    /// The relation with this name.
+    fn named(&mut self, name: &sqlparser::ast::ObjectName) -> Result<Rel, SqlError> {
+        let span = name.span();
+        let [part] = name.0.as_slice() else {
+            return Err(SqlError::at(span, "catalogs and databases are not supported yet")
+                .with_hint("use the plain name of the table"));
+        };
+        let Some(ident) = part.as_ident() else {
+            return Err(SqlError::at(span, "expected the name of a table"));
+        };
+        if let Some((_, rel)) = self.ctes.iter().rev().find(|(cte, _)| *cte == ident.value) {
+            return Ok(rel.clone());
+        }
+        match self.catalog.get(&ident.value) {
+            Some(Relation::Table(table)) => {
+                let columns = table.columns.clone();
+                Ok(Rel { op: Rc::new(RelOp::Scan(table.clone())), columns, window: None })
+            }
+            Some(Relation::View { query, columns }) => {
+                // A view sees tables and views only, not the CTEs around its use.
+                let ctes = std::mem::take(&mut self.ctes);
+                let rel = self.query(query);
+                self.ctes = ctes;
+                let mut rel = rel.map_err(|error| SqlError { span: None, ..error }.or_at(ident.span))?;
+                for (column, name) in rel.columns.iter_mut().zip(columns) {
+                    column.name.clone_from(name);
+                }
+                Ok(rel)
+            }
+            None => {
+                let names = self.catalog.names().chain(self.ctes.iter().map(|(name, _)| name.as_str()));
+                Err(SqlError::at(ident.span, format!("unknown table '{}'", ident.value))
+                    .with_suggestion(nearest(&ident.value, names)))
+            }
+        }
+    }
+}
+
+fn refuse_clauses(select: &Select) -> Result<(), SqlError> {
+    let refused = [
+        (select.distinct.is_some(), "SELECT DISTINCT is not supported yet"),
+        (select.top.is_some(), "TOP does not exist in Flink SQL"),
+        (!select.named_window.is_empty(), "OVER windows are not supported yet"),
+        (select.qualify.is_some(), "QUALIFY is not supported yet"),
+        (!select.lateral_views.is_empty(), "LATERAL VIEW does not exist in Flink SQL"),
+        (select.into.is_some(), "SELECT INTO does not exist in Flink SQL"),
+        (!select.sort_by.is_empty() || !select.cluster_by.is_empty(), "SORT BY does not exist in Flink SQL"),
+    ];
+    match refused.iter().find(|(there, _)| *there) {
+        Some((_, message)) => Err(SqlError::on(select, *message)),
+        None => Ok(()),
+    }
+}
+
+/// The items of a SELECT list with their names; `*` is expanded.
+pub(super) enum Item<'a> {
+    Column { index: usize },
+    Expression { ast: &'a sqlparser::ast::Expr, name: Option<String> },
+}
+
+/// Expands a SELECT list over a scope.
+pub(super) fn select_items<'a>(select: &'a Select, source: &Source, scope: &Scope) -> Result<Vec<Item<'a>>, SqlError> {
+    let mut items = Vec::new();
+    for item in &select.projection {
+        match item {
+            SelectItem::UnnamedExpr(ast) => items.push(Item::Expression { ast, name: None }),
+            SelectItem::ExprWithAlias { expr, alias } => {
+                items.push(Item::Expression { ast: expr, name: Some(alias.value.clone()) });
+            }
+            SelectItem::Wildcard(_) => {
+                items.extend((0..source.rel.columns.len()).map(|index| Item::Column { index }));
+            }
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let columns = scope.of_qualifier(&name.to_string().replace('`', ""));
+                if columns.is_empty() {
+                    return Err(
+                        SqlError::on(name, format!("unknown table '{name}'")).with_suggestion(source.name.as_deref())
+                    );
+                }
+                items.extend(columns.into_iter().map(|index| Item::Column { index }));
+            }
+            other => return Err(SqlError::on(other, format!("'{other}' is not supported"))),
+        }
+    }
+    Ok(items)
+}
+
+/// The name of an unnamed item: that of its column or row field, else Flink's `EXPR$n`.
+pub(super) fn item_name(ast: &sqlparser::ast::Expr, position: usize) -> String {
+    use sqlparser::ast::{AccessExpr, Expr as Ast};
+    match ast {
+        Ast::Identifier(name) => name.value.clone(),
+        Ast::CompoundIdentifier(parts) => parts.last().map_or_else(String::new, |part| part.value.clone()),
+        Ast::CompoundFieldAccess { access_chain, .. } => match access_chain.last() {
+            Some(AccessExpr::Dot(Ast::Identifier(field))) => field.value.clone(),
+            _ => format!("EXPR${position}"),
+        },
+        _ => format!("EXPR${position}"),
+    }
+}
+
+/// A condition must be BOOLEAN.
+pub(super) fn boolean(condition: Expr, span: Span) -> Result<Expr, SqlError> {
+    match condition.data_type().logical {
+        LogicalType::Boolean => Ok(condition),
+        LogicalType::Null => {
+            coerce(condition, &LogicalType::Boolean.nullable()).map_err(|error| SqlError::at(span, error.message))
+        }
+        _ => Err(SqlError::at(span, format!("a condition is BOOLEAN, this is {}", condition.data_type()))),
+    }
+}
+
+/// Gives the columns of a relation the names of `alias(a, b, ...)`.
+fn rename(mut rel: Rel, alias: &TableAlias) -> Result<Rel, SqlError> {
+    if alias.columns.is_empty() {
+        return Ok(rel);
+    }
+    if alias.columns.len() != rel.columns.len() {
+        return Err(SqlError::at(
+            alias.name.span,
+            format!("'{}' names {} columns of {}", alias.name.value, alias.columns.len(), rel.columns.len()),
+        ));
+    }
+    for (column, name) in rel.columns.iter_mut().zip(&alias.columns) {
+        column.name.clone_from(&name.name.value);
+    }
+    Ok(rel)
+}
+
+/// `left UNION ALL right`: the least restrictive types, the names of the left.
+fn union(left: Rel, right: Rel, span: Span) -> Result<Rel, SqlError> {
+    if left.columns.len() != right.columns.len() {
+        return Err(SqlError::at(
+            span,
+            format!("UNION ALL of {} columns with {} columns", left.columns.len(), right.columns.len()),
+        ));
+    }
+    let mut columns = Vec::new();
+    for (position, (a, b)) in left.columns.iter().zip(&right.columns).enumerate() {
+        let Some(data_type) = common_type(&[a.data_type.clone(), b.data_type.clone()]) else {
+            return Err(SqlError::at(
+                span,
+                format!(
+                    "UNION ALL: column {} is {} on one side and {} on the other",
+                    position + 1,
+                    a.data_type,
+                    b.data_type
+                ),
+            ));
+        };
+        let time = if a.time == b.time { a.time } else { None };
+        columns.push(Column { name: a.name.clone(), data_type, time });
+    }
+    let align = |rel: Rel| -> Result<Rel, SqlError> {
+        let same =
+            rel.columns.iter().zip(&columns).all(|(have, want)| have.data_type.logical == want.data_type.logical);
+        if same {
+            return Ok(rel);
+        }
+        let projection = columns
+            .iter()
+            .enumerate()
+            .map(|(index, column)| coerce(rel.column(index), &column.data_type))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| SqlError::at(span, error.message))?;
+        let names = columns.iter().map(|column| column.name.clone()).collect();
+        Ok(calc(rel, None, projection, names))
+    };
+    // Nested unions are one operator.
+    let mut inputs = Vec::new();
+    for rel in [align(left)?, align(right)?] {
+        match &*rel.op {
+            RelOp::Union { inputs: nested } => inputs.extend(nested.iter().cloned()),
+            _ => inputs.push(rel),
+        }
+    }
+    Ok(Rel { op: Rc::new(RelOp::Union { inputs }), columns, window: None })
+}

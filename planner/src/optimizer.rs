@@ -1,0 +1,182 @@
+//! Column pruning: every operator computes only what somebody reads.
+//!
+//! (Merging of filters and projections happens while the tree is built, see [`crate::rel::calc`];
+//! windows are fused into aggregations by the binder; constants are folded as they are bound.)
+//!
+//! A table is read once a job, so what is decoded of it is what all its readers need together. Hence
+//! two passes over all queries of the job: the first collects, the second rebuilds the trees.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use tidemill_common::expr::Expr;
+use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
+
+use crate::rel::{Rel, RelOp};
+
+/// Columns of each table that the job reads, by table name.
+#[derive(Debug, Default)]
+pub struct Pruner {
+    scans: BTreeMap<String, BTreeSet<usize>>,
+    collecting: bool,
+}
+
+/// A tree whose columns are some of another's, and where each of those has gone.
+struct Pruned {
+    rel: Rel,
+    positions: BTreeMap<usize, usize>,
+}
+
+impl Pruner {
+    /// Prunes the queries of one job. All columns of each query are kept.
+    pub fn prune_all(queries: &[Rel]) -> Vec<Rel> {
+        let mut pruner = Self { scans: BTreeMap::new(), collecting: true };
+        for query in queries {
+            pruner.whole(query);
+        }
+        pruner.collecting = false;
+        queries.iter().map(|query| pruner.whole(query)).collect()
+    }
+
+    /// Prunes below a relation whose every column is needed, in order.
+    fn whole(&mut self, rel: &Rel) -> Rel {
+        let all: BTreeSet<usize> = (0..rel.columns.len()).collect();
+        let pruned = self.prune(rel, &all);
+        let in_place = pruned.positions.iter().all(|(old, new)| old == new) && pruned.rel.columns.len() == all.len();
+        if in_place {
+            return pruned.rel;
+        }
+        let projection = all.iter().map(|old| pruned.rel.column(pruned.positions[old])).collect();
+        let names = rel.columns.iter().map(|column| column.name.clone()).collect();
+        crate::rel::calc(pruned.rel, None, projection, names)
+    }
+
+    /// Prunes below a relation of which only `needed` columns are read.
+    fn prune(&mut self, rel: &Rel, needed: &BTreeSet<usize>) -> Pruned {
+        match &*rel.op {
+            RelOp::Scan(table) => {
+                let scan = self.scans.entry(table.spec.name.clone()).or_default();
+                if self.collecting {
+                    scan.extend(needed);
+                    if let Some(watermark) = &table.watermark {
+                        scan.insert(watermark.column);
+                        scan.extend(watermark.expression.columns());
+                    }
+                }
+                // The scan keeps all its columns: the stream plan emits those collected here.
+                let kept: Vec<usize> =
+                    if self.collecting { (0..rel.columns.len()).collect() } else { scan.iter().copied().collect() };
+                let mut table = (**table).clone();
+                let positions: BTreeMap<usize, usize> = kept.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+                table.columns = kept.iter().map(|old| table.columns[*old].clone()).collect();
+                table.values = kept.iter().map(|old| table.values[*old].clone()).collect();
+                if let Some(watermark) = &mut table.watermark {
+                    watermark.column = positions[&watermark.column];
+                    watermark.expression = remap(&watermark.expression, &positions);
+                }
+                let columns = table.columns.clone();
+                Pruned { rel: Rel { op: Rc::new(RelOp::Scan(Rc::new(table))), columns, window: None }, positions }
+            }
+            RelOp::Calc { input, filter, projection } => {
+                let mut below: BTreeSet<usize> =
+                    needed.iter().flat_map(|column| projection[*column].columns()).collect();
+                below.extend(filter.iter().flat_map(Expr::columns));
+                let input = self.prune(input, &below);
+                let filter = filter.as_ref().map(|filter| remap(filter, &input.positions));
+                let kept: Vec<Expr> =
+                    needed.iter().map(|column| remap(&projection[*column], &input.positions)).collect();
+                let names = needed.iter().map(|column| rel.columns[*column].name.clone()).collect();
+                let positions = needed.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+                let trivial = filter.is_none()
+                    && kept.len() == input.rel.columns.len()
+                    && kept
+                        .iter()
+                        .enumerate()
+                        .all(|(at, expr)| matches!(expr, Expr::Column { index, .. } if *index == at));
+                if trivial {
+                    let mut rel_below = input.rel;
+                    for (column, name) in rel_below.columns.iter_mut().zip::<Vec<String>>(names) {
+                        column.name = name;
+                    }
+                    return Pruned { rel: rel_below, positions };
+                }
+                Pruned { rel: crate::rel::calc(input.rel, filter, kept, names), positions }
+            }
+            RelOp::Union { inputs } => {
+                let projected = |pruned: Pruned| {
+                    let projection = needed.iter().map(|old| pruned.rel.column(pruned.positions[old])).collect();
+                    let names = needed.iter().map(|old| rel.columns[*old].name.clone()).collect();
+                    let same = pruned.rel.columns.len() == needed.len()
+                        && needed.iter().enumerate().all(|(new, old)| pruned.positions[old] == new);
+                    if same { pruned.rel } else { crate::rel::calc(pruned.rel, None, projection, names) }
+                };
+                let inputs = inputs.iter().map(|input| projected(self.prune(input, needed))).collect();
+                let columns = needed.iter().map(|old| rel.columns[*old].clone()).collect();
+                let positions = needed.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+                Pruned { rel: Rel { op: Rc::new(RelOp::Union { inputs }), columns, window: None }, positions }
+            }
+            RelOp::WindowTableFunction { input, kind, over } => {
+                let width = input.columns.len();
+                let mut below: BTreeSet<usize> = needed.iter().copied().filter(|column| *column < width).collect();
+                if let WindowTime::RowTime { column, .. } = over {
+                    below.insert(*column);
+                }
+                let input = self.prune(input, &below);
+                let over = remap_time(over, &input.positions);
+                let mut columns = input.rel.columns.clone();
+                let mut positions = input.positions;
+                for window in 0..3 {
+                    positions.insert(width + window, columns.len());
+                    columns.push(rel.columns[width + window].clone());
+                }
+                let op = RelOp::WindowTableFunction { input: input.rel, kind: kind.clone(), over };
+                Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions }
+            }
+            RelOp::WindowAggregate { input, kind, over, keys, calls } => {
+                // All calls stay, so that several readers of a view share its aggregation.
+                let mut below: BTreeSet<usize> = keys.iter().copied().collect();
+                for call in calls {
+                    below.extend(call.args.iter().copied().chain(call.filter));
+                }
+                if let WindowTime::RowTime { column, .. } = over {
+                    below.insert(*column);
+                }
+                if let WindowKind::Attached { start, end } = kind {
+                    below.extend([*start, *end]);
+                }
+                let input = self.prune(input, &below);
+                let at = |column: &usize| input.positions[column];
+                let op = RelOp::WindowAggregate {
+                    kind: match kind {
+                        WindowKind::Attached { start, end } => WindowKind::Attached { start: at(start), end: at(end) },
+                        kind => kind.clone(),
+                    },
+                    over: remap_time(over, &input.positions),
+                    keys: keys.iter().map(at).collect(),
+                    calls: calls
+                        .iter()
+                        .map(|call| AggregateCall {
+                            args: call.args.iter().map(at).collect(),
+                            filter: call.filter.as_ref().map(at),
+                            ..call.clone()
+                        })
+                        .collect(),
+                    input: input.rel.clone(),
+                };
+                let positions = (0..rel.columns.len()).map(|column| (column, column)).collect();
+                Pruned { rel: Rel { op: Rc::new(op), columns: rel.columns.clone(), window: None }, positions }
+            }
+        }
+    }
+}
+
+fn remap(expr: &Expr, positions: &BTreeMap<usize, usize>) -> Expr {
+    expr.map_columns(&mut |index, data_type| Expr::column(positions[&index], data_type.clone()))
+}
+
+fn remap_time(over: &WindowTime, positions: &BTreeMap<usize, usize>) -> WindowTime {
+    match over {
+        WindowTime::RowTime { column, zone } => WindowTime::RowTime { column: positions[column], zone: zone.clone() },
+        processing => processing.clone(),
+    }
+}

@@ -1,0 +1,134 @@
+//! The relational IR between binder and stream plan: a tree of operators over typed columns that
+//! remember which of them are time attributes and windows.
+
+use std::rc::Rc;
+
+use tidemill_common::expr::Expr;
+use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
+use tidemill_common::types::DataType;
+
+use crate::catalog::Table;
+
+/// A column of a relation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Column {
+    pub name: String,
+    pub data_type: DataType,
+    pub time: Option<TimeAttribute>,
+}
+
+/// What makes a column usable as the time of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimeAttribute {
+    RowTime,
+    ProcessingTime,
+}
+
+/// A node of the tree. Shared, as views may be used several times.
+#[derive(Clone, Debug)]
+pub struct Rel {
+    pub op: Rc<RelOp>,
+    pub columns: Vec<Column>,
+    /// Set when the columns carry a window.
+    pub window: Option<WindowColumns>,
+}
+
+/// The window that columns carry.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowColumns {
+    pub start: Option<usize>,
+    pub end: Option<usize>,
+    pub time: Option<usize>,
+    /// What the window is over; its column counts only below the window operator.
+    pub over: WindowTime,
+    /// Key columns of a session window, by position among these columns.
+    pub session_keys: Option<Vec<Option<usize>>>,
+}
+
+/// Operators.
+#[derive(Clone, Debug)]
+pub enum RelOp {
+    /// All columns of a table, computed ones included.
+    Scan(Rc<Table>),
+    /// Filter, then project.
+    Calc {
+        input: Rel,
+        filter: Option<Expr>,
+        projection: Vec<Expr>,
+    },
+    Union {
+        inputs: Vec<Rel>,
+    },
+    /// Appends `window_start`, `window_end`, `window_time`.
+    WindowTableFunction {
+        input: Rel,
+        kind: WindowKind,
+        over: WindowTime,
+    },
+    /// Columns: keys, calls, `window_start`, `window_end`, `window_time`.
+    WindowAggregate {
+        input: Rel,
+        kind: WindowKind,
+        over: WindowTime,
+        keys: Vec<usize>,
+        calls: Vec<AggregateCall>,
+    },
+}
+
+impl Rel {
+    /// A reference to a column of this relation.
+    pub fn column(&self, index: usize) -> Expr {
+        Expr::column(index, self.columns[index].data_type.clone())
+    }
+
+    /// References to all columns.
+    pub fn all_columns(&self) -> Vec<Expr> {
+        (0..self.columns.len()).map(|index| self.column(index)).collect()
+    }
+}
+
+/// Filter and projection over `input`, merged into a Calc that is already there.
+/// `names` are the names of the projected columns.
+pub fn calc(input: Rel, filter: Option<Expr>, projection: Vec<Expr>, names: Vec<String>) -> Rel {
+    let columns = projection
+        .iter()
+        .zip(names)
+        .map(|(expr, name)| Column {
+            name,
+            data_type: expr.data_type().clone(),
+            time: match expr {
+                Expr::Column { index, .. } => input.columns[*index].time,
+                Expr::Call { function, .. } if function.name == "PROCTIME" => Some(TimeAttribute::ProcessingTime),
+                _ => None,
+            },
+        })
+        .collect();
+    let position = |of: Option<usize>| {
+        of.and_then(|of| projection.iter().position(|expr| matches!(expr, Expr::Column { index, .. } if *index == of)))
+    };
+    let window = input.window.as_ref().map(|window| WindowColumns {
+        start: position(window.start),
+        end: position(window.end),
+        time: position(window.time),
+        over: window.over.clone(),
+        session_keys: window.session_keys.as_ref().map(|keys| keys.iter().map(|key| position(*key)).collect()),
+    });
+    if let RelOp::Calc { input: below, filter: below_filter, projection: below_projection } = &*input.op
+        && below_projection.iter().all(tidemill_expr::bind::is_deterministic)
+    {
+        let mut inline = |index: usize, _: &DataType| below_projection[index].clone();
+        let filter = match (below_filter.clone(), filter.map(|filter| filter.map_columns(&mut inline))) {
+            (Some(first), Some(second)) => Some(and(first, second)),
+            (first, second) => first.or(second),
+        };
+        let projection = projection.iter().map(|expr| expr.map_columns(&mut inline)).collect();
+        return Rel { op: Rc::new(RelOp::Calc { input: below.clone(), filter, projection }), columns, window };
+    }
+    Rel { op: Rc::new(RelOp::Calc { input, filter, projection }), columns, window }
+}
+
+/// `left AND right` of two BOOLEAN expressions.
+pub fn and(left: Expr, right: Expr) -> Expr {
+    let fallback = left.clone();
+    tidemill_expr::bind::bind_call("AND", vec![left, right]).unwrap_or(fallback)
+}
