@@ -10,6 +10,7 @@ pub mod blackhole;
 pub mod collect;
 pub mod datagen;
 mod generator;
+pub mod jdbc;
 pub mod nexmark;
 mod one_way;
 pub mod print;

@@ -10,6 +10,7 @@ static CONNECTORS: &[&dyn Connector] = &[
     &crate::blackhole::Blackhole,
     &crate::collect::Collect,
     &crate::datagen::Datagen,
+    &crate::jdbc::Jdbc,
     &crate::nexmark::Nexmark,
     &crate::print::Print,
 ];

@@ -1,0 +1,278 @@
+//! PostgreSQL.
+//!
+//! Rows are sent as one array a column and unnested by the server, so that one prepared statement
+//! serves any number of rows. Texts are cast to the types of the database's columns there.
+
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgSslMode};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
+use tidemill_common::types::LogicalType;
+
+use super::settings::{Settings, Target};
+use super::sqlite::on_conflict;
+use super::store::{failed, missing_column, missing_key, missing_table, quote, resolve};
+use super::value::{Change, Kind, Value};
+use crate::api::ConnectorError;
+
+pub(super) struct Postgres {
+    connection: PgConnection,
+    kinds: Vec<Kind>,
+    key: Vec<usize>,
+    upsert: String,
+    delete: Option<String>,
+}
+
+/// A column of the database's table.
+struct Found {
+    name: String,
+    /// As SQL writes it, such as `numeric(10,2)`.
+    full_type: String,
+    /// Without parameters, such as `numeric`.
+    base_type: String,
+    /// `e` for an enumeration.
+    class: i8,
+}
+
+impl Postgres {
+    pub async fn open(settings: &Settings) -> Result<Self, ConnectorError> {
+        let Target::Postgres { host, port, database, username, password } = &settings.target else {
+            return Err(ConnectorError::Internal { connector: super::IDENTIFIER, reason: "not PostgreSQL".to_owned() });
+        };
+        let mut options = PgConnectOptions::new_without_pgpass()
+            .host(host)
+            .port(*port)
+            .database(database)
+            .ssl_mode(PgSslMode::Disable)
+            .application_name("tidemill")
+            .options([("TimeZone", "UTC")])
+            .disable_statement_logging();
+        if let Some(username) = username {
+            options = options.username(username);
+        }
+        if let Some(password) = password {
+            options = options.password(password);
+        }
+        let mut connection = options.connect().await.map_err(|error| failed(settings, "connecting to", &error))?;
+        let (table, columns) = look_up(settings, &mut connection).await?;
+        let names: Vec<String> = columns.iter().map(|column| quote(&column.name)).collect();
+        let select: Vec<String> =
+            columns.iter().enumerate().map(|(index, column)| format!("c{index}::{}", column.full_type)).collect();
+        let mut upsert = format!(
+            "INSERT INTO {table} ({}) SELECT {} FROM {}",
+            names.join(", "),
+            select.join(", "),
+            unnest(&settings.kinds)
+        );
+        let delete = (!settings.key.is_empty()).then(|| {
+            let kinds: Vec<Kind> = settings.key.iter().map(|column| settings.kinds[*column]).collect();
+            let key: Vec<String> = settings
+                .key
+                .iter()
+                .enumerate()
+                .map(|(index, column)| {
+                    let same = "IS NOT DISTINCT FROM";
+                    format!("t.{} {same} r.c{index}::{}", names[*column], columns[*column].full_type)
+                })
+                .collect();
+            format!("DELETE FROM {table} AS t USING {} WHERE {}", unnest(&kinds), key.join(" AND "))
+        });
+        if !settings.key.is_empty() {
+            upsert.push_str(&on_conflict(&names, &settings.key));
+        }
+        Ok(Self { connection, kinds: settings.kinds.clone(), key: settings.key.clone(), upsert, delete })
+    }
+
+    pub async fn write(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
+        let upserts: Vec<&Change> = changes.iter().filter(|change| !change.delete).collect();
+        let deletes: Vec<&Change> = changes.iter().filter(|change| change.delete).collect();
+        // Dropping it rolls back.
+        let mut transaction = self.connection.begin().await?;
+        if !upserts.is_empty() {
+            let mut arguments = PgArguments::default();
+            for (column, kind) in self.kinds.iter().enumerate() {
+                bind(&mut arguments, *kind, &upserts, column)?;
+            }
+            sqlx::query_with(AssertSqlSafe(self.upsert.clone()), arguments).execute(&mut *transaction).await?;
+        }
+        if let (Some(delete), false) = (&self.delete, deletes.is_empty()) {
+            let mut arguments = PgArguments::default();
+            for column in &self.key {
+                bind(&mut arguments, self.kinds[*column], &deletes, *column)?;
+            }
+            sqlx::query_with(AssertSqlSafe(delete.clone()), arguments).execute(&mut *transaction).await?;
+        }
+        transaction.commit().await
+    }
+
+    pub async fn close(self) {
+        // Nothing is pending, so that an error has no consequence.
+        let _ = self.connection.close().await;
+    }
+}
+
+/// `UNNEST($1::bigint[], ..) AS r (c0, ..)`.
+fn unnest(kinds: &[Kind]) -> String {
+    let arrays: Vec<String> = kinds
+        .iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let element = match kind {
+                Kind::Integer => "bigint",
+                Kind::Float => "double precision",
+                Kind::Boolean => "boolean",
+                Kind::Bytes => "bytea",
+                Kind::Text => "text",
+            };
+            format!("${}::{element}[]", index + 1)
+        })
+        .collect();
+    let names: Vec<String> = (0..kinds.len()).map(|index| format!("c{index}")).collect();
+    format!("UNNEST({}) AS r ({})", arrays.join(", "), names.join(", "))
+}
+
+fn bind(arguments: &mut PgArguments, kind: Kind, rows: &[&Change], column: usize) -> Result<(), sqlx::Error> {
+    let values = rows.iter().map(|row| &row.values[column]);
+    match kind {
+        Kind::Integer => arguments.add(
+            values
+                .map(|value| match value {
+                    Value::Integer(number) => Some(*number),
+                    _ => None,
+                })
+                .collect::<Vec<Option<i64>>>(),
+        ),
+        Kind::Float => arguments.add(
+            values
+                .map(|value| match value {
+                    Value::Float(number) => Some(*number),
+                    _ => None,
+                })
+                .collect::<Vec<Option<f64>>>(),
+        ),
+        Kind::Boolean => arguments.add(
+            values
+                .map(|value| match value {
+                    Value::Boolean(truth) => Some(*truth),
+                    _ => None,
+                })
+                .collect::<Vec<Option<bool>>>(),
+        ),
+        Kind::Bytes => arguments.add(
+            values
+                .map(|value| match value {
+                    Value::Bytes(bytes) => Some(bytes.clone()),
+                    _ => None,
+                })
+                .collect::<Vec<Option<Vec<u8>>>>(),
+        ),
+        Kind::Text => arguments.add(
+            values
+                .map(|value| match value {
+                    Value::Text(text) => Some(text.clone()),
+                    _ => None,
+                })
+                .collect::<Vec<Option<String>>>(),
+        ),
+    }
+    .map_err(sqlx::Error::Encode)
+}
+
+/// The quoted table, and its columns in our order.
+async fn look_up(settings: &Settings, connection: &mut PgConnection) -> Result<(String, Vec<Found>), ConnectorError> {
+    let fail = |error: sqlx::Error| failed(settings, "looking into", &error);
+    let (schema, table) = &settings.table_name;
+    // Exactly as written first, then as PostgreSQL reads names without quotes.
+    let relation = sqlx::query(
+        "SELECT c.oid::bigint, n.nspname::text, c.relname::text FROM pg_class c JOIN pg_namespace n ON n.oid = \
+         c.relnamespace WHERE c.relkind IN ('r', 'p', 'v', 'f') AND c.relname IN ($1, lower($1)) AND \
+         (CASE WHEN $2::text IS NULL THEN pg_table_is_visible(c.oid) ELSE n.nspname IN ($2, lower($2)) END) \
+         ORDER BY (c.relname = $1) DESC, (n.nspname = coalesce($2, '')) DESC LIMIT 1",
+    )
+    .bind(table.clone())
+    .bind(schema.clone())
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(fail)?
+    .ok_or_else(|| missing_table(settings, "create it, or correct 'table-name'"))?;
+    let oid: i64 = relation.try_get(0).map_err(fail)?;
+    let schema: String = relation.try_get(1).map_err(fail)?;
+    let table: String = relation.try_get(2).map_err(fail)?;
+    let rows = sqlx::query(
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), t.typname::text, t.typtype, a.attnum::bigint \
+         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT \
+         a.attisdropped ORDER BY a.attnum",
+    )
+    .bind(oid)
+    .fetch_all(&mut *connection)
+    .await
+    .map_err(fail)?;
+    let mut found = Vec::new();
+    for row in &rows {
+        let column = Found {
+            name: row.try_get(0).map_err(fail)?,
+            full_type: row.try_get(1).map_err(fail)?,
+            base_type: row.try_get(2).map_err(fail)?,
+            class: row.try_get(3).map_err(fail)?,
+        };
+        found.push((column, row.try_get::<i64, _>(4).map_err(fail)?));
+    }
+    let mut columns = Vec::new();
+    let mut numbers = Vec::new();
+    for field in &settings.schema.fields {
+        let names = || found.iter().map(|(column, _)| column.name.as_str());
+        let name = resolve(&field.name, names()).ok_or_else(|| missing_column(settings, &field.name, names()))?;
+        let Some((column, number)) = found.iter().find(|(column, _)| column.name == name) else { continue };
+        check_type(settings, &field.name, &field.data_type.logical, column)?;
+        numbers.push(*number);
+        columns.push(Found {
+            name: column.name.clone(),
+            full_type: column.full_type.clone(),
+            base_type: column.base_type.clone(),
+            class: column.class,
+        });
+    }
+    if !settings.key.is_empty() {
+        let mut key: Vec<i64> = settings.key.iter().map(|column| numbers[*column]).collect();
+        key.sort_unstable();
+        let enforced: bool = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = $1::oid AND i.indisunique AND i.indpred IS NULL \
+             AND i.indexprs IS NULL AND (SELECT array_agg(k::bigint ORDER BY k) FROM unnest(i.indkey::int2[]) WITH \
+             ORDINALITY AS u (k, n) WHERE n <= i.indnkeyatts) = $2)",
+        )
+        .bind(oid)
+        .bind(key)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(fail)?;
+        if !enforced {
+            return Err(missing_key(settings));
+        }
+    }
+    Ok((format!("{}.{}", quote(&schema), quote(&table)), columns))
+}
+
+/// Refuses types whose values the server could not take.
+fn check_type(settings: &Settings, name: &str, ours: &LogicalType, theirs: &Found) -> Result<(), ConnectorError> {
+    use LogicalType as L;
+    const NUMBERS: &[&str] = &["int2", "int4", "int8", "numeric", "float4", "float8"];
+    const TEXTS: &[&str] = &["text", "varchar", "bpchar", "citext", "json", "jsonb", "uuid", "inet", "xml"];
+    let takes: &[&str] = match ours {
+        L::Boolean => &["bool"],
+        L::TinyInt | L::SmallInt | L::Int | L::BigInt => NUMBERS,
+        L::Float | L::Double => &["float4", "float8", "numeric"],
+        L::Decimal(..) => &["numeric", "float4", "float8"],
+        L::Date => &["date", "timestamp", "timestamptz"],
+        L::Time(_) => &["time"],
+        L::Timestamp(_) | L::TimestampLtz(_) => &["timestamp", "timestamptz"],
+        L::Binary(_) | L::Varbinary(_) => &["bytea"],
+        _ => TEXTS,
+    };
+    let enumeration = theirs.class as u8 == b'e' && ours.is_string();
+    if enumeration || takes.contains(&theirs.base_type.as_str()) {
+        return Ok(());
+    }
+    Err(ConnectorError::External {
+        table: settings.table.clone(),
+        reason: format!("column '{name}' is {ours}, but in {} it is {}", settings.target.display(), theirs.full_type),
+        action: "CAST the values in the query and declare the column accordingly".to_owned(),
+    })
+}

@@ -1,0 +1,229 @@
+//! SQLite.
+
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode};
+use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
+use tidemill_common::types::LogicalType;
+
+use super::settings::Settings;
+use super::store::{failed, missing_column, missing_key, missing_table, quote, resolve};
+use super::value::{Change, Value};
+use crate::api::ConnectorError;
+
+/// How long a statement waits for another writer.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Parameters of one statement (SQLITE_MAX_VARIABLE_NUMBER is 32766).
+const PARAMETERS_MAX: usize = 2_000;
+
+pub(super) struct Sqlite {
+    connection: SqliteConnection,
+    table: String,
+    /// Quoted names, in our order.
+    columns: Vec<String>,
+    key: Vec<usize>,
+}
+
+impl Sqlite {
+    pub async fn open(settings: &Settings, path: &Path) -> Result<Self, ConnectorError> {
+        if settings.create_table {
+            if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+                tokio::fs::create_dir_all(directory).await.map_err(|error| ConnectorError::External {
+                    table: settings.table.clone(),
+                    reason: format!("the directory '{}' cannot be created: {error}", directory.display()),
+                    action: "choose another path in 'url'".to_owned(),
+                })?;
+            }
+        } else if !tokio::fs::try_exists(path).await.unwrap_or(false) {
+            return Err(ConnectorError::External {
+                table: settings.table.clone(),
+                reason: format!("the file '{}' does not exist", path.display()),
+                action: "create the database, or set 'sink.create-table' = 'true'".to_owned(),
+            });
+        }
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(settings.create_table)
+            .busy_timeout(BUSY_TIMEOUT)
+            // Others can read while we write.
+            .journal_mode(SqliteJournalMode::Wal)
+            .disable_statement_logging();
+        let mut connection = options.connect().await.map_err(|error| failed(settings, "opening", &error))?;
+        if settings.create_table {
+            sqlx::query(AssertSqlSafe(create_table(settings)))
+                .execute(&mut connection)
+                .await
+                .map_err(|error| failed(settings, "creating a table in", &error))?;
+        }
+        let (columns, table) = look_up(settings, &mut connection).await?;
+        Ok(Self { connection, table, columns, key: settings.key.clone() })
+    }
+
+    pub async fn write(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
+        // At once a writer, so that two of them wait for each other instead of failing.
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
+        match self.write_all(changes).await {
+            Ok(()) => sqlx::query("COMMIT").execute(&mut self.connection).await.map(drop),
+            Err(error) => {
+                // The first error is the one to tell.
+                let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn write_all(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
+        let rows_max = (PARAMETERS_MAX / self.columns.len().max(1)).max(1);
+        let upserts: Vec<&Change> = changes.iter().filter(|change| !change.delete).collect();
+        for rows in upserts.chunks(rows_max) {
+            let mut arguments = SqliteArguments::default();
+            for value in rows.iter().flat_map(|row| &row.values) {
+                bind(&mut arguments, value)?;
+            }
+            let sql = AssertSqlSafe(self.upsert(rows.len()));
+            sqlx::query_with(sql, arguments).execute(&mut self.connection).await?;
+        }
+        let delete = self.delete();
+        for change in changes.iter().filter(|change| change.delete) {
+            let mut arguments = SqliteArguments::default();
+            for column in &self.key {
+                bind(&mut arguments, &change.values[*column])?;
+            }
+            sqlx::query_with(AssertSqlSafe(delete.clone()), arguments).execute(&mut self.connection).await?;
+        }
+        Ok(())
+    }
+
+    fn upsert(&self, rows: usize) -> String {
+        let row = format!("({})", vec!["?"; self.columns.len()].join(", "));
+        let mut sql =
+            format!("INSERT INTO {} ({}) VALUES {}", self.table, self.columns.join(", "), vec![row; rows].join(", "));
+        if !self.key.is_empty() {
+            sql.push_str(&on_conflict(&self.columns, &self.key));
+        }
+        sql
+    }
+
+    fn delete(&self) -> String {
+        let key: Vec<String> = self.key.iter().map(|column| format!("{} IS ?", self.columns[*column])).collect();
+        format!("DELETE FROM {} WHERE {}", self.table, key.join(" AND "))
+    }
+
+    pub async fn close(self) {
+        // Nothing is pending, so that an error has no consequence.
+        let _ = self.connection.close().await;
+    }
+}
+
+/// ` ON CONFLICT (..) DO UPDATE SET ..`, in the words of both databases.
+pub(super) fn on_conflict(columns: &[String], key: &[usize]) -> String {
+    let target: Vec<&str> = key.iter().map(|column| columns[*column].as_str()).collect();
+    let others: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .filter(|(index, _)| !key.contains(index))
+        .map(|(_, column)| format!("{column} = excluded.{column}"))
+        .collect();
+    let action = if others.is_empty() { "NOTHING".to_owned() } else { format!("UPDATE SET {}", others.join(", ")) };
+    format!(" ON CONFLICT ({}) DO {action}", target.join(", "))
+}
+
+fn bind(arguments: &mut SqliteArguments, value: &Value) -> Result<(), sqlx::Error> {
+    match value {
+        Value::Null => arguments.add(None::<i64>),
+        Value::Integer(number) => arguments.add(*number),
+        Value::Float(number) => arguments.add(*number),
+        Value::Boolean(truth) => arguments.add(i64::from(*truth)),
+        Value::Bytes(bytes) => arguments.add(bytes.clone()),
+        Value::Text(text) => arguments.add(text.clone()),
+    }
+    .map_err(sqlx::Error::Encode)
+}
+
+fn create_table(settings: &Settings) -> String {
+    let mut columns: Vec<String> = settings
+        .schema
+        .fields
+        .iter()
+        .map(|field| {
+            let affinity = match field.data_type.logical {
+                LogicalType::Boolean => "BOOLEAN",
+                LogicalType::TinyInt | LogicalType::SmallInt | LogicalType::Int | LogicalType::BigInt => "INTEGER",
+                LogicalType::Float | LogicalType::Double => "REAL",
+                LogicalType::Decimal(..) => "NUMERIC",
+                LogicalType::Binary(_) | LogicalType::Varbinary(_) => "BLOB",
+                _ => "TEXT",
+            };
+            format!("{} {affinity}{}", quote(&field.name), if field.data_type.nullable { "" } else { " NOT NULL" })
+        })
+        .collect();
+    if !settings.key.is_empty() {
+        let key: Vec<String> = settings.key.iter().map(|column| quote(&settings.schema.fields[*column].name)).collect();
+        columns.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    format!("CREATE TABLE IF NOT EXISTS {} ({})", qualified(settings, &settings.table_name.1), columns.join(", "))
+}
+
+fn qualified(settings: &Settings, table: &str) -> String {
+    match &settings.table_name.0 {
+        Some(schema) => format!("{}.{}", quote(schema), quote(table)),
+        None => quote(table),
+    }
+}
+
+/// The table's columns under their names in the database, and its quoted name.
+async fn look_up(
+    settings: &Settings,
+    connection: &mut SqliteConnection,
+) -> Result<(Vec<String>, String), ConnectorError> {
+    let fail = |error: sqlx::Error| failed(settings, "looking into", &error);
+    let table = &settings.table_name.1;
+    let rows = sqlx::query("SELECT name, pk FROM pragma_table_info(?) ORDER BY cid")
+        .bind(table.clone())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(fail)?;
+    if rows.is_empty() {
+        return Err(missing_table(settings, "create it, or set 'sink.create-table' = 'true'"));
+    }
+    let mut names = Vec::new();
+    let mut primary_key = Vec::new();
+    for row in &rows {
+        let name: String = row.try_get(0).map_err(fail)?;
+        if row.try_get::<i64, _>(1).map_err(fail)? > 0 {
+            primary_key.push(name.clone());
+        }
+        names.push(name);
+    }
+    let mut columns = Vec::new();
+    for field in &settings.schema.fields {
+        let name = resolve(&field.name, names.iter().map(String::as_str))
+            .ok_or_else(|| missing_column(settings, &field.name, names.iter().map(String::as_str)))?;
+        columns.push(name.to_owned());
+    }
+    if !settings.key.is_empty() {
+        let wanted: Vec<&String> = settings.key.iter().map(|column| &columns[*column]).collect();
+        let same = |index: &[String]| index.len() == wanted.len() && index.iter().all(|name| wanted.contains(&name));
+        let mut found = same(&primary_key);
+        let indexes = sqlx::query("SELECT name FROM pragma_index_list(?) WHERE \"unique\" = 1 AND partial = 0")
+            .bind(table.clone())
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(fail)?;
+        for index in indexes {
+            let name: String = index.try_get(0).map_err(fail)?;
+            let parts = sqlx::query_scalar::<_, Option<String>>("SELECT name FROM pragma_index_info(?)")
+                .bind(name)
+                .fetch_all(&mut *connection)
+                .await
+                .map_err(fail)?;
+            let parts: Option<Vec<String>> = parts.into_iter().collect();
+            found |= parts.is_some_and(|parts| same(&parts));
+        }
+        if !found {
+            return Err(missing_key(settings));
+        }
+    }
+    Ok((columns.iter().map(|column| quote(column)).collect(), qualified(settings, table)))
+}
