@@ -9,6 +9,8 @@ pub mod api;
 pub mod blackhole;
 pub mod collect;
 pub mod datagen;
+pub mod filesystem;
+pub mod formats;
 mod generator;
 pub mod jdbc;
 pub mod nexmark;

@@ -10,13 +10,15 @@ static CONNECTORS: &[&dyn Connector] = &[
     &crate::blackhole::Blackhole,
     &crate::collect::Collect,
     &crate::datagen::Datagen,
+    &crate::filesystem::Filesystem,
     &crate::jdbc::Jdbc,
     &crate::nexmark::Nexmark,
     &crate::print::Print,
 ];
 
 /// All formats, sorted by identifier. A new format is one line here.
-static FORMATS: &[&dyn Format] = &[];
+static FORMATS: &[&dyn Format] =
+    &[&crate::formats::access_log::AccessLog, &crate::formats::csv::Csv, &crate::formats::json::Json];
 
 /// The connector with this identifier.
 pub fn connector(identifier: &str) -> Option<&'static dyn Connector> {

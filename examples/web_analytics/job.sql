@@ -24,6 +24,7 @@ CREATE TABLE access_log (
     'connector' = 'filesystem',
     'path' = 'examples/web_analytics/data/logs',
     'source.monitor-interval' = '500 ms',
+    'source.follow' = 'true',
     'format' = 'access-log',
     'access-log.ignore-parse-errors' = 'true'
 );

@@ -1,0 +1,296 @@
+//! Columns that decoders fill: one builder a column that can also take back its last value, for
+//! records that turn out malformed half-way and for names that come twice.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
+    Int16Array, Int32Array, Int64Array, ListArray, MapArray, NullArray, PrimitiveArray, StringArray, StructArray,
+    Time32MillisecondArray,
+};
+use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    DataType as ArrowType, Field as ArrowField, Fields, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType,
+};
+use tidemill_common::types::{DataType, LogicalType, timestamp_unit};
+
+/// Validity of a column's values; nothing is stored until the first NULL.
+#[derive(Debug, Default)]
+pub(crate) struct Validity {
+    length: usize,
+    /// One flag a value up to `length`, once there was a NULL.
+    flags: Option<Vec<bool>>,
+}
+
+impl Validity {
+    #[inline(always)]
+    pub fn push(&mut self, valid: bool) {
+        match &mut self.flags {
+            None if valid => {}
+            None => {
+                let mut flags = vec![true; self.length];
+                flags.push(false);
+                self.flags = Some(flags);
+            }
+            Some(flags) => flags.push(valid),
+        }
+        self.length += 1;
+    }
+
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    fn truncate(&mut self, length: usize) {
+        self.length = self.length.min(length);
+        if let Some(flags) = &mut self.flags {
+            flags.truncate(length);
+        }
+    }
+
+    fn take(&mut self) -> Option<NullBuffer> {
+        self.length = 0;
+        self.flags.take().map(|flags| NullBuffer::new(BooleanBuffer::from(flags)))
+    }
+}
+
+/// A column being filled.
+#[derive(Debug)]
+pub(crate) struct Column {
+    pub data: Data,
+    pub validity: Validity,
+    pub logical: LogicalType,
+}
+
+/// The values of a column; NULLs have a value too.
+#[derive(Debug)]
+pub(crate) enum Data {
+    Null,
+    Boolean(Vec<bool>),
+    I8(Vec<i8>),
+    I16(Vec<i16>),
+    I32(Vec<i32>),
+    I64(Vec<i64>),
+    F32(Vec<f32>),
+    F64(Vec<f64>),
+    Decimal(Vec<i128>),
+    /// Strings and bytes: where each value ends.
+    Bytes {
+        bytes: Vec<u8>,
+        ends: Vec<i32>,
+    },
+    List {
+        item: Box<Column>,
+        ends: Vec<i32>,
+    },
+    Map {
+        key: Box<Column>,
+        value: Box<Column>,
+        ends: Vec<i32>,
+    },
+    Row {
+        names: Vec<String>,
+        fields: Vec<Column>,
+    },
+}
+
+impl Column {
+    /// An empty column.
+    pub fn new(data_type: &DataType) -> Self {
+        let data = match &data_type.logical {
+            LogicalType::Null => Data::Null,
+            LogicalType::Boolean => Data::Boolean(Vec::new()),
+            LogicalType::TinyInt => Data::I8(Vec::new()),
+            LogicalType::SmallInt => Data::I16(Vec::new()),
+            LogicalType::Int | LogicalType::Date | LogicalType::Time(_) | LogicalType::IntervalYearMonth => {
+                Data::I32(Vec::new())
+            }
+            LogicalType::BigInt
+            | LogicalType::Timestamp(_)
+            | LogicalType::TimestampLtz(_)
+            | LogicalType::IntervalDaySecond => Data::I64(Vec::new()),
+            LogicalType::Float => Data::F32(Vec::new()),
+            LogicalType::Double => Data::F64(Vec::new()),
+            LogicalType::Decimal(..) => Data::Decimal(Vec::new()),
+            LogicalType::Char(_) | LogicalType::Varchar(_) | LogicalType::Binary(_) | LogicalType::Varbinary(_) => {
+                Data::Bytes { bytes: Vec::new(), ends: Vec::new() }
+            }
+            LogicalType::Array(item) => Data::List { item: Box::new(Self::new(item)), ends: Vec::new() },
+            LogicalType::Map(key, value) => {
+                Data::Map { key: Box::new(Self::new(key)), value: Box::new(Self::new(value)), ends: Vec::new() }
+            }
+            LogicalType::Row(fields) => Data::Row {
+                names: fields.iter().map(|field| field.name.clone()).collect(),
+                fields: fields.iter().map(|field| Self::new(&field.data_type)).collect(),
+            },
+        };
+        Self { data, validity: Validity::default(), logical: data_type.logical.clone() }
+    }
+
+    /// Number of values.
+    #[inline(always)]
+    pub fn len(&self) -> usize {
+        self.validity.length
+    }
+
+    /// Adds a NULL.
+    pub fn push_null(&mut self) {
+        match &mut self.data {
+            Data::Null => {}
+            Data::Boolean(values) => values.push(false),
+            Data::I8(values) => values.push(0),
+            Data::I16(values) => values.push(0),
+            Data::I32(values) => values.push(0),
+            Data::I64(values) => values.push(0),
+            Data::F32(values) => values.push(0.0),
+            Data::F64(values) => values.push(0.0),
+            Data::Decimal(values) => values.push(0),
+            Data::Bytes { bytes, ends } => ends.push(bytes.len() as i32),
+            Data::List { item, ends } => ends.push(item.len() as i32),
+            Data::Map { key, ends, .. } => ends.push(key.len() as i32),
+            Data::Row { fields, .. } => fields.iter_mut().for_each(Column::push_null),
+        }
+        self.validity.push(false);
+    }
+
+    /// Takes values back, down to `length` of them.
+    pub fn truncate(&mut self, length: usize) {
+        match &mut self.data {
+            Data::Null => {}
+            Data::Boolean(values) => values.truncate(length),
+            Data::I8(values) => values.truncate(length),
+            Data::I16(values) => values.truncate(length),
+            Data::I32(values) => values.truncate(length),
+            Data::I64(values) => values.truncate(length),
+            Data::F32(values) => values.truncate(length),
+            Data::F64(values) => values.truncate(length),
+            Data::Decimal(values) => values.truncate(length),
+            Data::Bytes { bytes, ends } => {
+                ends.truncate(length);
+                bytes.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Data::List { item, ends } => {
+                ends.truncate(length);
+                item.truncate(ends.last().map_or(0, |end| *end as usize));
+            }
+            Data::Map { key, value, ends } => {
+                ends.truncate(length);
+                let entries = ends.last().map_or(0, |end| *end as usize);
+                key.truncate(entries);
+                value.truncate(entries);
+            }
+            Data::Row { fields, .. } => fields.iter_mut().for_each(|field| field.truncate(length)),
+        }
+        self.validity.truncate(length);
+    }
+
+    /// The column as an array; the builder is empty again and keeps no memory that the array uses.
+    pub fn take(&mut self) -> ArrayRef {
+        let length = self.len();
+        let nulls = self.validity.take();
+        macro_rules! primitive {
+            ($array:ty, $values:expr) => {
+                Arc::new(<$array>::new(std::mem::take($values).into(), nulls)) as ArrayRef
+            };
+        }
+        match &mut self.data {
+            Data::Null => Arc::new(NullArray::new(length)),
+            Data::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(std::mem::take(values)), nulls)),
+            Data::I8(values) => primitive!(Int8Array, values),
+            Data::I16(values) => primitive!(Int16Array, values),
+            Data::I32(values) => match self.logical {
+                LogicalType::Date => primitive!(Date32Array, values),
+                LogicalType::Time(_) => primitive!(Time32MillisecondArray, values),
+                _ => primitive!(Int32Array, values),
+            },
+            Data::I64(values) => {
+                let values: ScalarBuffer<i64> = std::mem::take(values).into();
+                let zone = matches!(self.logical, LogicalType::TimestampLtz(_)).then(|| "UTC".into());
+                match self.logical {
+                    LogicalType::Timestamp(precision) | LogicalType::TimestampLtz(precision) => {
+                        match timestamp_unit(precision) {
+                            TimeUnit::Millisecond => Arc::new(
+                                PrimitiveArray::<TimestampMillisecondType>::new(values, nulls)
+                                    .with_timezone_opt::<Arc<str>>(zone),
+                            ),
+                            TimeUnit::Microsecond => Arc::new(
+                                PrimitiveArray::<TimestampMicrosecondType>::new(values, nulls)
+                                    .with_timezone_opt::<Arc<str>>(zone),
+                            ),
+                            _ => Arc::new(
+                                PrimitiveArray::<TimestampNanosecondType>::new(values, nulls)
+                                    .with_timezone_opt::<Arc<str>>(zone),
+                            ),
+                        }
+                    }
+                    _ => Arc::new(Int64Array::new(values, nulls)),
+                }
+            }
+            Data::F32(values) => primitive!(Float32Array, values),
+            Data::F64(values) => primitive!(Float64Array, values),
+            Data::Decimal(values) => {
+                let array = Decimal128Array::new(std::mem::take(values).into(), nulls);
+                match self.logical {
+                    LogicalType::Decimal(precision, scale) => {
+                        Arc::new(array.with_data_type(ArrowType::Decimal128(precision, scale as i8)))
+                    }
+                    _ => Arc::new(array),
+                }
+            }
+            Data::Bytes { bytes, ends } => {
+                let offsets = offsets(ends);
+                let values = Buffer::from_vec(std::mem::take(bytes));
+                if self.logical.is_string() {
+                    match StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {
+                        Ok(array) => Arc::new(array),
+                        // Decoders check what they push, so this does not happen; replacing is better
+                        // than losing the batch.
+                        Err(_) => {
+                            let binary = BinaryArray::new(offsets, values, nulls);
+                            let text = |value: Option<&[u8]>| value.map(|v| String::from_utf8_lossy(v).into_owned());
+                            Arc::new(binary.iter().map(text).collect::<StringArray>())
+                        }
+                    }
+                } else {
+                    Arc::new(BinaryArray::new(offsets, values, nulls))
+                }
+            }
+            Data::List { item, ends } => {
+                let values = item.take();
+                let field = Arc::new(ArrowField::new("item", values.data_type().clone(), true));
+                Arc::new(ListArray::new(field, offsets(ends), values, nulls))
+            }
+            Data::Map { key, value, ends } => {
+                let (keys, values) = (key.take(), value.take());
+                let fields = Fields::from(vec![
+                    ArrowField::new("key", keys.data_type().clone(), false),
+                    ArrowField::new("value", values.data_type().clone(), true),
+                ]);
+                let entries = StructArray::new(fields.clone(), vec![keys, values], None);
+                let field = Arc::new(ArrowField::new("entries", ArrowType::Struct(fields), false));
+                Arc::new(MapArray::new(field, offsets(ends), entries, nulls, false))
+            }
+            Data::Row { names, fields } => {
+                let arrays: Vec<ArrayRef> = fields.iter_mut().map(Column::take).collect();
+                let types: Vec<ArrowField> = names
+                    .iter()
+                    .zip(&arrays)
+                    .map(|(name, array)| ArrowField::new(name, array.data_type().clone(), true))
+                    .collect();
+                if arrays.is_empty() {
+                    Arc::new(StructArray::new_empty_fields(length, nulls))
+                } else {
+                    Arc::new(StructArray::new(types.into(), arrays, nulls))
+                }
+            }
+        }
+    }
+}
+
+fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
+    let mut offsets = Vec::with_capacity(ends.len() + 1);
+    offsets.push(0);
+    offsets.append(ends);
+    OffsetBuffer::new(offsets.into())
+}

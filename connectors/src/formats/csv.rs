@@ -1,0 +1,436 @@
+//! The format `csv`, with Flink's options: fields between delimiters, quoted where needed.
+//!
+//! A record is a line: line ends inside quotes are not supported, as files are split at line ends.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::{Decimal128Type, SchemaRef};
+use chrono_tz::Tz;
+use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
+use tidemill_common::plan::TableSpec;
+use tidemill_common::types::{LogicalType, Schema};
+use tidemill_expr::decimal;
+use tidemill_expr::format::{TextStyle, format_value};
+
+use super::columns::{Column, Data};
+use super::json::scan::Fault;
+use super::json::{Settings, TimestampFormat, base64, text_value};
+use super::{Faults, Records, flag, option};
+use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Encoder, FileFraming, Format, Slab, SubtaskContext};
+
+const IDENTIFIER: &str = "csv";
+
+/// The format `csv`.
+#[derive(Debug)]
+pub struct Csv;
+
+const OPTIONS: &[OptionSpec] = &[
+    spec("field-delimiter", OptionKind::Text, Some(","), "One character between fields; '\\t' is a tab."),
+    spec("quote-character", OptionKind::Text, Some("\""), "Encloses fields that hold delimiters."),
+    spec("disable-quote-character", OptionKind::Boolean, Some("false"), "Whether fields are never enclosed."),
+    spec("escape-character", OptionKind::Text, None, "Makes the character behind it plain."),
+    spec("null-literal", OptionKind::Text, None, "The text of NULL; reading, fields equal to it are NULL."),
+    spec("array-element-delimiter", OptionKind::Text, Some(";"), "Between the elements of an ARRAY."),
+    spec("allow-comments", OptionKind::Boolean, Some("false"), "Whether lines that begin with # are passed over."),
+    spec(
+        "ignore-parse-errors",
+        OptionKind::Boolean,
+        Some("false"),
+        "Skips and counts lines that cannot be read, and reads fields of a wrong type as NULL.",
+    ),
+];
+
+const fn spec(
+    key: &'static str,
+    kind: OptionKind,
+    default: Option<&'static str>,
+    description: &'static str,
+) -> OptionSpec {
+    OptionSpec { key, kind, required: false, default, description }
+}
+
+/// What separates and encloses.
+#[derive(Clone, Debug)]
+struct Dialect {
+    delimiter: u8,
+    quote: Option<u8>,
+    escape: Option<u8>,
+    null_literal: Option<String>,
+    array_delimiter: String,
+    comments: bool,
+}
+
+impl Dialect {
+    fn new(table: &TableSpec) -> Result<Self, TableError> {
+        let byte = |key: &str| -> Result<Option<u8>, TableError> {
+            let Some(text) = option(table, IDENTIFIER, key) else { return Ok(None) };
+            let text = if text == "\\t" { "\t" } else { text };
+            match text.as_bytes() {
+                [byte] if byte.is_ascii() => Ok(Some(*byte)),
+                _ => Err(TableError::option(
+                    format!("csv.{key}"),
+                    format!("'csv.{key}' is one ASCII character, not '{text}'"),
+                )),
+            }
+        };
+        let quote = byte("quote-character")?.unwrap_or(b'"');
+        Ok(Self {
+            delimiter: byte("field-delimiter")?.unwrap_or(b','),
+            quote: (!flag(table, IDENTIFIER, "disable-quote-character")).then_some(quote),
+            escape: byte("escape-character")?,
+            null_literal: option(table, IDENTIFIER, "null-literal").map(str::to_owned),
+            array_delimiter: option(table, IDENTIFIER, "array-element-delimiter").unwrap_or(";").to_owned(),
+            comments: flag(table, IDENTIFIER, "allow-comments"),
+        })
+    }
+}
+
+impl Format for Csv {
+    fn info(&self) -> ConnectorInfo {
+        ConnectorInfo {
+            identifier: IDENTIFIER,
+            description: "Delimited text, one record a line, columns by position.",
+            options: OPTIONS.to_vec(),
+            prefixes: &[],
+            source: true,
+            sink: true,
+            formats: false,
+        }
+    }
+
+    fn check(&self, table: &TableSpec, _writing: bool) -> Result<(), TableError> {
+        Dialect::new(table)?;
+        for field in &table.schema.fields {
+            let item = match &field.data_type.logical {
+                LogicalType::Array(item) => &item.logical,
+                logical => logical,
+            };
+            if matches!(
+                item,
+                LogicalType::Array(_)
+                    | LogicalType::Map(..)
+                    | LogicalType::Row(_)
+                    | LogicalType::IntervalYearMonth
+                    | LogicalType::IntervalDaySecond
+            ) {
+                return Err(TableError::table(format!(
+                    "column '{}': csv has no {}",
+                    field.name, field.data_type.logical
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn create_decoder(
+        &self,
+        table: &TableSpec,
+        projection: &[usize],
+        context: &SubtaskContext,
+    ) -> Result<Box<dyn Decoder>, ConnectorError> {
+        let dialect = Dialect::new(table)
+            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })?;
+        let fields: Vec<_> = projection.iter().filter_map(|column| table.schema.fields.get(*column).cloned()).collect();
+        let mut targets = vec![None; table.schema.len()];
+        for (position, column) in projection.iter().enumerate() {
+            if let Some(target) = targets.get_mut(*column) {
+                *target = Some(position);
+            }
+        }
+        Ok(Box::new(CsvDecoder {
+            schema: Schema::new(fields.clone()).to_arrow(),
+            columns: fields.iter().map(|field| Column::new(&field.data_type)).collect(),
+            targets,
+            dialect,
+            rows: 0,
+            records: 0,
+            slab_lines: 0,
+            scratch: Vec::new(),
+            faults: Faults::new(table, IDENTIFIER),
+            metrics: context.metrics.clone(),
+        }))
+    }
+
+    fn create_encoder(
+        &self,
+        table: &TableSpec,
+        schema: &Schema,
+        _context: &SubtaskContext,
+    ) -> Result<Box<dyn Encoder>, ConnectorError> {
+        let dialect = Dialect::new(table)
+            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })?;
+        let types = schema.fields.iter().map(|field| field.data_type.logical.clone()).collect();
+        Ok(Box::new(CsvEncoder { types, dialect, text: String::new() }))
+    }
+}
+
+struct CsvDecoder {
+    schema: SchemaRef,
+    columns: Vec<Column>,
+    /// The projected column of each field.
+    targets: Vec<Option<usize>>,
+    dialect: Dialect,
+    rows: usize,
+    records: u64,
+    slab_lines: u64,
+    scratch: Vec<u8>,
+    faults: Faults,
+    metrics: Arc<ConnectorMetrics>,
+}
+
+impl CsvDecoder {
+    fn record(&mut self, line: &[u8]) -> Result<(), String> {
+        let mut at = 0;
+        let mut field = 0;
+        loop {
+            let quoted = self.next_field(line, &mut at)?;
+            let Some(target) = self.targets.get(field) else {
+                return Err(format!("the line has more than the table's {} fields", self.targets.len()));
+            };
+            if let Some(target) = *target {
+                let text = std::str::from_utf8(&self.scratch).map_err(|_| "the line is not UTF-8".to_owned())?;
+                let column = &mut self.columns[target];
+                let before = column.len();
+                if let Err(Fault::Field(reason) | Fault::Record(reason)) = put(text, quoted, column, &self.dialect) {
+                    if !self.faults.ignore {
+                        return Err(format!("field {}: {reason}", field + 1));
+                    }
+                    column.truncate(before);
+                    column.push_null();
+                }
+            }
+            field += 1;
+            if at > line.len() {
+                break;
+            }
+        }
+        if field < self.targets.len() && !self.faults.ignore {
+            return Err(format!("the line has {field} fields, the table {}", self.targets.len()));
+        }
+        let rows = self.rows;
+        self.columns.iter_mut().filter(|column| column.len() == rows).for_each(Column::push_null);
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Reads the field at `at` into the scratch; `at` is then behind its delimiter, or beyond the
+    /// line's end after the last field. Says whether it was quoted.
+    fn next_field(&mut self, line: &[u8], at: &mut usize) -> Result<bool, String> {
+        self.scratch.clear();
+        let Dialect { delimiter, quote, escape, .. } = self.dialect;
+        let rest = line.get(*at..).unwrap_or_default();
+        if quote.is_none_or(|quote| rest.first() != Some(&quote)) {
+            if escape.is_none() {
+                let length = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
+                self.scratch.extend_from_slice(&rest[..length]);
+                *at += length + 1;
+                return Ok(false);
+            }
+            let mut index = 0;
+            while index < rest.len() && rest[index] != delimiter {
+                index += usize::from(Some(rest[index]) == escape && index + 1 < rest.len());
+                self.scratch.push(rest[index]);
+                index += 1;
+            }
+            *at += index + 1;
+            return Ok(false);
+        }
+        let quote = rest[0];
+        let mut index = 1;
+        loop {
+            match rest.get(index) {
+                None => return Err("a quote is not closed; line ends inside quotes are not supported".to_owned()),
+                Some(byte) if Some(*byte) == escape && index + 1 < rest.len() => {
+                    self.scratch.push(rest[index + 1]);
+                    index += 2;
+                }
+                Some(byte) if *byte == quote => {
+                    if rest.get(index + 1) == Some(&quote) {
+                        self.scratch.push(quote);
+                        index += 2;
+                        continue;
+                    }
+                    index += 1;
+                    break;
+                }
+                Some(byte) => {
+                    self.scratch.push(*byte);
+                    index += 1;
+                }
+            }
+        }
+        while rest.get(index).is_some_and(|byte| *byte == b' ') {
+            index += 1;
+        }
+        match rest.get(index) {
+            None => *at = line.len() + 1,
+            Some(byte) if *byte == delimiter => *at += index + 1,
+            Some(_) => return Err("text follows a closing quote".to_owned()),
+        }
+        Ok(true)
+    }
+}
+
+/// Puts one field into its column.
+fn put(text: &str, _quoted: bool, column: &mut Column, dialect: &Dialect) -> Result<(), Fault> {
+    if dialect.null_literal.as_deref() == Some(text) {
+        column.push_null();
+        return Ok(());
+    }
+    let settings = Settings { timestamps: TimestampFormat::Sql, ignore_errors: false, fail_on_missing: false };
+    if let Data::List { item, ends } = &mut column.data {
+        if !text.is_empty() {
+            for element in text.split(&dialect.array_delimiter) {
+                put(element, false, item, dialect)?;
+            }
+        }
+        ends.push(i32::try_from(item.len()).map_err(|_| Fault::Record("too many elements in a batch".to_owned()))?);
+        column.validity.push(true);
+        return Ok(());
+    }
+    if text.is_empty() && !column.logical.is_string() && !matches!(column.logical, LogicalType::Boolean) {
+        return Err(Fault::Field(format!(
+            "an empty field is no {}; set 'csv.null-literal' = '' to read it as NULL",
+            column.logical
+        )));
+    }
+    text_value(text, column, settings)
+}
+
+impl Decoder for CsvDecoder {
+    fn decode(&mut self, slab: &Slab<'_>, from: usize, max_rows: usize) -> Result<usize, ConnectorError> {
+        if from == 0 {
+            self.slab_lines = 0;
+        }
+        let mut records = Records::new(slab, from, self.slab_lines);
+        while self.rows < max_rows {
+            let number = records.number;
+            let Some(record) = records.next() else { break };
+            self.records += 1;
+            if record.is_empty() || (self.dialect.comments && record.first() == Some(&b'#')) {
+                continue;
+            }
+            if let Err(reason) = self.record(record) {
+                let rows = self.rows;
+                self.columns.iter_mut().for_each(|column| column.truncate(rows));
+                if !self.faults.ignore {
+                    return Err(self.faults.malformed(slab, number, record, reason));
+                }
+                self.metrics.records_skipped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        self.slab_lines = records.number;
+        Ok(records.at)
+    }
+
+    fn pending_rows(&self) -> usize {
+        self.rows
+    }
+
+    fn pending_records(&self) -> u64 {
+        self.records
+    }
+
+    fn take(&mut self) -> Result<RecordBatch, ConnectorError> {
+        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
+        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
+        self.rows = 0;
+        self.records = 0;
+        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
+            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.to_string() })
+    }
+}
+
+struct CsvEncoder {
+    types: Vec<LogicalType>,
+    dialect: Dialect,
+    text: String,
+}
+
+impl Encoder for CsvEncoder {
+    fn encode(
+        &mut self,
+        records: &RecordBatch,
+        out: &mut Vec<u8>,
+        ends: &mut Vec<usize>,
+    ) -> Result<(), ConnectorError> {
+        for row in 0..records.num_rows() {
+            for (index, (logical, column)) in self.types.iter().zip(records.columns()).enumerate() {
+                if index > 0 {
+                    out.push(self.dialect.delimiter);
+                }
+                self.text.clear();
+                if column.is_null(row) {
+                    out.extend_from_slice(self.dialect.null_literal.as_deref().unwrap_or_default().as_bytes());
+                    continue;
+                }
+                write_value(column, logical, row, &self.dialect, &mut self.text);
+                let quotable = matches!(
+                    logical,
+                    LogicalType::Char(_)
+                        | LogicalType::Varchar(_)
+                        | LogicalType::Timestamp(_)
+                        | LogicalType::TimestampLtz(_)
+                        | LogicalType::Array(_)
+                        | LogicalType::Binary(_)
+                        | LogicalType::Varbinary(_)
+                );
+                match self.dialect.quote {
+                    Some(quote) if quotable && needs_quotes(&self.text, self.dialect.delimiter, quote) => {
+                        out.push(quote);
+                        for byte in self.text.bytes() {
+                            if byte == quote {
+                                out.push(self.dialect.escape.unwrap_or(quote));
+                            }
+                            out.push(byte);
+                        }
+                        out.push(quote);
+                    }
+                    _ => out.extend_from_slice(self.text.as_bytes()),
+                }
+            }
+            ends.push(out.len());
+        }
+        Ok(())
+    }
+
+    fn file_framing(&self) -> FileFraming {
+        FileFraming { header: Vec::new(), terminator: b"\n".to_vec() }
+    }
+}
+
+fn write_value(array: &ArrayRef, logical: &LogicalType, row: usize, dialect: &Dialect, text: &mut String) {
+    match logical {
+        LogicalType::Decimal(_, scale) => {
+            decimal::format_stripped(array.as_primitive::<Decimal128Type>().value(row), *scale, text);
+        }
+        LogicalType::Binary(_) | LogicalType::Varbinary(_) => {
+            base64::encode(array.as_binary::<i32>().value(row), text);
+        }
+        LogicalType::Array(item) => {
+            let list = array.as_list::<i32>();
+            let offsets = list.value_offsets();
+            for index in offsets[row] as usize..offsets[row + 1] as usize {
+                if index > offsets[row] as usize {
+                    text.push_str(&dialect.array_delimiter);
+                }
+                if !list.values().is_null(index) {
+                    format_value(list.values(), &item.logical, index, TextStyle::Sql, Tz::UTC, text);
+                }
+            }
+        }
+        _ => format_value(array, logical, row, TextStyle::Sql, Tz::UTC, text),
+    }
+}
+
+/// Longest text that Jackson looks into before it quotes; longer ones it always encloses.
+const LOOKED_INTO_CHARS_MAX: usize = 24;
+
+/// Jackson's loose check: any character not above both delimiter and quote, or a back slash.
+fn needs_quotes(text: &str, delimiter: u8, quote: u8) -> bool {
+    let least = u32::from(delimiter.max(quote));
+    text.encode_utf16().count() > LOOKED_INTO_CHARS_MAX
+        || text.chars().any(|character| u32::from(character) <= least || character == '\\')
+}
