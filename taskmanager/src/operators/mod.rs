@@ -1,4 +1,7 @@
 //! One operator a file.
 
+pub mod calc;
+pub mod sink;
+pub mod union;
 pub mod window;
 pub mod window_table_function;

@@ -1,0 +1,109 @@
+//! From the plan to operators: one explicit match.
+
+use std::sync::Arc;
+
+use chrono_tz::Tz;
+use tidemill_common::ids::SubtaskIndex;
+use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
+use tidemill_common::types::Schema;
+use tidemill_connectors::api::{Connector, ConnectorContext, ConnectorError, RowOutput, SourceReader, SubtaskContext};
+use tidemill_connectors::registry;
+
+use crate::metrics::OperatorMetrics;
+use crate::operator::{Operator, OperatorError};
+use crate::operators::{calc, sink::Sink, union::Union, window, window_table_function};
+
+/// What operators get from their subtask.
+pub struct BuildContext {
+    pub plan: Arc<StreamPlan>,
+    pub job_id: String,
+    pub job_name: String,
+    pub subtask: SubtaskIndex,
+    pub zone: Tz,
+    pub connector: ConnectorContext,
+    /// Makes the way of lines of a sink with this connector.
+    pub output: Box<dyn Fn(&str) -> Arc<dyn RowOutput> + Send>,
+}
+
+/// The session's zone. The planner has checked its name.
+pub fn session_zone(plan: &StreamPlan) -> Tz {
+    plan.options.get("table.local-time-zone").and_then(|name| name.parse().ok()).unwrap_or(Tz::UTC)
+}
+
+impl BuildContext {
+    fn input_schema(&self, operator: &PlanOperator) -> Result<&Schema, OperatorError> {
+        match operator.inputs.first() {
+            Some(edge) => Ok(&self.plan.operator(edge.from).schema),
+            None => Err(OperatorError::Internal {
+                operator: operator.name.clone(),
+                reason: "the plan gives it no input".to_owned(),
+            }),
+        }
+    }
+
+    fn subtask_context(&self, operator: &PlanOperator, connector: &str, metrics: &OperatorMetrics) -> SubtaskContext {
+        SubtaskContext {
+            connector: self.connector.clone(),
+            job_name: self.job_name.clone(),
+            job_id: self.job_id.clone(),
+            subtask: self.subtask,
+            parallelism: operator.parallelism,
+            session_zone: self.zone.name().to_owned(),
+            metrics: metrics.connector.clone(),
+            output: (self.output)(connector),
+        }
+    }
+
+    /// An operator that is no source.
+    pub fn operator(
+        &self,
+        operator: &PlanOperator,
+        metrics: &OperatorMetrics,
+    ) -> Result<Box<dyn Operator>, OperatorError> {
+        let max_parallelism = self.plan.max_parallelism;
+        let output = &operator.schema;
+        match &operator.kind {
+            OperatorKind::Source(_) => Err(OperatorError::Internal {
+                operator: operator.name.clone(),
+                reason: "the plan gives a source an input".to_owned(),
+            }),
+            OperatorKind::Calc(spec) => {
+                calc::create(&operator.name, spec, self.input_schema(operator)?, output, self.zone)
+            }
+            OperatorKind::Union => Ok(Box::new(Union)),
+            OperatorKind::WindowTableFunction(spec) => {
+                window_table_function::create(spec, self.input_schema(operator)?, output, max_parallelism)
+            }
+            OperatorKind::WindowAggregate(spec) => {
+                window::create(spec, self.input_schema(operator)?, output, max_parallelism)
+            }
+            OperatorKind::Sink(spec) => {
+                let connector = connector(&spec.table.name, &spec.table.connector)?;
+                let context = self.subtask_context(operator, &spec.table.connector, metrics);
+                Ok(Box::new(Sink(connector.create_writer(spec, &context)?)))
+            }
+        }
+    }
+
+    /// The reader of a source, and whether the source is bounded.
+    pub fn reader(
+        &self,
+        operator: &PlanOperator,
+        source: &SourceSpec,
+        metrics: &OperatorMetrics,
+    ) -> Result<(Box<dyn SourceReader>, bool), OperatorError> {
+        let connector = connector(&source.table.name, &source.table.connector)?;
+        let context = self.subtask_context(operator, &source.table.connector, metrics);
+        Ok((connector.create_reader(source, &context)?, connector.is_bounded(&source.table)))
+    }
+}
+
+fn connector(table: &str, identifier: &str) -> Result<&'static dyn Connector, OperatorError> {
+    registry::connector(identifier).ok_or_else(|| {
+        OperatorError::Connector(ConnectorError::External {
+            table: table.to_owned(),
+            reason: format!("this task manager does not know the connector '{identifier}'"),
+            action: "use one version of tidemill in the whole cluster".to_owned(),
+        })
+    })
+}

@@ -1,0 +1,319 @@
+//! Runs the subtasks of a task manager: starts and stops their threads, passes mail to them, and
+//! tells what becomes of them.
+
+mod subtask;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tidemill_common::ids::{AttemptId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
+use tidemill_common::job_graph::JobGraph;
+use tidemill_common::plan::StreamPlan;
+use tidemill_connectors::api::{ConnectorContext, Split};
+use tokio::sync::mpsc;
+
+use crate::control::credit::LinePermit;
+use crate::metrics::{SubtaskMetrics, TaskMetrics};
+use crate::shuffle::network::Network;
+use crate::shuffle::{Inbox, Mail, input_channels};
+use subtask::Launch;
+
+/// How long the counters of an ended subtask are still told.
+const ENDED_KEPT: Duration = Duration::from_secs(10);
+
+/// Settings of an executor.
+#[derive(Clone, Debug)]
+pub struct ExecutorConfig {
+    pub id: TaskManagerId,
+    /// Where the shuffle listens; port 0 lets the system choose.
+    pub data_bind: SocketAddr,
+    /// Where others reach it.
+    pub data_host: String,
+    /// For network and file work.
+    pub io: tokio::runtime::Handle,
+    pub compression: Compression,
+}
+
+/// How batches are compressed between task managers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compression {
+    None,
+    Lz4,
+}
+
+/// Subtasks to start here.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    pub job: JobId,
+    pub job_name: String,
+    pub attempt: AttemptId,
+    pub plan: Arc<StreamPlan>,
+    /// Ids of [`JobGraph::new`] of the plan.
+    pub subtasks: Vec<SubtaskId>,
+    /// Of all subtasks of the job.
+    pub locations: BTreeMap<SubtaskId, Location>,
+}
+
+/// Where a subtask runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    pub task_manager: TaskManagerId,
+    /// `host:port` of its shuffle.
+    pub data_address: String,
+}
+
+/// Where a subtask stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SubtaskState {
+    Running,
+    Finished,
+    Canceled,
+    Failed { cause: String },
+}
+
+/// Whose eyes lines are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LineTarget {
+    /// The task manager's standard output.
+    Print,
+    /// The client of a top-level SELECT.
+    Collect,
+}
+
+/// Something happened in a subtask.
+#[derive(Debug)]
+pub enum ExecutorEvent {
+    StateChanged {
+        job: JobId,
+        attempt: AttemptId,
+        subtask: SubtaskId,
+        state: SubtaskState,
+    },
+    /// A reader has nothing (more) to read.
+    SplitRequest {
+        job: JobId,
+        attempt: AttemptId,
+        operator: OperatorId,
+        reader: SubtaskIndex,
+    },
+    Lines {
+        job: JobId,
+        attempt: AttemptId,
+        target: LineTarget,
+        lines: Vec<String>,
+        permit: LinePermit,
+    },
+}
+
+/// Why the executor cannot do something.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecutorError {
+    #[error("the shuffle cannot listen on {address} (taskmanager.bind-host, taskmanager.data.port): {source}")]
+    Bind { address: SocketAddr, source: std::io::Error },
+    #[error("attempt {attempt} of job {job} is already deployed here")]
+    AlreadyDeployed { job: JobId, attempt: AttemptId },
+    #[error("attempt {attempt} of job {job} is over: attempt {newest} is deployed here")]
+    Stale { job: JobId, attempt: AttemptId, newest: AttemptId },
+    #[error("the plan has no subtask {subtask}")]
+    UnknownSubtask { subtask: SubtaskId },
+    #[error("nobody says where subtask {subtask} runs")]
+    NoLocation { subtask: SubtaskId },
+    #[error("the operating system gives no thread for subtask {subtask}: {source}")]
+    Thread { subtask: SubtaskId, source: std::io::Error },
+}
+
+/// A subtask from outside its thread.
+#[derive(Clone)]
+struct Subtask {
+    inbox: Arc<Inbox>,
+    metrics: Arc<TaskMetrics>,
+    ended: Arc<Mutex<Option<Instant>>>,
+}
+
+/// An attempt of a job.
+struct Attempt {
+    attempt: AttemptId,
+    graph: Arc<JobGraph>,
+    cancelled: Arc<AtomicBool>,
+    subtasks: BTreeMap<SubtaskId, Subtask>,
+}
+
+impl Attempt {
+    fn is_over(&self, kept: Duration) -> bool {
+        self.subtasks.values().all(|subtask| subtask.ended.lock().is_some_and(|ended| ended.elapsed() >= kept))
+    }
+}
+
+/// Runs subtasks.
+pub struct TaskExecutor {
+    config: ExecutorConfig,
+    network: Arc<Network>,
+    events: mpsc::Sender<ExecutorEvent>,
+    /// Attempts of each job, old ones until they have ended.
+    jobs: Mutex<BTreeMap<JobId, Vec<Attempt>>>,
+}
+
+impl TaskExecutor {
+    /// Starts to listen. `events` is to be read until the executor is dropped.
+    ///
+    /// # Errors
+    /// If the address cannot be bound.
+    pub async fn start(
+        config: ExecutorConfig,
+        events: mpsc::Sender<ExecutorEvent>,
+    ) -> Result<Arc<Self>, ExecutorError> {
+        let network = Network::start(&config).await?;
+        Ok(Arc::new(Self { config, network, events, jobs: Mutex::new(BTreeMap::new()) }))
+    }
+
+    /// Where the shuffle is reached, as `host:port`.
+    pub fn data_address(&self) -> String {
+        self.network.address()
+    }
+
+    /// Starts subtasks. What fails later comes as an event.
+    ///
+    /// # Errors
+    /// If nothing was started.
+    pub fn deploy(&self, deployment: Deployment) -> Result<(), ExecutorError> {
+        let graph = Arc::new(JobGraph::new(&deployment.plan));
+        let Deployment { job, attempt, subtasks, .. } = &deployment;
+        for subtask in subtasks {
+            let task = graph.tasks.get(subtask.task.0 as usize);
+            if task.is_none_or(|task| subtask.index.0 >= task.parallelism) {
+                return Err(ExecutorError::UnknownSubtask { subtask: *subtask });
+            }
+        }
+        let mut jobs = self.jobs.lock();
+        let attempts = jobs.entry(job.clone()).or_default();
+        if let Some(newest) = attempts.iter().map(|known| known.attempt).max() {
+            if newest == *attempt {
+                return Err(ExecutorError::AlreadyDeployed { job: job.clone(), attempt: newest });
+            }
+            if newest > *attempt {
+                return Err(ExecutorError::Stale { job: job.clone(), attempt: *attempt, newest });
+            }
+        }
+        for older in attempts.iter() {
+            cancel(older);
+        }
+        attempts.retain(|older| !older.is_over(Duration::ZERO));
+        let cancelled = Arc::new(AtomicBool::new(false));
+        let started = subtasks.iter().map(|id| {
+            let operators = graph.tasks[id.task.0 as usize].operators.iter().copied();
+            let subtask = Subtask {
+                inbox: Arc::new(Inbox::new(input_channels(&graph, *id).len())),
+                metrics: Arc::new(TaskMetrics::new(job.clone(), *attempt, *id, operators)),
+                ended: Arc::default(),
+            };
+            (*id, subtask)
+        });
+        let subtasks: BTreeMap<SubtaskId, Subtask> = started.collect();
+        for (id, subtask) in &subtasks {
+            self.network.register(job, *attempt, &graph, *id, &subtask.inbox);
+        }
+        let attempt = Attempt { attempt: *attempt, graph: graph.clone(), cancelled: cancelled.clone(), subtasks };
+        let launch = Arc::new(Launch {
+            connector: ConnectorContext { io: self.config.io.clone(), cancelled: cancelled.clone() },
+            zone: crate::build::session_zone(&deployment.plan),
+            inboxes: attempt.subtasks.iter().map(|(id, subtask)| (*id, subtask.inbox.clone())).collect(),
+            here: self.config.id.clone(),
+            network: self.network.clone(),
+            events: self.events.clone(),
+            graph,
+            deployment,
+        });
+        let mut failed = None;
+        for (id, subtask) in &attempt.subtasks {
+            if let Err(source) = launch.clone().spawn(*id, subtask) {
+                failed = Some(ExecutorError::Thread { subtask: *id, source });
+                break;
+            }
+        }
+        if failed.is_some() {
+            cancel(&attempt);
+            for (id, _) in &attempt.subtasks {
+                self.network.unregister(&launch.deployment.job, attempt.attempt, *id);
+            }
+        }
+        attempts.push(attempt);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn with_attempt<T>(&self, job: &JobId, attempt: AttemptId, use_it: impl FnOnce(&Attempt) -> T) -> Option<T> {
+        let jobs = self.jobs.lock();
+        jobs.get(job)?.iter().find(|known| known.attempt == attempt).map(use_it)
+    }
+
+    /// Mail for the source subtasks of an attempt; for one operator's or for all.
+    fn mail_sources(&self, job: &JobId, attempt: AttemptId, mail: impl Fn() -> Mail) {
+        self.with_attempt(job, attempt, |attempt| {
+            let sources = attempt.subtasks.iter().filter(|(id, _)| attempt.graph.inputs(id.task).next().is_none());
+            sources.for_each(|(_, subtask)| subtask.inbox.mail(mail()));
+        });
+    }
+
+    /// Gives splits to a reader.
+    pub fn assign_splits(
+        &self,
+        job: &JobId,
+        attempt: AttemptId,
+        operator: OperatorId,
+        reader: SubtaskIndex,
+        splits: Vec<Split>,
+        no_more: bool,
+    ) {
+        self.with_attempt(job, attempt, |attempt| {
+            let task = attempt.graph.tasks.iter().find(|task| task.operators.first() == Some(&operator));
+            let id = task.map(|task| SubtaskId { task: task.id, index: reader });
+            match id.and_then(|id| attempt.subtasks.get(&id)) {
+                Some(subtask) => subtask.inbox.mail(Mail::AssignSplits { operator, splits, no_more }),
+                None => tracing::warn!(%job, %operator, %reader, "splits came for a reader that is not here"),
+            }
+        });
+    }
+
+    /// Sources end as if their input had ended; with `drain` event time ends too.
+    pub fn stop_sources(&self, job: &JobId, attempt: AttemptId, drain: bool) {
+        self.mail_sources(job, attempt, || Mail::StopSources { drain });
+    }
+
+    /// Every subtask ends as soon as it can and tells so.
+    pub fn cancel(&self, job: &JobId, attempt: AttemptId) {
+        self.with_attempt(job, attempt, cancel);
+    }
+
+    /// Splits of the alignment group wait beyond this watermark.
+    pub fn update_alignment(&self, job: &JobId, attempt: AttemptId, group: &str, max_watermark: i64) {
+        self.mail_sources(job, attempt, || Mail::Alignment { group: group.to_owned(), max_watermark });
+    }
+
+    /// The counters of all subtasks that run or have ended some seconds ago at most.
+    pub fn metrics(&self) -> Vec<SubtaskMetrics> {
+        let mut jobs = self.jobs.lock();
+        for attempts in jobs.values_mut() {
+            attempts.retain(|attempt| !attempt.is_over(ENDED_KEPT));
+        }
+        jobs.retain(|_, attempts| !attempts.is_empty());
+        let newest = jobs.values().filter_map(|attempts| attempts.last());
+        newest.flat_map(|attempt| attempt.subtasks.values().map(|subtask| subtask.metrics.snapshot())).collect()
+    }
+}
+
+fn cancel(attempt: &Attempt) {
+    attempt.cancelled.store(true, Ordering::Relaxed);
+    for subtask in attempt.subtasks.values() {
+        subtask.inbox.mail(Mail::Cancel);
+    }
+}
+
+impl Drop for TaskExecutor {
+    fn drop(&mut self) {
+        self.jobs.lock().values().flatten().for_each(cancel);
+        self.network.stop();
+    }
+}

@@ -1,0 +1,233 @@
+//! The thread of one subtask, from building its operators to telling how it ended.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use chrono_tz::Tz;
+use tidemill_common::ids::{AttemptId, JobId, SubtaskId, TaskManagerId};
+use tidemill_common::job_graph::JobGraph;
+use tidemill_common::plan::OperatorKind;
+use tidemill_connectors::api::{ConnectorContext, ConnectorError, RowOutput};
+use tokio::sync::mpsc;
+
+use super::{Deployment, ExecutorEvent, LineTarget, Subtask, SubtaskState};
+use crate::build::BuildContext;
+use crate::chain::{Chain, Stage};
+use crate::control::credit::LineCredit;
+use crate::metrics::TaskMetrics;
+use crate::operator::OperatorError;
+use crate::shuffle::network::{ChannelKey, Network};
+use crate::shuffle::{Decoder, Exchange, Inbox, Mail, Outputs, Router, Target, channel_of, input_channels, receivers};
+use crate::source::Source;
+use crate::task::{Gate, Head, Runtime, Task, TaskError};
+
+/// What all subtasks of a deployment share.
+pub(super) struct Launch {
+    pub deployment: Deployment,
+    pub graph: Arc<JobGraph>,
+    pub zone: Tz,
+    pub connector: ConnectorContext,
+    pub inboxes: BTreeMap<SubtaskId, Arc<Inbox>>,
+    pub here: TaskManagerId,
+    pub network: Arc<Network>,
+    pub events: mpsc::Sender<ExecutorEvent>,
+}
+
+/// The way of printed and collected rows: an event, with leave of the subtask's credit.
+struct Lines {
+    job: JobId,
+    attempt: AttemptId,
+    target: LineTarget,
+    credit: Arc<LineCredit>,
+    cancelled: Arc<AtomicBool>,
+    events: mpsc::Sender<ExecutorEvent>,
+}
+
+impl RowOutput for Lines {
+    fn lines(&self, lines: Vec<String>) -> Result<(), ConnectorError> {
+        let permit = self.credit.acquire(&self.cancelled).ok_or(ConnectorError::Cancelled)?;
+        let Self { job, attempt, target, .. } = self;
+        let event = ExecutorEvent::Lines { job: job.clone(), attempt: *attempt, target: *target, lines, permit };
+        self.events.blocking_send(event).map_err(|_| ConnectorError::Cancelled)
+    }
+}
+
+impl Launch {
+    fn tell(&self, subtask: SubtaskId, state: SubtaskState) {
+        let Deployment { job, attempt, .. } = &self.deployment;
+        let event = ExecutorEvent::StateChanged { job: job.clone(), attempt: *attempt, subtask, state };
+        if self.events.blocking_send(event).is_err() {
+            tracing::debug!(%subtask, "nobody listens to events");
+        }
+    }
+
+    /// Starts the subtask's thread.
+    pub fn spawn(self: Arc<Self>, id: SubtaskId, subtask: &Subtask) -> std::io::Result<()> {
+        let subtask = subtask.clone();
+        let name = format!("task-{}-{}", id.task.0, id.index.0);
+        std::thread::Builder::new().name(name).spawn(move || self.run(id, &subtask)).map(drop)
+    }
+
+    fn run(&self, id: SubtaskId, subtask: &Subtask) {
+        let metrics = &subtask.metrics;
+        metrics.start();
+        // Built and run apart, so that the task still has its exchanges when its end is told: the
+        // neighbours learn of a failure after the job manager does.
+        let mut task = None;
+        let ended = catch_unwind(AssertUnwindSafe(|| {
+            let task = task.insert(self.build(id, subtask)?);
+            self.tell(id, SubtaskState::Running);
+            task.run()
+        }));
+        metrics.end();
+        let cancelled = self.connector.cancelled.load(Ordering::Relaxed);
+        let state = match ended {
+            Ok(Ok(())) => SubtaskState::Finished,
+            Ok(Err(error)) if cancelled || error.is_cancelled() => SubtaskState::Canceled,
+            Ok(Err(error)) => SubtaskState::Failed { cause: error.to_string() },
+            Err(_) if cancelled => SubtaskState::Canceled,
+            Err(panic) => {
+                SubtaskState::Failed { cause: format!("internal error: the subtask panicked: {}", message(&*panic)) }
+            }
+        };
+        if let SubtaskState::Failed { cause } = &state {
+            tracing::warn!(job = %self.deployment.job, subtask = %id, cause, "subtask failed");
+        }
+        self.tell(id, state);
+        subtask.inbox.close();
+        self.network.unregister(&self.deployment.job, self.deployment.attempt, id);
+        // Writers and readers of connectors may panic when they are dropped, too.
+        if catch_unwind(AssertUnwindSafe(|| drop(task))).is_err() {
+            tracing::error!(subtask = %id, "a connector panicked while it was closed");
+        }
+        *subtask.ended.lock() = Some(Instant::now());
+    }
+
+    fn build(&self, id: SubtaskId, subtask: &Subtask) -> Result<Task, TaskError> {
+        let Deployment { job, job_name, attempt, plan, .. } = &self.deployment;
+        let cancelled = self.connector.cancelled.clone();
+        let credit = LineCredit::new();
+        let output = {
+            let (job, attempt, events, cancelled) = (job.clone(), *attempt, self.events.clone(), cancelled.clone());
+            move |connector: &str| -> Arc<dyn RowOutput> {
+                let collect = connector == tidemill_connectors::collect::IDENTIFIER;
+                Arc::new(Lines {
+                    job: job.clone(),
+                    attempt,
+                    target: if collect { LineTarget::Collect } else { LineTarget::Print },
+                    credit: credit.clone(),
+                    cancelled: cancelled.clone(),
+                    events: events.clone(),
+                })
+            }
+        };
+        let context = BuildContext {
+            plan: plan.clone(),
+            job_id: job.0.clone(),
+            job_name: job_name.clone(),
+            subtask: id.index,
+            zone: self.zone,
+            connector: self.connector.clone(),
+            output: Box::new(output),
+        };
+        let metrics = &subtask.metrics;
+        let operators = &self.graph.tasks[id.task.0 as usize].operators;
+        let mut source = None;
+        let mut stages = Vec::with_capacity(operators.len());
+        for (operator, counters) in operators.iter().map(|operator| plan.operator(*operator)).zip(&metrics.operators) {
+            if let OperatorKind::Source(spec) = &operator.kind
+                && stages.is_empty()
+                && source.is_none()
+            {
+                let reader = context.reader(operator, spec, counters)?;
+                let request = self.split_request(operator.id, id);
+                let built = Source::new(operator, spec, reader, self.zone, request, counters.clone(), metrics.clone())?;
+                source = Some(Box::new(built));
+            } else {
+                let built = context.operator(operator, counters)?;
+                stages.push(Stage { operator: built, metrics: counters.clone() });
+            }
+        }
+        let outputs = Outputs::new(self.exchanges(id, metrics, &subtask.inbox)?, cancelled.clone(), metrics.clone());
+        let head = match source {
+            Some(source) => Head::Source(source),
+            None => Head::Inputs(self.gate(id)),
+        };
+        let runtime = Runtime::new(Chain::new(stages, outputs), subtask.inbox.clone(), cancelled, metrics.clone());
+        Ok(Task { head, runtime })
+    }
+
+    fn split_request(&self, operator: tidemill_common::ids::OperatorId, id: SubtaskId) -> Box<dyn Fn() + Send> {
+        let (job, attempt) = (self.deployment.job.clone(), self.deployment.attempt);
+        let events = self.events.clone();
+        Box::new(move || {
+            let event = ExecutorEvent::SplitRequest { job: job.clone(), attempt, operator, reader: id.index };
+            if events.blocking_send(event).is_err() {
+                tracing::debug!("nobody listens to events");
+            }
+        })
+    }
+
+    fn gate(&self, id: SubtaskId) -> Gate {
+        let plan = &self.deployment.plan;
+        let channels = input_channels(&self.graph, id).into_iter().map(|channel| {
+            let last = self.graph.tasks[channel.from.task.0 as usize].operators.last();
+            let schema = last.map(|operator| plan.operator(*operator).schema.to_arrow());
+            (channel, Decoder::new(schema.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()))))
+        });
+        Gate::new(channels.collect())
+    }
+
+    fn exchanges(
+        &self,
+        id: SubtaskId,
+        metrics: &Arc<TaskMetrics>,
+        inbox: &Arc<Inbox>,
+    ) -> Result<Vec<Exchange>, TaskError> {
+        let Deployment { job, attempt, plan, locations, .. } = &self.deployment;
+        let mut exchanges = Vec::new();
+        for edge in self.graph.outputs(id.task) {
+            let parallelism = self.graph.tasks[edge.to.0 as usize].parallelism;
+            let router = Router::new(&edge.partitioning, id.index.0, parallelism, plan.max_parallelism);
+            let mut targets = Vec::new();
+            for receiver in receivers(&self.graph, edge, id.index) {
+                let internal = |reason: String| OperatorError::Internal { operator: "the exchange".to_owned(), reason };
+                let channel = channel_of(&self.graph, edge.index, id, receiver)
+                    .ok_or_else(|| internal(format!("subtask {receiver} has no channel from {id}")))?;
+                targets.push(match (self.inboxes.get(&receiver), locations.get(&receiver)) {
+                    (Some(inbox), _) => Target::Local { inbox: inbox.clone(), channel },
+                    (None, Some(location)) if location.task_manager != self.here => {
+                        let key = ChannelKey {
+                            job: job.clone(),
+                            attempt: *attempt,
+                            edge: edge.index,
+                            from: id,
+                            to: receiver,
+                        };
+                        let schema = self.graph.tasks[id.task.0 as usize].operators.last();
+                        let schema = schema.map(|operator| plan.operator(*operator).schema.to_arrow());
+                        let failed = inbox.clone();
+                        let fail = move |cause: String| failed.mail(Mail::Fail { cause });
+                        Target::Remote(self.network.open(&location.data_address, key, schema, Box::new(fail)))
+                    }
+                    (None, _) => return Err(internal(format!("nobody says where subtask {receiver} runs")).into()),
+                });
+            }
+            let _ = metrics;
+            exchanges.push(Exchange::new(router, targets));
+        }
+        Ok(exchanges)
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> &str {
+    panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message")
+}

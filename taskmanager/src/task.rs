@@ -1,0 +1,337 @@
+//! A subtask: one thread that serves its mail, reads its input and drives its chain.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tidemill_common::batch::StreamElement;
+use tidemill_common::limits::EXCHANGE_LINGER_MS;
+use tidemill_common::time::Watermark;
+use tidemill_connectors::api::ConnectorError;
+
+use crate::aligner::{AlignAction, BarrierAligner};
+use crate::chain::Chain;
+use crate::metrics::{TaskMetrics, Wait};
+use crate::operator::OperatorError;
+use crate::operators::window::system_clock;
+use crate::shuffle::{Decoder, Delivery, Inbox, InputChannel, Mail, Received};
+use crate::source::{Source, Step};
+use crate::watermark::{MergeEvent, WatermarkMerger};
+
+const LINGER: Duration = Duration::from_millis(EXCHANGE_LINGER_MS);
+/// A subtask whose neighbour has ended early waits this long to be cancelled before it fails itself,
+/// so that the neighbour's failure is told and not its own.
+const NEIGHBOUR_GRACE: Duration = Duration::from_secs(10);
+
+/// Why a subtask ended before its input did.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskError {
+    #[error(transparent)]
+    Operator(#[from] OperatorError),
+    /// What it depends on is gone.
+    #[error("{0}")]
+    Dependency(String),
+}
+
+impl TaskError {
+    /// Whether it was told to end.
+    pub fn is_cancelled(&self) -> bool {
+        matches!(self, Self::Operator(OperatorError::Cancelled | OperatorError::Connector(ConnectorError::Cancelled)))
+    }
+}
+
+/// An input channel: which input it feeds, and how its frames are read.
+pub struct Channel {
+    pub channel: InputChannel,
+    /// Reads batches that come over the network.
+    pub decoder: Decoder,
+    ended: bool,
+}
+
+/// The input channels of a subtask.
+pub struct Gate {
+    channels: Vec<Channel>,
+    merger: WatermarkMerger,
+    aligner: BarrierAligner,
+    data_open: usize,
+    open: usize,
+    drain: bool,
+}
+
+impl Gate {
+    /// A gate over the channels of an inbox, in its order.
+    pub fn new(channels: Vec<(InputChannel, Decoder)>) -> Self {
+        let count = channels.len();
+        Self {
+            channels: channels
+                .into_iter()
+                .map(|(channel, decoder)| Channel { channel, decoder, ended: false })
+                .collect(),
+            merger: WatermarkMerger::new(count),
+            aligner: BarrierAligner::new(count),
+            data_open: count,
+            open: count,
+            drain: true,
+        }
+    }
+}
+
+/// Where a subtask's rows come from.
+pub enum Head {
+    Source(Box<Source>),
+    Inputs(Gate),
+}
+
+/// All that a subtask's thread works with.
+pub struct Task {
+    pub head: Head,
+    pub runtime: Runtime,
+}
+
+/// What does not depend on the kind of head.
+pub struct Runtime {
+    pub chain: Chain,
+    pub inbox: Arc<Inbox>,
+    pub cancelled: Arc<AtomicBool>,
+    pub metrics: Arc<TaskMetrics>,
+    /// Since when something may wait in the chain.
+    dirty_since: Option<Instant>,
+}
+
+impl Runtime {
+    pub fn new(chain: Chain, inbox: Arc<Inbox>, cancelled: Arc<AtomicBool>, metrics: Arc<TaskMetrics>) -> Self {
+        Self { chain, inbox, cancelled, metrics, dirty_since: None }
+    }
+
+    fn check_cancelled(&self) -> Result<(), TaskError> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(OperatorError::Cancelled.into()) } else { Ok(()) }
+    }
+
+    /// When to wake up: for a timer, or to hand on what lingers.
+    fn deadline(&self) -> Option<Instant> {
+        let timer = self.chain.next_processing_timer().map(|due| {
+            let wait = due.saturating_sub(system_clock()).max(0) as u64;
+            Instant::now() + Duration::from_millis(wait)
+        });
+        let linger = self.dirty_since.map(|since| since + LINGER);
+        [timer, linger].into_iter().flatten().min()
+    }
+
+    fn received(&mut self, deadline: Option<Instant>) -> Received {
+        let Self { inbox, metrics, .. } = self;
+        inbox.next(deadline, |wait| metrics.waiting(Wait::Idle, wait))
+    }
+
+    fn fire_timers(&mut self) -> Result<(), TaskError> {
+        let now = system_clock();
+        if self.chain.next_processing_timer().is_some_and(|due| due <= now) {
+            self.chain.on_processing_time(now)?;
+        }
+        Ok(())
+    }
+
+    /// After rows: what waits in the outputs does not wait longer than the linger.
+    fn linger(&mut self) -> Result<(), TaskError> {
+        let now = Instant::now();
+        let since = *self.dirty_since.get_or_insert(now);
+        if now >= since + LINGER && self.chain.has_pending() {
+            self.chain.flush_outputs()?;
+            self.dirty_since = Some(now);
+        }
+        Ok(())
+    }
+
+    /// The input is not hot: nothing waits any longer.
+    fn settle(&mut self) -> Result<(), TaskError> {
+        if self.dirty_since.take().is_some() {
+            self.chain.flush()?;
+        }
+        Ok(())
+    }
+
+    /// A neighbour has ended early. Whoever ended it will cancel this subtask too.
+    fn await_cancellation(&self, error: OperatorError) -> TaskError {
+        let deadline = Instant::now() + NEIGHBOUR_GRACE;
+        loop {
+            if self.cancelled.load(Ordering::Relaxed) {
+                return OperatorError::Cancelled.into();
+            }
+            match self.inbox.next(Some(deadline), |wait| wait()) {
+                Received::Mail(Mail::Cancel) => return OperatorError::Cancelled.into(),
+                Received::Mail(Mail::Fail { cause }) => return TaskError::Dependency(cause),
+                Received::Mail(_) | Received::Element { .. } => {}
+                Received::Nothing => return error.into(),
+            }
+        }
+    }
+}
+
+impl Task {
+    /// Runs to the end of the input.
+    ///
+    /// # Errors
+    /// If an operator fails, the subtask is cancelled, or what it depends on is gone.
+    pub fn run(&mut self) -> Result<(), TaskError> {
+        let Self { head, runtime } = self;
+        let ended = match head {
+            Head::Source(source) => run_source(source, runtime),
+            Head::Inputs(gate) => gate.run(runtime),
+        };
+        match ended {
+            Err(TaskError::Operator(error @ OperatorError::ExchangeClosed)) => Err(runtime.await_cancellation(error)),
+            ended => ended,
+        }
+    }
+}
+
+fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskError> {
+    let mut needs_mail = false;
+    loop {
+        let mail = if needs_mail {
+            runtime.settle()?;
+            // Wakes up now and then, for idleness and timers.
+            let latest = Instant::now() + Duration::from_millis(200);
+            let deadline = runtime.deadline().map_or(latest, |deadline| deadline.min(latest));
+            match runtime.received(Some(deadline)) {
+                Received::Mail(mail) => Some(mail),
+                Received::Element { .. } | Received::Nothing => None,
+            }
+        } else {
+            runtime.inbox.try_mail()
+        };
+        needs_mail = false;
+        runtime.check_cancelled()?;
+        match mail {
+            Some(Mail::Cancel) => return Err(OperatorError::Cancelled.into()),
+            Some(Mail::Fail { cause }) => return Err(TaskError::Dependency(cause)),
+            Some(Mail::StopSources { drain }) => return end_of_input(runtime, drain),
+            Some(Mail::AssignSplits { splits, no_more, .. }) => source.assign(splits, no_more, &mut runtime.chain)?,
+            Some(Mail::Alignment { group, max_watermark }) => source.align(&group, max_watermark),
+            None => {}
+        }
+        runtime.fire_timers()?;
+        let timeout =
+            runtime.deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
+        match source.step(timeout, &mut runtime.chain)? {
+            Step::Rows => runtime.linger()?,
+            Step::Pending => {
+                if runtime.dirty_since.is_some_and(|since| since.elapsed() >= LINGER) {
+                    runtime.settle()?;
+                }
+            }
+            Step::NeedsMail => needs_mail = true,
+            Step::Ended => return end_of_input(runtime, true),
+        }
+    }
+}
+
+fn end_of_input(runtime: &mut Runtime, drain: bool) -> Result<(), TaskError> {
+    if drain {
+        runtime.metrics.set_watermark(Watermark::MAX);
+        runtime.chain.watermark(Watermark::MAX)?;
+    }
+    Ok(runtime.chain.finish(drain)?)
+}
+
+impl Gate {
+    fn run(&mut self, runtime: &mut Runtime) -> Result<(), TaskError> {
+        while self.open > 0 {
+            let deadline = runtime.deadline();
+            match runtime.received(deadline) {
+                Received::Mail(Mail::Cancel) => return Err(OperatorError::Cancelled.into()),
+                Received::Mail(Mail::Fail { cause }) => return Err(TaskError::Dependency(cause)),
+                // For sources only.
+                Received::Mail(Mail::AssignSplits { .. } | Mail::StopSources { .. } | Mail::Alignment { .. }) => {}
+                Received::Element { channel, delivery } => {
+                    runtime.check_cancelled()?;
+                    self.delivery(channel, delivery, runtime)?;
+                    runtime.linger()?;
+                }
+                Received::Nothing => {
+                    if runtime.dirty_since.is_some_and(|since| since.elapsed() >= LINGER) {
+                        runtime.settle()?;
+                    }
+                }
+            }
+            runtime.fire_timers()?;
+        }
+        Ok(())
+    }
+
+    fn delivery(&mut self, channel: usize, delivery: Delivery, runtime: &mut Runtime) -> Result<(), TaskError> {
+        let element = match delivery {
+            Delivery::Element(element) => element,
+            Delivery::Frame { header, body } => {
+                let decoded = self.channels[channel].decoder.decode(&header, body);
+                decoded.map_err(|error| {
+                    TaskError::Dependency(format!(
+                        "what subtask {} sent cannot be read: {error}",
+                        self.channels[channel].channel.from
+                    ))
+                })?
+            }
+            Delivery::Aborted => return Err(OperatorError::ExchangeClosed.into()),
+        };
+        match element {
+            StreamElement::Batch(batch) => runtime.chain.batch(self.channels[channel].channel.input, batch)?,
+            StreamElement::Watermark(watermark) => {
+                let event = self.merger.watermark(channel, watermark);
+                self.merged(event, runtime)?;
+            }
+            StreamElement::Idle(idle) => {
+                let events = self.merger.idle(channel, idle);
+                self.merged(events, runtime)?;
+            }
+            StreamElement::Barrier(barrier) => {
+                let actions = self.aligner.barrier(channel, barrier);
+                align(&actions, self.channels.len(), runtime)?;
+            }
+            StreamElement::EndOfData { drain } => self.end_of_data(channel, drain, runtime)?,
+            StreamElement::EndOfPartition => {
+                self.end_of_data(channel, self.drain, runtime)?;
+                let actions = self.aligner.finish(channel);
+                align(&actions, self.channels.len(), runtime)?;
+                self.open -= 1;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_of_data(&mut self, channel: usize, drain: bool, runtime: &mut Runtime) -> Result<(), TaskError> {
+        if std::mem::replace(&mut self.channels[channel].ended, true) {
+            return Ok(());
+        }
+        self.drain &= drain;
+        let events = self.merger.finish(channel);
+        self.merged(events, runtime)?;
+        self.data_open -= 1;
+        if self.data_open == 0 {
+            runtime.chain.finish(self.drain)?;
+        }
+        Ok(())
+    }
+
+    fn merged(&mut self, events: impl IntoIterator<Item = MergeEvent>, runtime: &mut Runtime) -> Result<(), TaskError> {
+        for event in events {
+            match event {
+                MergeEvent::Advanced(watermark) => {
+                    runtime.metrics.set_watermark(watermark);
+                    runtime.chain.watermark(watermark)?;
+                }
+                MergeEvent::Idle(idle) => runtime.chain.idle(idle)?,
+            }
+        }
+        Ok(())
+    }
+}
+
+fn align(actions: &[AlignAction], channels: usize, runtime: &mut Runtime) -> Result<(), TaskError> {
+    for action in actions {
+        match action {
+            AlignAction::Block(channel) => runtime.inbox.set_blocked(*channel, true),
+            AlignAction::Pass(barrier) => runtime.chain.barrier(*barrier)?,
+            AlignAction::UnblockAll => (0..channels).for_each(|channel| runtime.inbox.set_blocked(channel, false)),
+        }
+    }
+    Ok(())
+}
