@@ -131,6 +131,12 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         Some("AUTO"),
         "Whether window aggregates are split in a local and a global phase.",
     ),
+    job(
+        "table.exec.sink.type-length-enforcer",
+        OptionKind::Enum(&["IGNORE", "TRIM_PAD"]),
+        Some("IGNORE"),
+        "Accepted for scripts that set it: texts longer than the column they go to are cut in both cases, as Flink does.",
+    ),
     job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
 ];
 

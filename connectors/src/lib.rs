@@ -13,6 +13,7 @@ pub mod filesystem;
 pub mod formats;
 mod generator;
 pub mod jdbc;
+pub mod kafka;
 pub mod nexmark;
 mod one_way;
 pub mod print;
@@ -20,3 +21,4 @@ pub mod registry;
 mod row_text;
 #[cfg(test)]
 mod testing;
+pub mod values;

@@ -12,13 +12,19 @@ static CONNECTORS: &[&dyn Connector] = &[
     &crate::datagen::Datagen,
     &crate::filesystem::Filesystem,
     &crate::jdbc::Jdbc,
+    &crate::kafka::Kafka,
     &crate::nexmark::Nexmark,
     &crate::print::Print,
+    &crate::values::Values,
 ];
 
 /// All formats, sorted by identifier. A new format is one line here.
-static FORMATS: &[&dyn Format] =
-    &[&crate::formats::access_log::AccessLog, &crate::formats::csv::Csv, &crate::formats::json::Json];
+static FORMATS: &[&dyn Format] = &[
+    &crate::formats::access_log::AccessLog,
+    &crate::formats::csv::Csv,
+    &crate::formats::json::Json,
+    &crate::kafka::raw::Raw,
+];
 
 /// The connector with this identifier.
 pub fn connector(identifier: &str) -> Option<&'static dyn Connector> {
@@ -36,9 +42,11 @@ pub struct Registry;
 
 impl ConnectorCatalog for Registry {
     fn connectors(&self) -> Vec<ConnectorInfo> {
-        // `collect` is the planner's own: no user can name it.
+        // `collect` and `values` are the planner's own: no user can name them.
         let infos = CONNECTORS.iter().map(|connector| connector.info());
-        infos.filter(|info| info.identifier != crate::collect::IDENTIFIER).collect()
+        infos
+            .filter(|info| ![crate::collect::IDENTIFIER, crate::values::IDENTIFIER].contains(&info.identifier))
+            .collect()
     }
 
     fn formats(&self) -> Vec<ConnectorInfo> {

@@ -91,6 +91,33 @@ const fn common(key: &'static str, kind: OptionKind, description: &'static str) 
     OptionSpec { key, kind, required: false, default: None, description }
 }
 
+/// Replaces `${env:NAME}` in the value of an option.
+pub fn resolve_environment(
+    option: &mut TableOption,
+    environment: &dyn Fn(&str) -> Option<String>,
+) -> Result<(), SqlError> {
+    const OPEN: &str = "${env:";
+    let mut resolved = String::new();
+    let mut rest = option.value.as_str();
+    while let Some(start) = rest.find(OPEN) {
+        let name_start = start + OPEN.len();
+        let Some(length) = rest[name_start..].find('}') else {
+            return Err(SqlError::at(option.value_span, "'${env:' is not closed by '}'"));
+        };
+        let name = &rest[name_start..name_start + length];
+        let Some(value) = environment(name) else {
+            return Err(SqlError::at(option.value_span, format!("the environment variable '{name}' is not set"))
+                .with_hint("set it for the job manager (or for tidemill run)"));
+        };
+        resolved.push_str(&rest[..start]);
+        resolved.push_str(&value);
+        rest = &rest[name_start + length + 1..];
+    }
+    resolved.push_str(rest);
+    option.value = resolved;
+    Ok(())
+}
+
 /// Makes a table of a definition, checking everything that needs no I/O but what depends on whether
 /// the table is read or written.
 pub fn define_table(

@@ -77,6 +77,7 @@ impl Pruner {
                 let columns = table.columns.clone();
                 Pruned { rel: Rel { op: Rc::new(RelOp::Scan(Rc::new(table))), columns, window: None }, positions }
             }
+            RelOp::OneRow => Pruned { rel: rel.clone(), positions: BTreeMap::new() },
             RelOp::Calc { input, filter, projection } => {
                 let mut below: BTreeSet<usize> =
                     needed.iter().flat_map(|column| projection[*column].columns()).collect();

@@ -50,6 +50,8 @@ pub struct WindowColumns {
 pub enum RelOp {
     /// All columns of a table, computed ones included.
     Scan(Rc<Table>),
+    /// One row without columns: what VALUES and SELECT without FROM compute over.
+    OneRow,
     /// Filter, then project.
     Calc {
         input: Rel,
@@ -85,6 +87,11 @@ impl Rel {
     pub fn all_columns(&self) -> Vec<Expr> {
         (0..self.columns.len()).map(|index| self.column(index)).collect()
     }
+}
+
+/// One row without columns.
+pub fn one_row() -> Rel {
+    Rel { op: Rc::new(RelOp::OneRow), columns: Vec::new(), window: None }
 }
 
 /// Filter and projection over `input`, merged into a Calc that is already there.

@@ -15,7 +15,7 @@ use tidemill_expr::bind::coerce;
 
 use crate::ast::{CreateView, Insert, SetOption, StatementKind};
 use crate::binder::QueryBinder;
-use crate::catalog::{Catalog, Relation, Table, define_table};
+use crate::catalog::{Catalog, Relation, Table, define_table, resolve_environment};
 use crate::diagnostic::SqlError;
 use crate::dialect::parse_script;
 use crate::explain::explain;
@@ -51,12 +51,18 @@ pub enum JobKind {
 pub struct Planner<'a> {
     connectors: &'a dyn ConnectorCatalog,
     options: BTreeMap<String, String>,
+    environment: &'a dyn Fn(&str) -> Option<String>,
 }
 
 impl<'a> Planner<'a> {
-    /// A planner; `options` hold before the script's own `SET`s.
-    pub fn new(connectors: &'a dyn ConnectorCatalog, options: BTreeMap<String, String>) -> Self {
-        Self { connectors, options }
+    /// A planner; `options` hold before the script's own `SET`s, `environment` gives the value of
+    /// `${env:NAME}` in a table's options.
+    pub fn new(
+        connectors: &'a dyn ConnectorCatalog,
+        options: BTreeMap<String, String>,
+        environment: &'a dyn Fn(&str) -> Option<String>,
+    ) -> Self {
+        Self { connectors, options, environment }
     }
 
     /// Plans a script. `file` is only named in errors, which come rendered with line and caret.
@@ -69,6 +75,7 @@ impl<'a> Planner<'a> {
         let statements = parse_script(script)?;
         let mut session = Session {
             connectors: self.connectors,
+            environment: self.environment,
             initial: &self.options,
             options: self.options.clone(),
             catalog: Catalog::default(),
@@ -84,6 +91,7 @@ impl<'a> Planner<'a> {
 /// The state of a script being planned.
 struct Session<'a> {
     connectors: &'a dyn ConnectorCatalog,
+    environment: &'a dyn Fn(&str) -> Option<String>,
     initial: &'a BTreeMap<String, String>,
     options: BTreeMap<String, String>,
     catalog: Catalog,
@@ -106,6 +114,11 @@ impl Session<'_> {
                 }
                 let idle = Options(&self.options).duration("table.exec.source.idle-timeout");
                 let idle = idle.map(|idle| idle.as_millis() as i64).filter(|ms| *ms > 0);
+                let mut definition = definition.clone();
+                for option in &mut definition.options {
+                    resolve_environment(option, self.environment)?;
+                }
+                let definition = &definition;
                 let table = define_table(definition, self.connectors, &self.zone(), idle)?;
                 self.catalog.insert(name.value.clone(), Relation::Table(Rc::new(table)));
             }

@@ -100,6 +100,7 @@ impl<'a> StreamPlanner<'a> {
     fn relation(&mut self, rel: &Rel) -> Result<OperatorId, SqlError> {
         match &*rel.op {
             RelOp::Scan(table) => self.scan(table),
+            RelOp::OneRow => self.one_row(),
             RelOp::Calc { input, filter, projection } => {
                 let input = self.relation(input)?;
                 let from = &self.operators[input.0 as usize];
@@ -144,6 +145,20 @@ impl<'a> StreamPlanner<'a> {
                 self.window_aggregate(rel, input, window, keys, calls)
             }
         }
+    }
+
+    /// The source of a single row without columns.
+    fn one_row(&mut self) -> Result<OperatorId, SqlError> {
+        let table = TableSpec {
+            name: "values".to_owned(),
+            connector: "values".to_owned(),
+            options: BTreeMap::new(),
+            schema: Schema::default(),
+            primary_key: Vec::new(),
+        };
+        let spec = SourceSpec { table, projection: Vec::new(), computed: Vec::new(), watermark: None };
+        let mode = ChangelogMode::InsertOnly;
+        self.add(OperatorKind::Source(spec), Vec::new(), Schema::default(), 1, mode, None, Vec::new())
     }
 
     fn scan(&mut self, table: &Table) -> Result<OperatorId, SqlError> {

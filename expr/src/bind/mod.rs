@@ -60,7 +60,7 @@ pub fn bind_call(name: &str, args: Vec<Expr>) -> Result<Expr, BindError> {
                 Some(near) => format!("; did you mean {near}?"),
                 None => String::new(),
             };
-            Err(BindError::new(format!("there is no function {upper} with these arguments{hint}")))
+            Err(BindError::new(format!("unknown function {upper}{hint}")))
         }
     }
 }

@@ -156,8 +156,8 @@ impl Grouping<'_> {
                 Expr::Column { index, .. } if Some(*index) == window.start => has_start = true,
                 Expr::Column { index, .. } if Some(*index) == window.end => has_end = true,
                 Expr::Column { index, .. } if Some(*index) == window.time => {}
-                Expr::Literal { .. } => {
-                    return Err(SqlError::on(ast, "GROUP BY a constant has no meaning")
+                Expr::Literal { value, .. } if matches!(value, tidemill_common::expr::Scalar::Int(_)) => {
+                    return Err(SqlError::on(ast, "GROUP BY a number has no meaning")
                         .with_hint("positions are not column references in Flink: repeat the expression"));
                 }
                 key if !keys.contains(key) => keys.push(key.clone()),

@@ -18,7 +18,7 @@ use tidemill_expr::bind::{
 
 use super::scope::Scope;
 use crate::diagnostic::SqlError;
-use crate::dialect::types;
+use crate::dialect::{symmetric, types};
 
 /// Column indices from here on stand for aggregate calls while a SELECT list is bound.
 pub(super) const AGGREGATE_BASE: usize = 1 << 24;
@@ -113,6 +113,7 @@ impl<'a> ExprBinder<'a> {
                     BinaryOperator::NotEq => "<>",
                     BinaryOperator::And => "AND",
                     BinaryOperator::Or => "OR",
+                    BinaryOperator::Overlaps => return self.overlaps(left, right),
                     other => return Err(SqlError::on(ast, format!("operator '{other}' does not exist in Flink SQL"))),
                 };
                 self.call(name, [&**left, right])
@@ -125,9 +126,19 @@ impl<'a> ExprBinder<'a> {
             Ast::IsNotFalse(e) => self.call("IS NOT FALSE", [&**e]),
             Ast::IsUnknown(e) => self.call("IS UNKNOWN", [&**e]),
             Ast::IsNotUnknown(e) => self.call("IS NOT UNKNOWN", [&**e]),
+            Ast::IsJson { expr, kind, unique_keys: None, negated } => {
+                let kind = kind.as_ref().map(ToString::to_string).filter(|kind| kind != "VALUE");
+                let name = kind.map_or_else(|| "IS JSON".to_owned(), |kind| format!("IS JSON {kind}"));
+                let found = self.call(&name, [&**expr])?;
+                if *negated { call("NOT", vec![found]) } else { Ok(found) }
+            }
             Ast::IsDistinctFrom(a, b) => self.call("IS DISTINCT FROM", [&**a, b]),
             Ast::IsNotDistinctFrom(a, b) => self.call("IS NOT DISTINCT FROM", [&**a, b]),
             Ast::Between { expr, negated, low, high } => {
+                if let Some(low) = symmetric(low) {
+                    let found = self.call("BETWEEN SYMMETRIC", [&**expr, &low, high])?;
+                    return if *negated { call("NOT", vec![found]) } else { Ok(found) };
+                }
                 self.call(if *negated { "NOT BETWEEN" } else { "BETWEEN" }, [&**expr, low, high])
             }
             Ast::In { expr, target, negated, .. } => match target {
@@ -231,6 +242,31 @@ impl<'a> ExprBinder<'a> {
         if negated { call("NOT", vec![found]) } else { Ok(found) }
     }
 
+    /// `(start, end) OVERLAPS (start, end)`, where an end may be an interval and the order is free.
+    fn overlaps(&mut self, left: &Ast, right: &Ast) -> Result<Expr, SqlError> {
+        let mut period = |ast: &Ast| -> Result<(Expr, Expr), SqlError> {
+            let Ast::Tuple(parts) = ast else { return Err(SqlError::on(ast, "OVERLAPS takes two pairs (start, end)")) };
+            let [start, end] = parts.as_slice() else {
+                return Err(SqlError::on(ast, "OVERLAPS takes two pairs (start, end)"));
+            };
+            let start = self.bind(start)?;
+            let mut end = self.bind(end)?;
+            if matches!(end.data_type().logical, LogicalType::IntervalDaySecond | LogicalType::IntervalYearMonth) {
+                end = call("+", vec![start.clone(), end])?;
+            }
+            let in_order = call("<=", vec![start.clone(), end.clone()])?;
+            let pick = |first: &Expr, second: &Expr| {
+                bind_case(vec![(in_order.clone(), first.clone())], Some(second.clone()))
+                    .map_err(|error| SqlError::general(error.message))
+            };
+            Ok((pick(&start, &end)?, pick(&end, &start)?))
+        };
+        let ((start, end), (other_start, other_end)) = (period(left)?, period(right)?);
+        let first = call(">=", vec![end, other_start])?;
+        let second = call(">=", vec![other_end, start])?;
+        call("AND", vec![first, second])
+    }
+
     fn floor(&mut self, name: &str, value: &Ast, field: &CeilFloorKind) -> Result<Expr, SqlError> {
         use sqlparser::ast::DateTimeField;
         let value = self.bind(value)?;
@@ -299,6 +335,9 @@ impl<'a> ExprBinder<'a> {
                 Ast::Identifier(word) if unit => literal_string(&word.value.to_uppercase()),
                 arg => self.bind(arg)?,
             });
+        }
+        if let ("TYPEOF", [value]) = (name.as_str(), bound.as_slice()) {
+            return Ok(literal_string(&value.data_type().to_string()));
         }
         call(&name, bound).map_err(|error| {
             if error.message.starts_with("unknown function") {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{
     GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    Spanned, TableAlias, TableFactor,
+    Spanned, TableAlias, TableFactor, Values,
 };
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::Expr;
@@ -22,7 +22,10 @@ pub use self::expr::ExprBinder;
 pub use self::scope::Scope;
 use crate::catalog::{Catalog, Relation};
 use crate::diagnostic::SqlError;
-use crate::rel::{Column, Rel, RelOp, calc};
+use crate::rel::{Column, Rel, RelOp, calc, one_row};
+
+/// Most rows of one VALUES: each is a small sub-plan.
+const VALUES_ROWS_MAX: usize = 1_000;
 
 /// Binds the queries of one script.
 pub struct QueryBinder<'a> {
@@ -101,25 +104,70 @@ impl<'a> QueryBinder<'a> {
                 format!("{op} {set_quantifier}").trim_end().to_owned() + " is not supported yet",
             )
             .with_hint("UNION ALL is")),
-            SetExpr::Values(_) => Err(SqlError::on(body, "VALUES is not supported yet")),
+            SetExpr::Values(values) => self.values(values),
             other => Err(SqlError::on(other, "expected SELECT")),
         }
     }
 
+    /// `VALUES (..), (..)`: one calculated row each.
+    fn values(&mut self, values: &Values) -> Result<Rel, SqlError> {
+        let scope = Scope::default();
+        let mut rows: Vec<(Vec<Expr>, Span)> = Vec::new();
+        for row in &values.rows {
+            let bound = row
+                .iter()
+                .map(|value| Ok(fold_constants(ExprBinder::scalar(&scope).bind(value)?, self.zone)))
+                .collect::<Result<Vec<_>, SqlError>>()?;
+            let span = row.iter().map(Spanned::span).next().unwrap_or(Span::empty());
+            rows.push((bound, span));
+        }
+        if rows.len() > VALUES_ROWS_MAX {
+            return Err(SqlError::at(rows[0].1, format!("VALUES of more than {VALUES_ROWS_MAX} rows; read a file")));
+        }
+        let width = rows.first().map_or(0, |(row, _)| row.len());
+        let mut rels = Vec::new();
+        for column in 0..width {
+            let types: Option<Vec<_>> =
+                rows.iter().map(|(row, _)| Some(row.get(column)?.data_type().clone())).collect();
+            let span = rows[0].1;
+            let Some(data_type) = types.and_then(|types| common_type(&types)) else {
+                return Err(SqlError::at(
+                    span,
+                    format!("the rows of VALUES have no common type in column {}", column + 1),
+                ));
+            };
+            for (row, span) in &mut rows {
+                let value = coerce(row[column].clone(), &data_type);
+                row[column] = value.map_err(|error| SqlError::at(*span, error.message))?;
+            }
+        }
+        for (row, span) in rows {
+            if row.len() != width {
+                return Err(SqlError::at(
+                    span,
+                    format!("a row of VALUES has {} columns, the first has {width}", row.len()),
+                ));
+            }
+            let names = (0..width).map(|column| format!("EXPR${column}")).collect();
+            rels.push((calc(one_row(), None, row, names), span));
+        }
+        let mut rels = rels.into_iter();
+        let Some((first, _)) = rels.next() else { return Err(SqlError::general("VALUES without rows")) };
+        rels.try_fold(first, |left, (right, span)| union(left, right, span))
+    }
+
     fn select(&mut self, select: &Select) -> Result<Rel, SqlError> {
         refuse_clauses(select)?;
-        let [from] = select.from.as_slice() else {
-            let message = if select.from.is_empty() {
-                "SELECT without FROM is not supported yet"
-            } else {
-                "joins are not supported yet"
-            };
-            return Err(SqlError::on(select, message));
+        let source = match select.from.as_slice() {
+            [] => Source { rel: one_row(), name: None },
+            [from] => {
+                if let Some(join) = from.joins.first() {
+                    return Err(SqlError::on(&join.relation, "joins are not supported yet"));
+                }
+                self.table_factor(&from.relation)?
+            }
+            _ => return Err(SqlError::on(select, "joins are not supported yet")),
         };
-        if let Some(join) = from.joins.first() {
-            return Err(SqlError::on(&join.relation, "joins are not supported yet"));
-        }
-        let source = self.table_factor(&from.relation)?;
         let scope = Scope::of(source.name.as_deref(), &source.rel.columns);
         let filter = match &select.selection {
             None => None,

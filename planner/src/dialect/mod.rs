@@ -19,7 +19,7 @@ use sqlparser::parser::{Parser, ParserError};
 mod tests;
 
 pub use statements::parse_script;
-pub use tokens::PARTITION_BY_CALL;
+pub use tokens::{PARTITION_BY_CALL, symmetric};
 
 /// Flink's lexical rules: identifiers in back quotes, strings in single quotes, no escapes.
 #[derive(Debug)]

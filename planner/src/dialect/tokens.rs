@@ -1,6 +1,7 @@
 //! Tokens of a script, cut into statements, and the rewriting that lets `sqlparser` read Flink's
 //! table arguments.
 
+use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
@@ -77,6 +78,8 @@ pub(super) fn starts_with_words(tokens: &[TokenWithSpan], words: &[&str]) -> boo
 /// Rewrites what `sqlparser` does not read:
 /// - a table argument `TABLE t` to `t`, and `TABLE t PARTITION BY (a, b)` to `__PARTITION_BY(t, a, b)`;
 /// - a map constructor `MAP['k', v]` to `MAP('k', v)`;
+/// - `BETWEEN SYMMETRIC a AND b` to `BETWEEN ~a AND b`, which [`symmetric`] recognises, and `BETWEEN
+///   ASYMMETRIC` to `BETWEEN`;
 /// - `>>`, which closes two nested types, to `>` `>` (Flink has no shift operators).
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, SqlError> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
@@ -93,6 +96,17 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, Sq
         {
             at = table_argument(tokens, at + 1, &mut out)?;
             continue;
+        }
+        if out.last().is_some_and(|last| is_word(last, "BETWEEN")) {
+            if is_word(token, "SYMMETRIC") {
+                out.push(TokenWithSpan::new(Token::Tilde, token.span));
+                at += 1;
+                continue;
+            }
+            if is_word(token, "ASYMMETRIC") {
+                at += 1;
+                continue;
+            }
         }
         if is_word(token, "MAP") && next.is_some_and(|next| next.token == Token::LBracket) {
             if let Some(close) = matching_bracket(tokens, at + 1) {
@@ -114,6 +128,18 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, Sq
         at += 1;
     }
     Ok(out)
+}
+
+/// The lower bound of `BETWEEN SYMMETRIC` without the mark that [`rewrite`] put before it; `None`
+/// without the mark. The mark binds tighter than the operators behind it.
+pub fn symmetric(low: &Expr) -> Option<Expr> {
+    match low {
+        Expr::UnaryOp { op: UnaryOperator::BitwiseNot, expr } => Some((**expr).clone()),
+        Expr::BinaryOp { left, op, right } => {
+            Some(Expr::BinaryOp { left: Box::new(symmetric(left)?), op: op.clone(), right: right.clone() })
+        }
+        _ => None,
+    }
 }
 
 /// Reads `name[.name]* [PARTITION BY column | (columns)]` from `at`; returns the position behind it.
