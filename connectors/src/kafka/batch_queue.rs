@@ -1,0 +1,181 @@
+//! Fetching messages in batches, which the safe interface of the rdkafka crate does not offer.
+//!
+//! Why unsafe: `rd_kafka_consume_batch_queue` hands over thousands of messages a call, where the safe
+//! `poll` makes an event, an `Arc` and a clock reading for each. Measured on messages of 200 bytes:
+//! 0.35 CPU s per million against 0.61.
+//!
+//! What is relied on, from librdkafka's documentation:
+//! - A queue from `rd_kafka_queue_new` and `rd_kafka_queue_get_partition` is a reference of ours,
+//!   given back by `rd_kafka_queue_destroy`, before the client is destroyed. The client lives in an
+//!   `Arc` that this module holds; fields drop in order of declaration, queues first.
+//! - `rd_kafka_queue_forward` before the partition is assigned wins over the client's own forwarding.
+//! - A message is ours until `rd_kafka_message_destroy`; `payload` points to `len` bytes of it, or is
+//!   NULL. `rkt` outlives it.
+//! - All functions used may be called from any thread; a `BatchQueue` is used by one at a time.
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, CString};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::bindings::{
+    rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_errstr, rd_kafka_message_t,
+    rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_t,
+    rd_kafka_topic_name,
+};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+
+use super::client::LogContext;
+
+/// A queue of librdkafka, given back on drop.
+struct Queue(NonNull<rd_kafka_queue_t>);
+
+// SAFETY: librdkafka's queues are thread-safe (they lock inside).
+unsafe impl Send for Queue {}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: the reference is ours and not used after this.
+        unsafe { rd_kafka_queue_destroy(self.0.as_ptr()) }
+    }
+}
+
+/// The queue of one partition.
+pub(super) struct PartitionQueue {
+    queue: Queue,
+}
+
+/// One queue for all partitions of a reader.
+pub(super) struct BatchQueue {
+    queue: Queue,
+    consumer: Arc<BaseConsumer<LogContext>>,
+    messages: Vec<*mut rd_kafka_message_t>,
+}
+
+// SAFETY: `messages` is scratch space of one call of `consume` and holds no message between calls.
+unsafe impl Send for BatchQueue {}
+
+/// What a message is.
+pub(super) enum Content<'a> {
+    Value(&'a [u8]),
+    /// A tombstone.
+    NoValue,
+    /// Everything that there is has been read; `offset` is that of the next message.
+    EndOfPartition,
+    Error(RDKafkaErrorCode, String),
+}
+
+/// A message, borrowed for the time of a call.
+pub(super) struct Message<'a> {
+    /// Address of librdkafka's topic: equal for equal topics of one client.
+    pub topic_address: usize,
+    raw: &'a rd_kafka_message_t,
+    pub partition: i32,
+    pub offset: i64,
+    pub content: Content<'a>,
+}
+
+impl Message<'_> {
+    /// The topic's name.
+    pub fn topic(&self) -> String {
+        if self.raw.rkt.is_null() {
+            return String::new();
+        }
+        // SAFETY: `rkt` is alive as long as the message; its name is a C string.
+        unsafe { CStr::from_ptr(rd_kafka_topic_name(self.raw.rkt)) }.to_string_lossy().into_owned()
+    }
+}
+
+impl BatchQueue {
+    /// A queue that takes at most `batch` messages a call. `None` if librdkafka has no memory for it.
+    pub fn new(consumer: Arc<BaseConsumer<LogContext>>, batch: usize) -> Option<Self> {
+        // SAFETY: the client is alive.
+        let queue = NonNull::new(unsafe { rd_kafka_queue_new(consumer.client().native_ptr()) })?;
+        Some(Self { queue: Queue(queue), consumer, messages: vec![std::ptr::null_mut(); batch] })
+    }
+
+    /// Lets the messages of a partition come here. To be called before the partition is assigned.
+    pub fn attach(&self, topic: &str, partition: i32) -> Option<PartitionQueue> {
+        let topic = CString::new(topic).ok()?;
+        let client = self.consumer.client().native_ptr();
+        // SAFETY: the client is alive, the name is a C string that the call does not keep.
+        let queue = NonNull::new(unsafe { rd_kafka_queue_get_partition(client, topic.as_ptr(), partition) })?;
+        let partition = PartitionQueue { queue: Queue(queue) };
+        self.resume(&partition);
+        Some(partition)
+    }
+
+    /// Lets messages come again after [`BatchQueue::pause`].
+    pub fn resume(&self, partition: &PartitionQueue) {
+        // SAFETY: both queues are alive.
+        unsafe { rd_kafka_queue_forward(partition.queue.0.as_ptr(), self.queue.0.as_ptr()) }
+    }
+
+    /// Keeps further messages of a partition in its own, bounded queue.
+    pub fn pause(&self, partition: &PartitionQueue) {
+        // SAFETY: the queue is alive; NULL ends the forwarding.
+        unsafe { rd_kafka_queue_forward(partition.queue.0.as_ptr(), std::ptr::null_mut()) }
+    }
+
+    /// Waits at most `timeout` for messages and gives what there is to `each`. Returns how many.
+    pub fn consume(&mut self, timeout: Duration, mut each: impl FnMut(Message<'_>)) -> usize {
+        let timeout_ms = i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX);
+        // SAFETY: the queue is alive; the call writes at most `len` pointers and says how many.
+        let count = unsafe {
+            rd_kafka_consume_batch_queue(
+                self.queue.0.as_ptr(),
+                timeout_ms,
+                self.messages.as_mut_ptr(),
+                self.messages.len(),
+            )
+        };
+        // -1 is an error without a message; the next call says more.
+        let count = usize::try_from(count).unwrap_or(0).min(self.messages.len());
+        let batch = Batch(&self.messages[..count]);
+        for message in batch.0 {
+            // SAFETY: librdkafka has just handed over this message; `batch` destroys it after the loop.
+            let raw = unsafe { &**message };
+            each(Message {
+                topic_address: raw.rkt as usize,
+                raw,
+                partition: raw.partition,
+                offset: raw.offset,
+                content: content(raw),
+            });
+        }
+        count
+    }
+}
+
+fn content(raw: &rd_kafka_message_t) -> Content<'_> {
+    match RDKafkaErrorCode::from(raw.err) {
+        RDKafkaErrorCode::NoError if raw.payload.is_null() => Content::NoValue,
+        // SAFETY: `payload` is not NULL and points to `len` bytes that live as long as the message.
+        RDKafkaErrorCode::NoError => {
+            Content::Value(unsafe { std::slice::from_raw_parts(raw.payload.cast::<u8>(), raw.len) })
+        }
+        RDKafkaErrorCode::PartitionEOF => Content::EndOfPartition,
+        code => {
+            // SAFETY: the message is alive; the text, if any, is a C string that lives as long.
+            let text = unsafe {
+                let text = rd_kafka_message_errstr(raw);
+                if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
+            };
+            Content::Error(code, text)
+        }
+    }
+}
+
+/// Messages that are given back also when `each` panics.
+struct Batch<'a>(&'a [*mut rd_kafka_message_t]);
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        for message in self.0 {
+            // SAFETY: every message was handed over once and is given back once.
+            unsafe { rd_kafka_message_destroy(*message) }
+        }
+    }
+}
