@@ -1,0 +1,184 @@
+//! The task manager's side of the control plane: it registers with the job manager, sends
+//! heartbeats, does what it is told on the [`TaskExecutor`] and tells what happens there.
+
+mod connection;
+pub mod credit;
+mod printer;
+mod report;
+mod session;
+mod wire;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidemill_common::control::Registration;
+use tidemill_common::ids::TaskManagerId;
+use tidemill_common::process_options::{ConfigError, ProcessConfig};
+use tokio::sync::mpsc;
+
+use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor};
+use connection::connect;
+use session::{Outcome, Session};
+
+pub use printer::PrintTarget;
+
+/// Events of subtasks that may wait for the control side.
+const EVENTS_MAX: usize = 1_024;
+/// Waits between tries to reach the job manager: doubled from the first to the last.
+const RECONNECT_FIRST: Duration = Duration::from_millis(50);
+const RECONNECT_LAST: Duration = Duration::from_secs(2);
+
+/// Settings of a task manager.
+#[derive(Clone)]
+pub struct TaskManagerConfig {
+    /// The job manager's gRPC services, as `host:port`.
+    pub jobmanager: String,
+    /// Where the shuffle listens; port 0 lets the system choose.
+    pub data_bind: SocketAddr,
+    /// Where others reach it.
+    pub data_host: String,
+    pub slots: u32,
+    pub compression: Compression,
+    pub registration_timeout: Duration,
+    /// Where `print` tables write.
+    pub print: PrintTarget,
+}
+
+impl TaskManagerConfig {
+    /// Reads the options of the process.
+    pub fn from_process(config: &ProcessConfig) -> Result<Self, ConfigError> {
+        let text = |key: &str| config.text(key).unwrap_or_default().to_owned();
+        Ok(Self {
+            jobmanager: format!("{}:{}", text("jobmanager.rpc.address"), config.port("jobmanager.rpc.port")),
+            data_bind: SocketAddr::new(config.loopback("taskmanager.bind-host")?, config.port("taskmanager.data.port")),
+            data_host: text("taskmanager.host"),
+            slots: config.integer("taskmanager.numberOfTaskSlots") as u32,
+            compression: match text("taskmanager.network.compression").to_lowercase().as_str() {
+                "lz4" => Compression::Lz4,
+                _ => Compression::None,
+            },
+            registration_timeout: config.duration("taskmanager.registration.timeout"),
+            print: PrintTarget::stdout(),
+        })
+    }
+}
+
+/// Why a task manager ended.
+#[derive(Debug, thiserror::Error)]
+pub enum TaskManagerError {
+    #[error(transparent)]
+    Executor(#[from] ExecutorError),
+    #[error("the job manager at {jobmanager} refused this task manager: {reason}")]
+    Refused { jobmanager: String, reason: String },
+    #[error(
+        "no job manager answered at {jobmanager} for {seconds} s (taskmanager.registration.timeout): {reason}; check jobmanager.rpc.address and jobmanager.rpc.port"
+    )]
+    Unreachable { jobmanager: String, seconds: u64, reason: String },
+    #[error("'{jobmanager}' is not the address of a job manager: {reason}")]
+    Address { jobmanager: String, reason: String },
+}
+
+/// A task manager: the executor, and the conversation with the job manager.
+pub struct TaskManager {
+    config: TaskManagerConfig,
+    executor: Arc<TaskExecutor>,
+    events: mpsc::Receiver<ExecutorEvent>,
+    registration: Registration,
+}
+
+impl TaskManager {
+    /// Starts the executor, under a new id.
+    pub async fn start(config: TaskManagerConfig, id: TaskManagerId) -> Result<Self, TaskManagerError> {
+        let (sender, events) = mpsc::channel(EVENTS_MAX);
+        let executor_config = ExecutorConfig {
+            id: id.clone(),
+            data_bind: config.data_bind,
+            data_host: config.data_host.clone(),
+            io: tokio::runtime::Handle::current(),
+            compression: config.compression,
+        };
+        let executor = TaskExecutor::start(executor_config, sender).await?;
+        let registration = Registration {
+            id,
+            data_address: executor.data_address(),
+            slots: config.slots,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        Ok(Self { config, executor, events, registration })
+    }
+
+    /// Serves the job manager, also when it comes back, until `stop` ends; then cancels what still
+    /// runs. Gives an error when the job manager refuses or stays away.
+    pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), TaskManagerError> {
+        tokio::pin!(stop);
+        let mut session = Session::new(self.executor.clone(), self.config.print.clone());
+        let ended = self.serve(&mut session, &mut stop).await;
+        session.close().await;
+        ended
+    }
+
+    async fn serve(
+        &mut self,
+        session: &mut Session,
+        mut stop: &mut (impl Future<Output = ()> + Unpin),
+    ) -> Result<(), TaskManagerError> {
+        let mut last_contact = Instant::now();
+        let mut wait = RECONNECT_FIRST;
+        loop {
+            // A job manager that does not answer must not keep a signal or a subtask waiting.
+            let tried = {
+                let connecting = connect(&self.config.jobmanager, &self.registration);
+                tokio::pin!(connecting);
+                loop {
+                    tokio::select! {
+                        tried = &mut connecting => break tried,
+                        () = session.discard(&mut self.events) => {}
+                        () = &mut stop => return Ok(()),
+                    }
+                }
+            };
+            let reason = match tried {
+                Ok(connection) => {
+                    wait = RECONNECT_FIRST;
+                    let outcome = session.serve(connection, &mut self.events, &mut stop).await;
+                    last_contact = Instant::now();
+                    match outcome {
+                        Outcome::Stopped => return Ok(()),
+                        Outcome::Refused(reason) => {
+                            return Err(TaskManagerError::Refused { jobmanager: self.config.jobmanager.clone(), reason });
+                        }
+                        Outcome::Lost(reason) => {
+                            tracing::warn!(reason, "lost the job manager; its jobs are cancelled here");
+                            reason
+                        }
+                    }
+                }
+                Err(connection::ConnectError::Address(reason)) => {
+                    return Err(TaskManagerError::Address { jobmanager: self.config.jobmanager.clone(), reason });
+                }
+                Err(connection::ConnectError::Unreachable(reason)) => {
+                    tracing::debug!(reason, "cannot reach the job manager");
+                    reason
+                }
+            };
+            if last_contact.elapsed() > self.config.registration_timeout {
+                return Err(TaskManagerError::Unreachable {
+                    jobmanager: self.config.jobmanager.clone(),
+                    seconds: self.config.registration_timeout.as_secs(),
+                    reason,
+                });
+            }
+            let pause = tokio::time::sleep(wait);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    () = session.discard(&mut self.events) => {}
+                    () = &mut stop => return Ok(()),
+                }
+            }
+            wait = (wait * 2).min(RECONNECT_LAST);
+        }
+    }
+}
