@@ -1,1 +1,42 @@
-//! tidemill-tests
+//! What the cross-process tests share: the binary, clusters of it, real servers, golden scripts.
+
+pub mod cluster;
+pub mod golden;
+pub mod services;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The `tests` directory of the repository.
+pub fn directory() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The binary `tidemill` that stands beside the test binaries.
+///
+/// # Errors
+/// If it was not built: `make test` builds it first.
+pub fn binary() -> anyhow::Result<PathBuf> {
+    let mut directory = std::env::current_exe()?;
+    while directory.pop() {
+        let binary = directory.join("tidemill");
+        if binary.is_file() {
+            return Ok(binary);
+        }
+    }
+    anyhow::bail!("the binary 'tidemill' is not built; run `cargo build --release` first")
+}
+
+/// A command of the binary that does not read the surroundings' configuration.
+pub fn tidemill() -> anyhow::Result<Command> {
+    let mut command = Command::new(binary()?);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEMILL_")) {
+        command.env_remove(name);
+    }
+    Ok(command)
+}
+
+/// A port that is free now, on loopback.
+pub fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
+}

@@ -403,7 +403,12 @@ pub(super) fn arguments(function: &Function) -> Result<(Vec<&FunctionArgExpr>, b
         FunctionArguments::Subquery(_) => Err(SqlError::at(span, "a subquery as an argument is not supported")),
         FunctionArguments::List(list) => {
             if let Some(clause) = list.clauses.first() {
-                return Err(SqlError::at(span, format!("'{clause}' inside a call is not supported")));
+                let text = clause.to_string();
+                let word = text.split(' ').next().unwrap_or_default();
+                return Err(SqlError::at(
+                    span,
+                    format!("{word} inside the call of {} is not supported yet", function.name),
+                ));
             }
             let args = list
                 .args

@@ -164,7 +164,9 @@ impl TypeParser<'_, '_> {
             "STRING" => LogicalType::STRING,
             "BYTES" => LogicalType::BYTES,
             name @ ("CHAR" | "CHARACTER" | "VARCHAR" | "BINARY" | "VARBINARY") => {
-                let length = self.numbers(1)?.first().copied().unwrap_or(1);
+                // CHAR alone is CHAR(1), but VARCHAR alone is the longest, as in Flink.
+                let default = if name.starts_with("VAR") { MAX_LENGTH } else { 1 };
+                let length = self.numbers(1)?.first().copied().unwrap_or(default);
                 if length == 0 || length > MAX_LENGTH {
                     return refuse(format!("{name}({length}) does not exist: the length is 1 to {MAX_LENGTH}"));
                 }

@@ -1,0 +1,45 @@
+# The two commands of a new user are `make demo` and `make test`.
+
+# Cargo's directory; the binary is left in target/release in any case.
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DEMO_SECONDS ?=
+
+.PHONY: all deps build demo test bench compare fmt lint docs
+
+all: build
+
+deps:
+	@./scripts/deps.sh
+
+build: deps
+	cargo build --release -p tidemill-cli
+	@mkdir -p target/release
+	@if [ "$$(realpath $(TARGET))" != "$$(realpath target)" ]; then cp -f $(TARGET)/release/tidemill target/release/tidemill; fi
+
+# The web analytics job on a generated access log. Ends with Ctrl-C, or after DEMO_SECONDS.
+demo: build
+	@target/release/tidemill demo $(if $(DEMO_SECONDS),--seconds $(DEMO_SECONDS))
+
+test: build
+	cargo test --release --workspace
+
+bench: build
+	cargo build --release -p tidemill-bench --bins
+	./bench/run.sh
+
+# Beside a real Apache Flink (fetched from the package registries; needs Java 17).
+compare: build
+	./bench/compare.sh
+
+fmt:
+	cargo fmt --all
+
+lint:
+	cargo fmt --all --check
+	cargo clippy --release --workspace --all-targets -- -D warnings
+
+# The reference pages that are generated from the registries.
+docs: build
+	target/release/tidemill docs config > docs/config.md
+	target/release/tidemill docs connectors > docs/connectors.md
+	target/release/tidemill docs sql > docs/sql.md

@@ -1,0 +1,142 @@
+//! Golden scripts: SQL with the output that a real Flink gave.
+//!
+//! `NAME.sql` may use `${data}` and `${out}`. `NAME.expected` has comment lines (`#`), then for each
+//! output a line `== NAME` and its records in bytewise order: outputs are multisets.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A golden script.
+#[derive(Clone, Debug)]
+pub struct Golden {
+    pub name: String,
+    path: PathBuf,
+}
+
+/// Records by output: the directory of a sink, or `select-N`.
+pub type Outputs = BTreeMap<String, Vec<String>>;
+
+impl Golden {
+    /// All golden scripts, by name.
+    pub fn all() -> anyhow::Result<Vec<Self>> {
+        let mut goldens = Vec::new();
+        for entry in std::fs::read_dir(crate::directory().join("sql"))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "sql") {
+                let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+                goldens.push(Self { name, path });
+            }
+        }
+        goldens.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(goldens)
+    }
+
+    /// Whether the answer depends on the order of rows, so that it only holds at parallelism 1.
+    pub fn needs_parallelism_one(&self) -> anyhow::Result<bool> {
+        Ok(std::fs::read_to_string(&self.path)?.lines().any(|line| line.trim() == "-- parallelism: 1"))
+    }
+
+    /// Writes the script with its paths filled in to `out`, and returns where.
+    pub fn prepare(&self, out: &Path) -> anyhow::Result<PathBuf> {
+        let data = crate::directory().join("sql/data");
+        let script = std::fs::read_to_string(&self.path)?
+            .replace("${data}", &data.display().to_string())
+            .replace("${out}", &out.display().to_string());
+        let path = out.join(format!("{}.sql", self.name));
+        std::fs::write(&path, script)?;
+        Ok(path)
+    }
+
+    /// What Flink gave.
+    pub fn expected(&self) -> anyhow::Result<Outputs> {
+        let path = self.path.with_extension("expected");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let mut outputs = Outputs::new();
+        let mut current: Option<&mut Vec<String>> = None;
+        for line in text.lines() {
+            if let Some(name) = line.strip_prefix("== ") {
+                current = Some(outputs.entry(name.to_owned()).or_default());
+            } else if let Some(records) = &mut current {
+                records.push(line.to_owned());
+            }
+        }
+        Ok(outputs)
+    }
+
+    /// What is in the directories below `out`, and in the rows of top-level SELECTs.
+    pub fn actual(&self, out: &Path, selected: &str) -> anyhow::Result<Outputs> {
+        let mut outputs = Outputs::new();
+        for name in self.expected()?.into_keys() {
+            if name.starts_with("select-") {
+                continue;
+            }
+            let mut records = Vec::new();
+            if out.join(&name).is_dir() {
+                read_parts(&out.join(&name), &mut records)?;
+            }
+            records.sort();
+            outputs.insert(name, records);
+        }
+        // The rows of all SELECTs come one after the other; which row is whose is not said.
+        let mut rows: Vec<String> = selected.lines().map(str::to_owned).collect();
+        rows.sort();
+        if !rows.is_empty() {
+            outputs.insert("select".to_owned(), rows);
+        }
+        Ok(outputs)
+    }
+
+    /// Compares; the error shows the first differences.
+    pub fn check(&self, out: &Path, selected: &str) -> anyhow::Result<()> {
+        let mut expected = Outputs::new();
+        for (name, records) in self.expected()? {
+            let name = if name.starts_with("select-") { "select".to_owned() } else { name };
+            expected.entry(name).or_default().extend(records);
+        }
+        if let Some(rows) = expected.get_mut("select") {
+            rows.sort();
+        }
+        let actual = self.actual(out, selected)?;
+        let mut differences = String::new();
+        for (name, records) in &expected {
+            let found = actual.get(name).map(Vec::as_slice).unwrap_or_default();
+            let missing = without(records, found);
+            let surplus = without(found, records);
+            if missing.is_empty() && surplus.is_empty() {
+                continue;
+            }
+            differences += &format!("output {name}: {} records, expected {}\n", found.len(), records.len());
+            missing.iter().take(5).for_each(|record| differences += &format!("  - {record}\n"));
+            surplus.iter().take(5).for_each(|record| differences += &format!("  + {record}\n"));
+        }
+        anyhow::ensure!(differences.is_empty(), "{differences}");
+        Ok(())
+    }
+}
+
+fn read_parts(directory: &Path, records: &mut Vec<String>) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(directory)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        anyhow::ensure!(!name.contains("inprogress"), "an unfinished part was left: {}", path.display());
+        if path.is_dir() {
+            read_parts(&path, records)?;
+        } else if !name.starts_with(['.', '_']) {
+            records.extend(std::fs::read_to_string(&path)?.lines().map(str::to_owned));
+        }
+    }
+    Ok(())
+}
+
+/// The records of the sorted multiset `a` that `b`, sorted too, does not have.
+fn without<'a>(a: &'a [String], b: &[String]) -> Vec<&'a String> {
+    let mut rest = b.iter().peekable();
+    a.iter()
+        .filter(|record| {
+            while rest.next_if(|other| other < record).is_some() {}
+            rest.next_if(|other| other == record).is_none()
+        })
+        .collect()
+}

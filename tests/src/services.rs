@@ -1,0 +1,64 @@
+//! Real servers on loopback, by the scripts in `tests/services`.
+
+use std::process::Command;
+
+use tempfile::TempDir;
+
+/// Exit code of a service script when the machine cannot provide the server.
+const UNAVAILABLE: i32 = 77;
+
+/// A server that is stopped when dropped.
+pub struct Service {
+    script: &'static str,
+    directory: TempDir,
+    /// What the script printed: an address.
+    pub address: String,
+}
+
+impl Service {
+    /// Starts a server. `None` where this machine cannot provide it, unless
+    /// `TIDEMILL_REQUIRE_SERVICES=1` makes that an error; the reason is printed.
+    pub fn start(script: &'static str) -> anyhow::Result<Option<Self>> {
+        let directory = tempfile::tempdir()?;
+        let port = crate::free_port()?;
+        let output = Command::new("bash")
+            .arg(crate::directory().join("services").join(script))
+            .arg("start")
+            .arg(directory.path())
+            .arg(port.to_string())
+            .output()?;
+        let errors = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+        if output.status.code() == Some(UNAVAILABLE) {
+            let required = std::env::var("TIDEMILL_REQUIRE_SERVICES").is_ok_and(|value| value == "1");
+            anyhow::ensure!(!required, "{script}: {errors}");
+            eprintln!("skipped: {script}: {errors}");
+            return Ok(None);
+        }
+        anyhow::ensure!(output.status.success(), "{script} failed: {errors}");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        let address = printed.lines().last().unwrap_or_default().trim().to_owned();
+        Ok(Some(Self { script, directory, address }))
+    }
+
+    /// Runs another command of the script, such as `topic NAME 4`, and returns what it printed.
+    pub fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        let output = Command::new("bash")
+            .arg(crate::directory().join("services").join(self.script))
+            .arg(command)
+            .arg(self.directory.path())
+            .args(arguments)
+            .output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        anyhow::ensure!(output.status.success(), "{} {command} failed: {errors}", self.script);
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let stopped = self.run("stop", &[]);
+        if let Err(error) = stopped {
+            eprintln!("{error}");
+        }
+    }
+}
