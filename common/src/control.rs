@@ -250,6 +250,8 @@ pub struct OperatorStatus {
     pub operator: OperatorId,
     pub uid: String,
     pub name: String,
+    /// `source`, `calc`, `union`, `window-table-function`, `window-aggregate` or `sink`.
+    pub kind: String,
     /// The task it is chained into.
     pub task: TaskId,
     pub parallelism: u32,

@@ -357,10 +357,7 @@ mod tests {
             "conf.yaml: unknown option 'jobmanager.rpc.prot'; did you mean 'jobmanager.rpc.port'?"
         );
         let invalid = ProcessConfig::from_layers([("conf.yaml", layer("jobmanager.rpc.port", "70000"))]).unwrap_err();
-        assert_eq!(
-            invalid.to_string(),
-            "conf.yaml: option 'jobmanager.rpc.port': '70000' is not between 0 and 65535"
-        );
+        assert_eq!(invalid.to_string(), "conf.yaml: option 'jobmanager.rpc.port': '70000' is not between 0 and 65535");
         assert!(ProcessConfig::from_layers([("flags", layer("heartbeat.timeout", "0 s"))]).is_err());
     }
 

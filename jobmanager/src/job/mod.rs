@@ -212,6 +212,7 @@ impl Job {
                 operator: operator.id,
                 uid: operator.uid.clone(),
                 name: operator.name.clone(),
+                kind: kind(&operator.kind).to_owned(),
                 task: tidemill_common::ids::TaskId(0),
                 parallelism: operator.parallelism,
                 subtasks_running: 0,
@@ -260,6 +261,17 @@ impl Job {
             }
         }
         status.records_lag = (!lags.is_empty()).then(|| lags.iter().sum());
+    }
+}
+
+fn kind(kind: &OperatorKind) -> &'static str {
+    match kind {
+        OperatorKind::Source(_) => "source",
+        OperatorKind::Calc(_) => "calc",
+        OperatorKind::Union => "union",
+        OperatorKind::WindowTableFunction(_) => "window-table-function",
+        OperatorKind::WindowAggregate(_) => "window-aggregate",
+        OperatorKind::Sink(_) => "sink",
     }
 }
 

@@ -249,6 +249,7 @@ fn operator_status(status: &OperatorStatus) -> v1::OperatorStatus {
         operator: status.operator.0,
         uid: status.uid.clone(),
         name: status.name.clone(),
+        kind: status.kind.clone(),
         task: status.task.0,
         parallelism: status.parallelism,
         subtasks_running: status.subtasks_running,

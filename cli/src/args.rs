@@ -1,0 +1,258 @@
+//! What can be written on the command line.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidemill_common::process_options::PROCESS_OPTIONS;
+
+/// A distributed stream processor that runs Flink SQL.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, about, propagate_version = true, subcommand_required = true)]
+#[command(after_help = "Run a script:       tidemill run job.sql
+Start a cluster:    tidemill cluster --taskmanagers 2 --slots 2
+Run it there:       tidemill submit job.sql
+
+Every command takes the options of its processes as flags; `tidemill COMMAND --help` lists them.")]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a script in this process, to its end or until Ctrl-C
+    Run(RunArgs),
+    /// Submit a script to a running cluster
+    Submit(SubmitArgs),
+    /// Show the stream plan of a script: operators, parallelism, keys, changelog mode, state
+    Explain(ExplainArgs),
+    /// List the jobs of a cluster
+    List(ListArgs),
+    /// Show a job: state, operators with their counters, exceptions
+    Describe(JobArgs),
+    /// Cancel a job at once
+    Cancel(JobArgs),
+    /// End a job as if its inputs had ended
+    Stop(StopArgs),
+    /// Show the task managers of a cluster
+    Info(ListArgs),
+    /// Start a local cluster: a job manager and task managers, each a process of its own
+    Cluster(ClusterArgs),
+    /// Start a job manager
+    Jobmanager(RoleArgs),
+    /// Start a task manager
+    Taskmanager(RoleArgs),
+    /// Print a page of the reference
+    #[command(hide = true)]
+    Docs(DocsArgs),
+}
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people
+    #[default]
+    Text,
+    /// For programs
+    Json,
+}
+
+/// A script and its options.
+#[derive(Debug, Args)]
+pub struct ScriptArgs {
+    /// The SQL script; `-` reads it from standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Parallelism of the jobs, unless the script sets it
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub parallelism: Option<u32>,
+    /// Set a job option, as SET 'KEY' = 'VALUE' at the head of the script
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// The final summary: text on standard error, or JSON as the last line of standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct SubmitArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// Print the ids of the jobs and leave them running
+    #[arg(short, long)]
+    pub detach: bool,
+    /// The final summary: text on standard error, or JSON as the last line of standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ListArgs {
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct JobArgs {
+    /// The job's id, or a beginning that only one job has
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// Take event time to its end, so that all windows fire
+    #[arg(long)]
+    pub drain: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    /// Number of task managers
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub taskmanagers: u32,
+    /// Slots of each task manager
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub slots: Option<u32>,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct RoleArgs {
+    /// End when standard input is closed (set by `tidemill cluster`)
+    #[arg(long, hide = true)]
+    pub exit_with_parent: bool,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct DocsArgs {
+    pub page: DocsPage,
+}
+
+/// A page of the reference that is generated from the code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum DocsPage {
+    Config,
+    Connectors,
+    Sql,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.trim().is_empty() => Ok((key.trim().to_owned(), value.trim().to_owned())),
+        _ => Err(format!("'{text}' is not KEY=VALUE")),
+    }
+}
+
+/// The process options as flags. `-h` leaves them out, `--help` lists them.
+#[derive(Clone, Debug, Default)]
+pub struct ProcessFlags {
+    /// `--config`
+    pub file: Option<PathBuf>,
+    /// Options that were given, by key.
+    pub values: BTreeMap<String, String>,
+}
+
+const CONFIG_ID: &str = "config";
+
+impl clap::FromArgMatches for ProcessFlags {
+    fn from_arg_matches(matches: &clap::ArgMatches) -> Result<Self, clap::Error> {
+        let mut flags = Self::default();
+        flags.update_from_arg_matches(matches)?;
+        Ok(flags)
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &clap::ArgMatches) -> Result<(), clap::Error> {
+        if let Some(file) = matches.get_one::<PathBuf>(CONFIG_ID) {
+            self.file = Some(file.clone());
+        }
+        for option in PROCESS_OPTIONS {
+            if let Some(value) = matches.get_one::<String>(option.key) {
+                self.values.insert(option.key.to_owned(), value.clone());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Args for ProcessFlags {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        const HEADING: &str = "Options of the processes (flag > environment > file > default)";
+        let config = clap::Arg::new(CONFIG_ID)
+            .long("config")
+            .value_name("FILE")
+            .value_parser(clap::value_parser!(PathBuf))
+            .help_heading(HEADING)
+            .hide_short_help(true)
+            .env("TIDEMILL_CONFIG")
+            .hide_env(true)
+            .help("YAML file with options by their keys [env: TIDEMILL_CONFIG]");
+        PROCESS_OPTIONS.iter().fold(command.arg(config), |command, option| {
+            let default = option.default.map(|value| format!(" [default: {value}]")).unwrap_or_default();
+            command.arg(
+                clap::Arg::new(option.key)
+                    .long(option.flag())
+                    .value_name("VALUE")
+                    .help_heading(HEADING)
+                    .hide_short_help(true)
+                    .help(format!("{} ({}){default}", option.description, option.key)),
+            )
+        })
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_args(command)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_process_option_is_a_flag() {
+        let cli = Cli::try_parse_from(["tidemill", "jobmanager", "--jobmanager-rpc-port", "7000"]).unwrap();
+        let Command::Jobmanager(args) = cli.command else { panic!("not the job manager") };
+        assert_eq!(args.process.values, BTreeMap::from([("jobmanager.rpc.port".to_owned(), "7000".to_owned())]));
+        let error = Cli::try_parse_from(["tidemill", "jobmanager", "--jobmanager-rpc-prt", "7000"]).unwrap_err();
+        assert!(error.to_string().contains("--jobmanager-rpc-port"), "{error}");
+    }
+}

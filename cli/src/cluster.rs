@@ -1,0 +1,181 @@
+//! `tidemill cluster`: a job manager and task managers as processes of their own, watched over.
+
+use std::io::Write;
+use std::process::{ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use tidemill_common::process_options::{PROCESS_OPTIONS, ProcessConfig};
+use tokio::process::{Child, Command};
+
+use crate::args::{ClusterArgs, ProcessFlags};
+use crate::client::connect_to;
+use crate::error::CliError;
+use crate::signals::Signals;
+use crate::terminal::Terminal;
+use crate::{config, logging};
+
+/// How long the processes may take to find each other.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a process may take to end when it is told to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(35);
+/// Pause before a task manager that died is started again.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
+
+/// Starts the processes and watches over them until a signal.
+pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
+    let mut flags = args.process.clone();
+    if let Some(slots) = args.slots {
+        flags.values.insert("taskmanager.numberOfTaskSlots".to_owned(), slots.to_string());
+    }
+    let mut config = config::load(&flags)?;
+    logging::start(&config, "info", &Terminal::detect());
+    if config.port("jobmanager.rpc.port") == 0 {
+        // The task managers must know it.
+        flags.values.insert("jobmanager.rpc.port".to_owned(), free_port()?.to_string());
+        config = config::load(&flags)?;
+    }
+    let mut signals = Signals::listen()?;
+    let mut cluster = Cluster::start(&flags, args.taskmanagers)?;
+    let watched = tokio::select! {
+        result = cluster.watch(&config) => result,
+        () = signals.wait() => Ok(()),
+    };
+    signals.end_at_once();
+    cluster.stop().await;
+    watched.map(|()| ExitCode::SUCCESS)
+}
+
+struct Cluster {
+    flags: ProcessFlags,
+    jobmanager: Child,
+    taskmanagers: Vec<Child>,
+}
+
+impl Cluster {
+    fn start(flags: &ProcessFlags, taskmanagers: u32) -> Result<Self, CliError> {
+        let jobmanager = spawn("jobmanager", flags)?;
+        let taskmanagers = (0..taskmanagers).map(|_| spawn("taskmanager", flags)).collect::<Result<_, _>>()?;
+        Ok(Self { flags: flags.clone(), jobmanager, taskmanagers })
+    }
+
+    /// Says when the cluster is ready, and starts task managers again that die. Returns when the
+    /// job manager dies.
+    async fn watch(&mut self, config: &ProcessConfig) -> Result<(), CliError> {
+        let ready = announce(config.clone(), self.taskmanagers.len());
+        tokio::pin!(ready);
+        let mut announced = false;
+        loop {
+            tokio::select! {
+                result = &mut ready, if !announced => {
+                    announced = true;
+                    result?;
+                }
+                status = self.jobmanager.wait() => return Err(ended("job manager", status)),
+                (index, status) = first_ended(&mut self.taskmanagers) => {
+                    tracing::warn!("task manager {} ended ({status}); it is started again", index + 1);
+                    tokio::time::sleep(RESTART_PAUSE).await;
+                    self.taskmanagers[index] = spawn("taskmanager", &self.flags)?;
+                }
+            }
+        }
+    }
+
+    /// Ends the job manager, which cancels the jobs, and then the task managers.
+    async fn stop(mut self) {
+        stop_child(&mut self.jobmanager, "job manager").await;
+        for child in &mut self.taskmanagers {
+            drop(child.stdin.take());
+        }
+        for child in &mut self.taskmanagers {
+            stop_child(child, "task manager").await;
+        }
+    }
+}
+
+/// Starts this binary in another role, with the same options.
+fn spawn(role: &str, flags: &ProcessFlags) -> Result<Child, CliError> {
+    let binary = std::env::current_exe().map_err(CliError::Spawn)?;
+    let mut command = Command::new(binary);
+    command.arg(role).arg("--exit-with-parent");
+    if let Some(file) = &flags.file {
+        command.arg("--config").arg(file);
+    }
+    for option in PROCESS_OPTIONS {
+        if let Some(value) = flags.values.get(option.key) {
+            command.arg(format!("--{}={value}", option.flag()));
+        }
+    }
+    // Its own process group: Ctrl-C comes here, and the processes end in order. When this process
+    // dies, its end of their standard input closes and they end too.
+    command.stdin(Stdio::piped()).process_group(0).kill_on_drop(true);
+    let child = command.spawn().map_err(CliError::Spawn)?;
+    tracing::info!(pid = child.id(), "started the {role}");
+    Ok(child)
+}
+
+async fn first_ended(children: &mut [Child]) -> (usize, String) {
+    let (sender, mut first) = tokio::sync::mpsc::channel(1);
+    let waits = children.iter_mut().enumerate().map(|(index, child)| {
+        let sender = sender.clone();
+        Box::pin(async move {
+            let status = child.wait().await;
+            let _ = sender.send((index, status.map_or_else(|error| error.to_string(), |s| s.to_string()))).await;
+        })
+    });
+    let mut waits: Vec<_> = waits.collect();
+    std::future::poll_fn(|context| {
+        for wait in &mut waits {
+            if wait.as_mut().poll(context).is_ready() {
+                return std::task::Poll::Ready(());
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await;
+    first.try_recv().unwrap_or((0, "unknown".to_owned()))
+}
+
+/// Waits until all task managers have registered, and says so on standard output.
+async fn announce(config: ProcessConfig, taskmanagers: usize) -> Result<(), CliError> {
+    let host = config.text("jobmanager.rpc.address").unwrap_or("127.0.0.1");
+    let address = format!("{host}:{}", config.port("jobmanager.rpc.port"));
+    let start = Instant::now();
+    loop {
+        if let Ok(mut client) = connect_to(&address, Duration::from_secs(1)).await
+            && let Ok(info) = client.cluster_info().await
+            && info.task_managers.len() >= taskmanagers
+        {
+            let slots: u32 = info.task_managers.iter().map(|member| member.slots).sum();
+            println!("cluster is ready: job manager at {address}, {taskmanagers} task managers with {slots} slots");
+            let _ = std::io::stdout().flush();
+            return Ok(());
+        }
+        if start.elapsed() > READY_TIMEOUT {
+            return Err(CliError::Refused(format!(
+                "the task managers did not register within {} s",
+                READY_TIMEOUT.as_secs()
+            )));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn stop_child(child: &mut Child, process: &str) {
+    drop(child.stdin.take());
+    if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
+        tracing::warn!("the {process} did not end within {} s and is killed", STOP_TIMEOUT.as_secs());
+        if let Err(error) = child.kill().await {
+            tracing::warn!("the {process} cannot be killed: {error}");
+        }
+    }
+}
+
+fn ended(process: &str, status: std::io::Result<std::process::ExitStatus>) -> CliError {
+    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    CliError::ProcessEnded { process: process.to_owned(), status }
+}
+
+fn free_port() -> Result<u16, CliError> {
+    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(CliError::Spawn)?;
+    listener.local_addr().map(|address| address.port()).map_err(CliError::Spawn)
+}

@@ -1,0 +1,167 @@
+//! `tidemill list`, `describe`, `cancel`, `stop` and `info`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use serde::Serialize;
+use tidemill_common::control::{JobDetail, JobSummary, OperatorStatus};
+use tidemill_common::process_options::ProcessConfig;
+
+use crate::args::{JobArgs, ListArgs, Output, ProcessFlags, StopArgs};
+use crate::client::{self, Client};
+use crate::error::CliError;
+use crate::summary::short;
+use crate::table::{duration, number, render, time, watermark};
+use crate::terminal::Terminal;
+use crate::{config, logging};
+
+async fn connect(flags: &ProcessFlags) -> Result<(Client, ProcessConfig), CliError> {
+    let config = config::load(flags)?;
+    logging::start(&config, "warn", &Terminal::detect());
+    Ok((client::connect(&config).await?, config))
+}
+
+fn print_json(value: &impl Serialize) -> Result<ExitCode, CliError> {
+    println!("{}", serde_json::to_string_pretty(value)?);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn lasted(job: &JobSummary) -> String {
+    let end = job.end_ms.unwrap_or_else(|| chrono::Utc::now().timestamp_millis());
+    duration(end - job.start_ms)
+}
+
+pub async fn list(args: ListArgs) -> Result<ExitCode, CliError> {
+    let (mut client, _) = connect(&args.process).await?;
+    let jobs = client.list().await?;
+    if args.output == Output::Json {
+        return print_json(&jobs);
+    }
+    let row = |job: &JobSummary| {
+        vec![job.job_id.0.clone(), short(&job.name), job.state.to_string(), time(job.start_ms), lasted(job)]
+    };
+    let rows: Vec<_> = jobs.iter().map(row).collect();
+    print!("{}", render(&["JOB", "NAME", "STATE", "STARTED (UTC)", "DURATION"], &[], &rows));
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn describe(args: JobArgs) -> Result<ExitCode, CliError> {
+    let (mut client, _) = connect(&args.process).await?;
+    let job = client.describe(&args.job).await?;
+    if args.output == Output::Json {
+        return print_json(&job);
+    }
+    print!("{}", description(&job));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn description(job: &JobDetail) -> String {
+    let mut text = format!(
+        "job       {}\nname      {}\nstate     {}\nstarted   {} UTC\nduration  {}\nattempts  {}\nslots     {}\n\n",
+        job.summary.job_id,
+        job.summary.name,
+        job.summary.state,
+        time(job.summary.start_ms),
+        lasted(&job.summary),
+        job.attempts.len(),
+        job.slots,
+    );
+    let header = [
+        "OPERATOR", "TASK", "SUBTASKS", "RUNNING", "IN", "OUT", "LATE", "SKIPPED", "LAG", "BUSY", "BACKPRESSURED",
+        "WATERMARK (UTC)",
+    ];
+    let rows: Vec<_> = job.operators.iter().map(operator_row).collect();
+    text.push_str(&render(&header, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &rows));
+    for exception in &job.exceptions {
+        text.push_str(&format!("\n{} UTC", time(exception.timestamp_ms)));
+        if let Some(subtask) = &exception.subtask {
+            text.push_str(&format!("  {subtask}"));
+        }
+        if let Some(task_manager) = &exception.task_manager {
+            text.push_str(&format!("  on {task_manager}"));
+        }
+        text.push_str(&format!("\n  {}\n", exception.cause.replace('\n', "\n  ")));
+    }
+    text
+}
+
+fn operator_row(operator: &OperatorStatus) -> Vec<String> {
+    let total = operator.busy_ms + operator.idle_ms + operator.backpressured_ms;
+    let share = |part: u64| if total == 0 { "-".to_owned() } else { format!("{} %", part * 100 / total) };
+    vec![
+        short(&operator.name),
+        operator.task.to_string(),
+        operator.parallelism.to_string(),
+        operator.subtasks_running.to_string(),
+        number(operator.records_in),
+        number(operator.records_out),
+        number(operator.late_rows_dropped),
+        number(operator.records_skipped),
+        operator.records_lag.map_or_else(|| "-".to_owned(), number),
+        share(operator.busy_ms),
+        share(operator.backpressured_ms),
+        watermark(operator.watermark_ms),
+    ]
+}
+
+pub async fn cancel(args: JobArgs) -> Result<ExitCode, CliError> {
+    let (mut client, config) = connect(&args.process).await?;
+    let job = client.cancel(&args.job).await?;
+    ended(client, &config, job, args.output).await
+}
+
+pub async fn stop(args: StopArgs) -> Result<ExitCode, CliError> {
+    let (mut client, config) = connect(&args.job.process).await?;
+    let job = client.stop(&args.job.job, args.drain).await?;
+    ended(client, &config, job, args.job.output).await
+}
+
+/// Waits for the end of a job that was told to end.
+async fn ended(
+    mut client: Client,
+    config: &ProcessConfig,
+    job: JobSummary,
+    output: Output,
+) -> Result<ExitCode, CliError> {
+    let timeout: Duration = config.duration("client.timeout");
+    let mut states = client.watch(&job.job_id.0).await?;
+    let wait = async {
+        let mut last = job;
+        while let Some(detail) = states.next().await? {
+            last = detail.summary;
+        }
+        Ok::<_, CliError>(last)
+    };
+    let job = tokio::time::timeout(timeout, wait)
+        .await
+        .map_err(|_| CliError::Timeout { what: "the end of the job", seconds: timeout.as_secs() })??;
+    if output == Output::Json {
+        return print_json(&job);
+    }
+    println!("job {} ({}) is {}", job.job_id, job.name, job.state);
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn info(args: ListArgs) -> Result<ExitCode, CliError> {
+    let (mut client, _) = connect(&args.process).await?;
+    let info = client.cluster_info().await?;
+    if args.output == Output::Json {
+        return print_json(&info);
+    }
+    let rows: Vec<_> = info
+        .task_managers
+        .iter()
+        .map(|member| {
+            vec![
+                member.id.0.clone(),
+                member.data_address.clone(),
+                member.slots.to_string(),
+                member.free_slots.to_string(),
+                time(member.registered_ms),
+            ]
+        })
+        .collect();
+    println!("version {}, leader epoch {}", info.version, info.leader_epoch);
+    print!("{}", render(&["TASK MANAGER", "DATA ADDRESS", "SLOTS", "FREE", "REGISTERED (UTC)"], &[2, 3], &rows));
+    Ok(ExitCode::SUCCESS)
+}
