@@ -4,13 +4,37 @@
 use tidemill_tests::cluster::Cluster;
 use tidemill_tests::golden::Golden;
 
-/// What this release refuses, each with a word of the refusal: the scripts wait for wider SQL.
-const REFUSED: [(&str, &str); 5] = [
+/// What this release refuses, or where it fails and Flink does not, each with a word of the message.
+const REFUSED: [(&str, &str); 6] = [
     ("aggregates_types", "STDDEV_POP"),
+    // TIMESTAMP(9) is kept in 64 bits of nanoseconds.
+    ("casts_temporal", "lies outside the years 1677 to 2262"),
     ("ddl_forms", "hints"),
     ("legacy_group_windows", "TUMBLE_START"),
     ("strings_codes", "RETURNING"),
     ("window_list_aggregates", "FIRST_VALUE"),
+];
+
+/// Outputs that differ from Flink's, and why. Each must differ: what is mended leaves this list.
+const DIFFERENT: [(&str, &str, &str); 14] = [
+    (
+        "arithmetic_floats",
+        "computed",
+        "Java 17 prints some FLOATs with more digits than tell them apart; these are the shortest",
+    ),
+    ("arithmetic_floats", "special", "the last digit of POWER"),
+    ("arithmetic_floats", "texts", "as computed"),
+    ("json_options", "iso", "as arithmetic_floats"),
+    ("json_options", "read_again", "the second job reads what the first writes, and the jobs of a script run at once"),
+    ("ltz_windows", "daily", "Flink loses rows where the session zone is not whole hours from UTC"),
+    ("ltz_windows", "hopping", "as daily"),
+    ("ltz_windows", "hourly", "as daily"),
+    ("numeric_functions", "transcendental", "the last digit of LOG10"),
+    ("select_texts", "select", "nullability and INTERVAL in the texts of TYPEOF"),
+    ("sink_casts", "narrow", "the last digit of a DOUBLE that lies half-way"),
+    ("temporal_arithmetic", "differences", "TIMESTAMPDIFF(WEEK) over more than 68 years wraps in Flink"),
+    ("temporal_extract", "units", "CEIL of a TIMESTAMP to months and years looks at the date only in Flink"),
+    ("temporal_format", "parsed", "days far beyond the year 9999 are off by one in Flink's lenient TO_DATE"),
 ];
 
 fn check_all(parallelisms: &[u32], cluster: Option<&Cluster>) {
@@ -25,37 +49,43 @@ fn check_all(parallelisms: &[u32], cluster: Option<&Cluster>) {
             if *parallelism > 1 && golden.needs_parallelism_one().unwrap() {
                 continue;
             }
-            let out = tempfile::tempdir().unwrap();
-            let script = golden.prepare(out.path()).unwrap();
-            let mut command = match cluster {
-                Some(cluster) => cluster.command("submit"),
-                None => {
-                    let mut command = tidemill_tests::tidemill().unwrap();
-                    command.arg("run");
-                    command
-                }
-            };
-            let output = command.arg(&script).args(["--parallelism", &parallelism.to_string()]).output().unwrap();
             runs += 1;
-            let errors = String::from_utf8_lossy(&output.stderr);
-            if let Some((_, word)) = REFUSED.iter().find(|(name, _)| *name == golden.name) {
-                if output.status.success() || !errors.contains(word) {
-                    failures.push(format!("{} should be refused for {word}, but: {errors}", golden.name));
-                }
-                continue;
-            }
-            let checked = if output.status.success() {
-                golden.check(out.path(), &String::from_utf8_lossy(&output.stdout))
-            } else {
-                Err(anyhow::anyhow!("{}: {errors}", output.status))
-            };
-            if let Err(error) = checked {
-                failures.push(format!("{} at parallelism {parallelism}\n{error}", golden.name));
+            if let Err(error) = check(&golden, *parallelism, cluster) {
+                failures.push(format!("{} at parallelism {parallelism}\n{error:#}", golden.name));
             }
         }
     }
     assert!(runs > 0);
     assert!(failures.is_empty(), "{} of {runs} runs failed\n{}", failures.len(), failures.join("\n"));
+}
+
+fn check(golden: &Golden, parallelism: u32, cluster: Option<&Cluster>) -> anyhow::Result<()> {
+    let out = tempfile::tempdir()?;
+    let script = golden.prepare(out.path())?;
+    let mut command = match cluster {
+        Some(cluster) => cluster.command("submit"),
+        None => {
+            let mut command = tidemill_tests::tidemill()?;
+            command.arg("run");
+            command
+        }
+    };
+    let output = command.arg(&script).args(["--parallelism", &parallelism.to_string()]).output()?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    if let Some((_, word)) = REFUSED.iter().find(|(name, _)| *name == golden.name) {
+        let refused = !output.status.success() && errors.contains(word);
+        anyhow::ensure!(refused, "it should be refused for {word}, but: {errors}");
+        return Ok(());
+    }
+    anyhow::ensure!(output.status.success(), "{}: {errors}", output.status);
+    let mut differences = golden.differences(out.path(), &String::from_utf8_lossy(&output.stdout))?;
+    for (_, output, reason) in DIFFERENT.iter().filter(|(name, ..)| *name == golden.name) {
+        let differs = differences.remove(*output).is_some();
+        anyhow::ensure!(differs, "output {output} does not differ any more ({reason}): take it off the list");
+    }
+    let text: String = differences.iter().map(|(output, text)| format!("output {output}: {text}")).collect();
+    anyhow::ensure!(differences.is_empty(), "{text}");
+    Ok(())
 }
 
 #[test]

@@ -88,8 +88,8 @@ impl Golden {
         Ok(outputs)
     }
 
-    /// Compares; the error shows the first differences.
-    pub fn check(&self, out: &Path, selected: &str) -> anyhow::Result<()> {
+    /// Compares: the first differences of each output that differs.
+    pub fn differences(&self, out: &Path, selected: &str) -> anyhow::Result<BTreeMap<String, String>> {
         let mut expected = Outputs::new();
         for (name, records) in self.expected()? {
             let name = if name.starts_with("select-") { "select".to_owned() } else { name };
@@ -99,7 +99,7 @@ impl Golden {
             rows.sort();
         }
         let actual = self.actual(out, selected)?;
-        let mut differences = String::new();
+        let mut differences = BTreeMap::new();
         for (name, records) in &expected {
             let found = actual.get(name).map(Vec::as_slice).unwrap_or_default();
             let missing = without(records, found);
@@ -107,12 +107,12 @@ impl Golden {
             if missing.is_empty() && surplus.is_empty() {
                 continue;
             }
-            differences += &format!("output {name}: {} records, expected {}\n", found.len(), records.len());
-            missing.iter().take(5).for_each(|record| differences += &format!("  - {record}\n"));
-            surplus.iter().take(5).for_each(|record| differences += &format!("  + {record}\n"));
+            let mut text = format!("{} records, expected {}\n", found.len(), records.len());
+            missing.iter().take(5).for_each(|record| text += &format!("  - {record}\n"));
+            surplus.iter().take(5).for_each(|record| text += &format!("  + {record}\n"));
+            differences.insert(name.clone(), text);
         }
-        anyhow::ensure!(differences.is_empty(), "{differences}");
-        Ok(())
+        Ok(differences)
     }
 }
 

@@ -423,6 +423,12 @@ fn scalar(cursor: &mut Cursor<'_>, column: &mut Column, settings: Settings) -> R
             let start = cursor.at;
             cursor.skip_value()?;
             let text = &cursor.bytes[start..cursor.at];
+            if let Data::Boolean(values) = &mut column.data {
+                // As in Flink: whatever is not the text `true` is false.
+                values.push(false);
+                column.validity.push(true);
+                return Ok(());
+            }
             if !column.logical.is_string() {
                 return Err(Fault::Field(format!("expected {}, found a nested value", column.logical)));
             }
@@ -486,6 +492,10 @@ fn compact(text: &[u8]) -> Result<String, Fault> {
 pub(crate) fn text_value(text: &str, column: &mut Column, settings: Settings) -> Result<(), Fault> {
     let wrong = |logical: &LogicalType| Fault::Field(format!("'{text}' is no {logical}"));
     let logical = &column.logical;
+    // A cast takes a date alone or a time without seconds; the formats do not.
+    if logical.is_timestamp() && settings.timestamps == TimestampFormat::Sql && text.as_bytes().get(16) != Some(&b':') {
+        return Err(wrong(logical));
+    }
     match &mut column.data {
         Data::Null => {}
         Data::Boolean(values) => values.push(text.trim().eq_ignore_ascii_case("true")),
