@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn gaps_and_overlaps() {
         let mut zone = Zone::new(chrono_tz::Europe::Berlin);
-        let local = |y, m, d, h, min| days_from_civil(y, m, d) * MILLIS_PER_DAY + (h * 60 + min) * 60_000;
+        let local = |y, m, d, h: i64, min: i64| days_from_civil(y, m, d) * MILLIS_PER_DAY + (h * 60 + min) * 60_000;
         // 2024-03-31 02:30 does not exist and is 03:30 summer time, 01:30 UTC.
         assert_eq!(zone.to_instant(local(2024, 3, 31, 2, 30), 1000), local(2024, 3, 31, 1, 30));
         // 2024-10-27 02:30 exists twice: summer time first, 00:30 UTC.

@@ -29,8 +29,6 @@ pub(crate) enum Param {
     Double,
     /// Any number, as it is.
     Number,
-    Boolean,
-    Date,
     /// TIMESTAMP or TIMESTAMP_LTZ, as it is.
     Timestamp,
     /// DATE, TIMESTAMP or TIMESTAMP_LTZ.
@@ -267,10 +265,6 @@ fn convert(name: &str, index: usize, param: Param, arg: Expr) -> Result<Expr, Bi
         (Param::Double, t) if t.is_numeric() => Some(L::Double),
         (Param::Number, L::Null) => Some(L::Int),
         (Param::Number, t) if t.is_numeric() => None,
-        (Param::Boolean, L::Boolean) => None,
-        (Param::Boolean, L::Null) => Some(L::Boolean),
-        (Param::Date, L::Date) => None,
-        (Param::Date, L::Null | L::Timestamp(_) | L::TimestampLtz(_)) => Some(L::Date),
         (Param::Timestamp | Param::Instant | Param::Temporal, L::Timestamp(_) | L::TimestampLtz(_)) => None,
         (Param::Timestamp | Param::Instant | Param::Temporal, L::Null) => Some(L::Timestamp(3)),
         (Param::Instant | Param::Temporal, L::Date) => None,
@@ -299,8 +293,6 @@ fn describe(param: Param) -> &'static str {
         Param::Int => "an INT",
         Param::BigInt => "an integer",
         Param::Double | Param::Number => "a number",
-        Param::Boolean => "BOOLEAN",
-        Param::Date => "a DATE",
         Param::Timestamp => "a TIMESTAMP",
         Param::Instant => "a DATE or TIMESTAMP",
         Param::Temporal => "a DATE, TIME or TIMESTAMP",

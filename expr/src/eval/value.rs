@@ -44,11 +44,6 @@ impl Value {
         matches!(self, Self::Scalar(_))
     }
 
-    /// Whether it is a scalar NULL.
-    pub fn is_null_scalar(&self) -> bool {
-        matches!(self, Self::Scalar(array) if array.is_null(0))
-    }
-
     /// As a column of `rows` rows.
     pub fn into_array(self, rows: usize) -> Result<ArrayRef, EvalError> {
         match self {
@@ -114,11 +109,6 @@ impl<'a> Strings<'a> {
             (Some(first), Some(last)) if self.step == 1 => (last - first) as usize,
             _ => 0,
         }
-    }
-
-    /// The array and whether it is one value for all rows.
-    pub fn column(&self) -> &'a StringArray {
-        self.array
     }
 }
 
