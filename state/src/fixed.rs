@@ -38,7 +38,7 @@ macro_rules! with_integer_type {
 pub(crate) use with_integer_type;
 
 /// Whether values of this type are integers of at most 64 bits, whatever they mean.
-pub(crate) fn is_integer_like(data_type: &DataType) -> bool {
+pub fn is_integer_like(data_type: &DataType) -> bool {
     matches!(
         data_type,
         DataType::Int8
@@ -54,7 +54,7 @@ pub(crate) fn is_integer_like(data_type: &DataType) -> bool {
 }
 
 /// Whether values of this type fit a 64-bit word.
-pub(crate) fn is_fixed(data_type: &DataType) -> bool {
+pub fn is_fixed(data_type: &DataType) -> bool {
     is_integer_like(data_type) || matches!(data_type, DataType::Boolean | DataType::Float32 | DataType::Float64)
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn single_bits(value: f32) -> i64 {
 
 /// The values of an integer-like column; 64-bit columns are shared, not copied. What stands at NULLs
 /// is arbitrary.
-pub(crate) fn integer_words(column: &dyn Array) -> Option<ScalarBuffer<i64>> {
+pub fn integer_words(column: &dyn Array) -> Option<ScalarBuffer<i64>> {
     fn words<T: ArrowPrimitiveType<Native: Into<i64>>>(column: &dyn Array) -> ScalarBuffer<i64> {
         let values = column.as_primitive::<T>().values();
         if size_of::<T::Native>() == 8 {
@@ -100,7 +100,7 @@ pub(crate) fn words(column: &dyn Array) -> Option<ScalarBuffer<i64>> {
 }
 
 /// A column of these words, the reverse of [`words`]. NULL where `nulls` says so.
-pub(crate) fn from_words(
+pub fn from_words(
     data_type: &DataType,
     words: impl ExactSizeIterator<Item = i64>,
     nulls: Option<NullBuffer>,
@@ -131,7 +131,7 @@ pub(crate) fn from_words(
 }
 
 /// NULLs from validity flags, or `None` if all are valid.
-pub(crate) fn null_buffer(valid: impl ExactSizeIterator<Item = bool>) -> Option<NullBuffer> {
+pub fn null_buffer(valid: impl ExactSizeIterator<Item = bool>) -> Option<NullBuffer> {
     let mut nulls = NullBufferBuilder::new(valid.len());
     valid.for_each(|valid| nulls.append(valid));
     nulls.finish()

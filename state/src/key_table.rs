@@ -57,6 +57,16 @@ impl KeyBatch {
     }
 }
 
+impl KeyBatch {
+    /// The words of a single fixed-width key column without NULLs.
+    pub fn fixed_words(&self) -> Option<&[i64]> {
+        match &self.keys {
+            BatchKeys::Fixed(words, None) => Some(words),
+            _ => None,
+        }
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct FixedBucket {
     word: i64,

@@ -8,7 +8,7 @@
 
 pub mod accumulator;
 mod encoding;
-mod fixed;
+pub mod fixed;
 pub mod fused;
 mod key_table;
 mod rows;

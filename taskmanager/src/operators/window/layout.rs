@@ -1,11 +1,14 @@
 //! What an aggregate reads from its input's columns, and a batch made ready for it.
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::DataType;
 use tidemill_common::plan::{AggregateCall, AggregatePhase, WindowAggregateSpec};
 use tidemill_common::types::Schema;
 use tidemill_state::accumulator::{self, Accumulator};
 use tidemill_state::{KeyBatch, Rows, StateError};
+
+use super::fused::FusedPlan;
 
 /// Where keys and arguments are.
 #[derive(Clone, Debug)]
@@ -13,6 +16,8 @@ pub(crate) struct Layout {
     pub keys: Vec<usize>,
     pub key_types: Vec<DataType>,
     pub calls: Vec<CallLayout>,
+    /// How panes are fused, as long as the batches allow it.
+    pub fused: Option<FusedPlan>,
 }
 
 /// Where the input of one call is.
@@ -61,7 +66,12 @@ impl Layout {
             }
             calls.push(CallLayout { call: call.clone(), columns, filter, merges });
         }
-        Ok(Self { keys: spec.keys.clone(), key_types, calls })
+        let mut layout = Self { keys: spec.keys.clone(), key_types, calls, fused: None };
+        // Late updates address slots one by one, which move in fused tables.
+        if spec.allowed_lateness_ms == 0 {
+            layout.fused = FusedPlan::new(&layout);
+        }
+        Ok(layout)
     }
 
     /// Fresh accumulators, one a call.
@@ -80,11 +90,13 @@ pub(crate) struct Prepared {
     /// Columns of each call.
     pub columns: Vec<Vec<ArrayRef>>,
     pub filters: Vec<Option<BooleanArray>>,
+    /// The column each word of a fused table reads.
+    pub words: Vec<ScalarBuffer<i64>>,
 }
 
 impl Prepared {
-    /// Takes a batch in.
-    pub fn load(&mut self, layout: &Layout, records: &RecordBatch) {
+    /// Takes a batch in. Says whether it fits the layout: no if panes are fused and it has NULLs.
+    pub fn load(&mut self, layout: &Layout, records: &RecordBatch) -> bool {
         self.rows = records.num_rows();
         let column = |column: &usize| records.column(*column).clone();
         self.key_columns = layout.keys.iter().map(column).collect();
@@ -92,6 +104,10 @@ impl Prepared {
         self.columns = layout.calls.iter().map(|call| call.columns.iter().map(column).collect()).collect();
         let filter = |call: &CallLayout| call.filter.map(|filter| records.column(filter).as_boolean().clone());
         self.filters = layout.calls.iter().map(filter).collect();
+        match &layout.fused {
+            Some(plan) => plan.load(layout, self, records),
+            None => true,
+        }
     }
 }
 

@@ -152,7 +152,11 @@ impl Operator for LocalAggregate {
             return Ok(());
         }
         self.load_times(&batch.records)?;
-        self.prepared.load(&self.layout, &batch.records);
+        if !self.prepared.load(&self.layout, &batch.records) {
+            self.slices.values_mut().for_each(|pane| pane.unfuse(&self.layout, &mut self.scratch));
+            self.pool.clear();
+            self.layout.fused = None;
+        }
         if self.rows_to_pass > 0 {
             return self.pass(output);
         }
@@ -176,7 +180,7 @@ impl Operator for LocalAggregate {
             pane.slots(&mut self.slots);
             for slots in self.slots.chunks(BATCH_ROWS_TARGET) {
                 let windows = RowWindows::One(Window { end, start: end }, slots.len());
-                self.emitter.push(pane.states(slots), windows, RowKind::Insert, output)?;
+                self.emitter.push(pane.states(&self.layout, slots), windows, RowKind::Insert, output)?;
             }
             self.pool.give(pane);
         }

@@ -3,6 +3,7 @@
 
 mod assigner;
 mod emitter;
+mod fused;
 mod grouping;
 mod layout;
 mod local;

@@ -1,13 +1,21 @@
 //! The groups of one slice.
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
 use tidemill_state::accumulator::Accumulator;
-use tidemill_state::{KeyTable, Rows};
+use tidemill_state::fused::FusedTable;
+use tidemill_state::{KeyBatch, KeyTable, Rows};
 
 use super::layout::{FilterScratch, Layout, Prepared, accumulate};
 
 /// Keys and their accumulators.
-pub(crate) struct Pane {
+pub(crate) enum Pane {
+    /// Side by side in one table; see [`Layout::fused`].
+    Fused(FusedTable),
+    /// Slots of keys, and columns of accumulators over them.
+    Columns(Columns),
+}
+
+pub(crate) struct Columns {
     table: KeyTable,
     accumulators: Vec<Box<dyn Accumulator>>,
 }
@@ -15,65 +23,148 @@ pub(crate) struct Pane {
 /// Buffers that panes share.
 #[derive(Debug, Default)]
 pub(crate) struct PaneScratch {
-    /// After [`Pane::add`], the slot of each added row.
+    /// After [`Pane::add`], the slot of each added row (not of fused panes).
     pub slots: Vec<u32>,
+    words: Vec<u32>,
     filter: FilterScratch,
+}
+
+impl Columns {
+    fn new(layout: &Layout) -> Self {
+        Self { table: KeyTable::new(layout.key_types.clone()), accumulators: layout.accumulators() }
+    }
+
+    fn resize(&mut self) {
+        let slots = self.table.len();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
+    }
+
+    /// Adds rows of accumulators.
+    fn merge(&mut self, keys: usize, states: &[ArrayRef]) {
+        let rows = states.first().map_or(0, |column| column.len());
+        let mut batch = KeyBatch::default();
+        batch.load(&states[..keys], rows);
+        let mut slots = Vec::new();
+        self.table.intern(&batch, Rows::All(rows), &mut slots);
+        self.resize();
+        let mut from = keys;
+        for accumulator in &mut self.accumulators {
+            let width = accumulator.state(&[]).len();
+            accumulator.merge(&slots, &states[from..from + width], Rows::All(rows));
+            from += width;
+        }
+    }
 }
 
 impl Pane {
     /// An empty pane.
     pub fn new(layout: &Layout) -> Self {
-        Self { table: KeyTable::new(layout.key_types.clone()), accumulators: layout.accumulators() }
+        match layout.fused.as_ref().and_then(|plan| plan.table()) {
+            Some(table) => Self::Fused(table),
+            None => Self::Columns(Columns::new(layout)),
+        }
     }
 
     /// Number of groups.
     pub fn len(&self) -> usize {
-        self.table.len()
+        match self {
+            Self::Fused(table) => table.len(),
+            Self::Columns(columns) => columns.table.len(),
+        }
     }
 
-    /// Adds rows of a batch.
+    /// Adds rows of a batch that fits the layout.
     pub fn add(&mut self, layout: &Layout, prepared: &Prepared, rows: Rows<'_>, scratch: &mut PaneScratch) {
-        self.table.intern(&prepared.keys, rows, &mut scratch.slots);
-        let slots = self.table.len();
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
-        let PaneScratch { slots, filter } = scratch;
-        accumulate(layout, prepared, &mut self.accumulators, slots, rows, filter);
+        match self {
+            Self::Fused(table) => {
+                if let Some(keys) = prepared.keys.fixed_words() {
+                    let words: Vec<&[i64]> = prepared.words.iter().map(|words| &words[..]).collect();
+                    table.update(keys, &words, rows);
+                }
+            }
+            Self::Columns(columns) => {
+                columns.table.intern(&prepared.keys, rows, &mut scratch.slots);
+                columns.resize();
+                let PaneScratch { slots, filter, .. } = scratch;
+                accumulate(layout, prepared, &mut columns.accumulators, slots, rows, filter);
+            }
+        }
     }
 
-    /// Adds all groups of another pane. `scratch.slots` then has the slot here of each of its slots.
+    /// Adds all groups of another pane. `scratch.slots` then has the slot here of each of its slots
+    /// (not of fused panes).
     pub fn absorb(&mut self, other: &Pane, scratch: &mut PaneScratch) {
-        self.table.intern_table(&other.table, &mut scratch.slots);
-        let slots = self.table.len();
-        for (accumulator, other) in self.accumulators.iter_mut().zip(&other.accumulators) {
-            accumulator.resize(slots);
-            accumulator.absorb(other.as_ref(), &scratch.slots);
+        match (self, other) {
+            (Self::Fused(table), Self::Fused(other)) => table.absorb(other),
+            (Self::Columns(columns), Self::Columns(other)) => {
+                columns.table.intern_table(&other.table, &mut scratch.slots);
+                columns.resize();
+                for (accumulator, other) in columns.accumulators.iter_mut().zip(&other.accumulators) {
+                    accumulator.absorb(other.as_ref(), &scratch.slots);
+                }
+            }
+            // All panes of an operator are of one kind.
+            _ => {}
+        }
+    }
+
+    /// Turns a fused pane into one of columns.
+    pub fn unfuse(&mut self, layout: &Layout, scratch: &mut PaneScratch) {
+        if let (Self::Fused(table), Some(plan)) = (&*self, &layout.fused) {
+            table.slots(&mut scratch.words);
+            let states = plan.states(layout, table, &scratch.words);
+            let mut columns = Columns::new(layout);
+            columns.merge(layout.keys.len(), &states);
+            *self = Self::Columns(columns);
         }
     }
 
     /// All slots that are in use.
     pub fn slots(&self, slots: &mut Vec<u32>) {
-        slots.clear();
-        slots.extend(0..self.table.len() as u32);
+        match self {
+            Self::Fused(table) => table.slots(slots),
+            Self::Columns(columns) => {
+                slots.clear();
+                slots.extend(0..columns.table.len() as u32);
+            }
+        }
     }
 
     /// Key columns and results.
-    pub fn results(&self, slots: &[u32]) -> Vec<ArrayRef> {
-        let mut columns = self.table.columns(slots);
-        columns.extend(self.accumulators.iter().map(|accumulator| accumulator.emit(slots)));
-        columns
+    pub fn results(&self, layout: &Layout, slots: &[u32]) -> Vec<ArrayRef> {
+        match (self, &layout.fused) {
+            (Self::Fused(table), Some(plan)) => plan.results(table, slots),
+            (Self::Columns(pane), _) => {
+                let mut columns = pane.table.columns(slots);
+                columns.extend(pane.accumulators.iter().map(|accumulator| accumulator.emit(slots)));
+                columns
+            }
+            (Self::Fused(_), None) => Vec::new(),
+        }
     }
 
     /// Key columns and accumulator columns.
-    pub fn states(&self, slots: &[u32]) -> Vec<ArrayRef> {
-        let mut columns = self.table.columns(slots);
-        columns.extend(self.accumulators.iter().flat_map(|accumulator| accumulator.state(slots)));
-        columns
+    pub fn states(&self, layout: &Layout, slots: &[u32]) -> Vec<ArrayRef> {
+        match (self, &layout.fused) {
+            (Self::Fused(table), Some(plan)) => plan.states(layout, table, slots),
+            (Self::Columns(pane), _) => {
+                let mut columns = pane.table.columns(slots);
+                columns.extend(pane.accumulators.iter().flat_map(|accumulator| accumulator.state(slots)));
+                columns
+            }
+            (Self::Fused(_), None) => Vec::new(),
+        }
     }
 
     /// Forgets everything but memory.
-    pub fn reset(&mut self) {
-        self.table.reset();
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.reset());
+    fn reset(&mut self) {
+        match self {
+            Self::Fused(table) => table.reset(),
+            Self::Columns(columns) => {
+                columns.table.reset();
+                columns.accumulators.iter_mut().for_each(|accumulator| accumulator.reset());
+            }
+        }
     }
 }
 
@@ -97,5 +188,10 @@ impl PanePool {
             pane.reset();
             self.spare.push(pane);
         }
+    }
+
+    /// Drops all spare panes.
+    pub fn clear(&mut self) {
+        self.spare.clear();
     }
 }

@@ -42,7 +42,8 @@ pub(super) fn create(
     if spec.allowed_lateness_ms > 0 {
         return Err("session windows cannot be kept for late rows; unset 'table.exec.emit.allow-lateness'".to_owned());
     }
-    let layout = Layout::new(spec, input)?;
+    // Sessions are slots that are united and freed one by one.
+    let layout = Layout { fused: None, ..Layout::new(spec, input)? };
     Ok(Box::new(SessionAggregate {
         operator: operator.to_owned(),
         time: spec.window.time.clone(),

@@ -199,6 +199,14 @@ impl SlicedAggregate {
         }
     }
 
+    /// Goes over to panes of columns, for good: a batch has come that fused panes cannot take.
+    fn unfuse(&mut self) {
+        let panes = self.slices.values_mut().chain(self.cumulated.values_mut().map(|(pane, _)| pane));
+        panes.for_each(|pane| pane.unfuse(&self.layout, &mut self.scratch));
+        self.pool.clear();
+        self.layout.fused = None;
+    }
+
     /// Adds a batch whose slices the grouping has.
     fn add_grouped(&mut self) {
         for index in 0..self.grouping.len() {
@@ -252,7 +260,7 @@ impl SlicedAggregate {
                 merged = Some(pane);
             }
             if let Some(pane) = merged.as_ref().or_else(|| self.slices.get(&slice)) {
-                emit_slots(&mut self.emitter, pane, &touched, window, RowKind::UpdateAfter, output)?;
+                emit_slots(&mut self.emitter, &self.layout, pane, &touched, window, RowKind::UpdateAfter, output)?;
             }
             if let Some(pane) = merged {
                 self.pool.give(pane);
@@ -303,10 +311,10 @@ impl SlicedAggregate {
     fn fire_slice(&mut self, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
         if self.windows.lateness > 0 {
             if let Some(pane) = self.slices.get(&window) {
-                emit_pane(&mut self.emitter, pane, window, &mut self.slots, output)?;
+                emit_pane(&mut self.emitter, &self.layout, pane, window, &mut self.slots, output)?;
             }
         } else if let Some(pane) = self.slices.remove(&window) {
-            emit_pane(&mut self.emitter, &pane, window, &mut self.slots, output)?;
+            emit_pane(&mut self.emitter, &self.layout, &pane, window, &mut self.slots, output)?;
             self.pool.give(pane);
         }
         Ok(())
@@ -326,7 +334,7 @@ impl SlicedAggregate {
             (None, None) => return Ok(()),
             (Some(base), None) => base,
             (None, Some((_, only))) if parts.next().is_none() => {
-                return emit_pane(&mut self.emitter, only, window, &mut self.slots, output);
+                return emit_pane(&mut self.emitter, &self.layout, only, window, &mut self.slots, output);
             }
             (base, Some(_)) => {
                 let mut merged = base.unwrap_or_else(|| self.pool.take(&self.layout));
@@ -336,7 +344,7 @@ impl SlicedAggregate {
                 merged
             }
         };
-        emit_pane(&mut self.emitter, &merged, window, &mut self.slots, output)?;
+        emit_pane(&mut self.emitter, &self.layout, &merged, window, &mut self.slots, output)?;
         self.pool.give(merged);
         Ok(())
     }
@@ -362,7 +370,7 @@ impl SlicedAggregate {
             }
         }
         let Some(pane) = cumulated else { return Ok(()) };
-        emit_pane(&mut self.emitter, &pane, window, &mut self.slots, output)?;
+        emit_pane(&mut self.emitter, &self.layout, &pane, window, &mut self.slots, output)?;
         if window.end < window.start.saturating_add(max_size) {
             self.cumulated.insert(window.start, (pane, window.end + step));
         } else {
@@ -386,17 +394,19 @@ fn slices_of(window: Window) -> std::ops::RangeInclusive<Window> {
 
 fn emit_pane(
     emitter: &mut Emitter,
+    layout: &Layout,
     pane: &Pane,
     window: Window,
     slots: &mut Vec<u32>,
     output: &mut dyn Output,
 ) -> Result<(), OperatorError> {
     pane.slots(slots);
-    emit_slots(emitter, pane, slots, window, RowKind::Insert, output)
+    emit_slots(emitter, layout, pane, slots, window, RowKind::Insert, output)
 }
 
 fn emit_slots(
     emitter: &mut Emitter,
+    layout: &Layout,
     pane: &Pane,
     slots: &[u32],
     window: Window,
@@ -404,7 +414,7 @@ fn emit_slots(
     output: &mut dyn Output,
 ) -> Result<(), OperatorError> {
     for slots in slots.chunks(BATCH_ROWS_TARGET) {
-        emitter.push(pane.results(slots), RowWindows::One(window, slots.len()), kind, output)?;
+        emitter.push(pane.results(layout, slots), RowWindows::One(window, slots.len()), kind, output)?;
     }
     Ok(())
 }
@@ -415,7 +425,9 @@ impl Operator for SlicedAggregate {
         if records.num_rows() == 0 {
             return Ok(());
         }
-        self.prepared.load(&self.layout, records);
+        if !self.prepared.load(&self.layout, records) {
+            self.unfuse();
+        }
         match self.windows.slicing {
             Slicing::RowTime { column, assigner } => {
                 let times = self.times(records, column)?;
