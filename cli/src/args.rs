@@ -44,9 +44,58 @@ pub enum Command {
     Jobmanager(RoleArgs),
     /// Start a task manager
     Taskmanager(RoleArgs),
+    /// Make up input
+    #[command(subcommand)]
+    Generate(GenerateCommand),
+    /// Run the web analytics example on a generated log and show its results
+    Demo(DemoArgs),
     /// Print a page of the reference
     #[command(hide = true)]
     Docs(DocsArgs),
+}
+
+/// What can be made up.
+#[derive(Debug, Subcommand)]
+pub enum GenerateCommand {
+    /// A web shop's access log: Combined Log Format with the response time
+    AccessLog(GenerateAccessLogArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct GenerateAccessLogArgs {
+    /// Lines a second
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// End after so many seconds; without it, with Ctrl-C
+    #[arg(long, value_name = "N")]
+    pub seconds: Option<u64>,
+    /// Seconds of event time that pass in a second
+    #[arg(long, value_name = "X")]
+    pub speedup: Option<f64>,
+    /// The same seed gives the same log
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// The file, made anew; `-` is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// End after so many seconds; without it, with Ctrl-C
+    #[arg(long, value_name = "N", env = "DEMO_SECONDS")]
+    pub seconds: Option<u64>,
+    /// Lines of log a second
+    #[arg(long, value_name = "N")]
+    pub rate: Option<f64>,
+    /// Seconds of event time that pass in a second
+    #[arg(long, value_name = "X")]
+    pub speedup: Option<f64>,
+    /// Parallelism of the job
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub parallelism: Option<u32>,
+    #[command(flatten)]
+    pub process: ProcessFlags,
 }
 
 /// How results are shown.

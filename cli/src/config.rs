@@ -50,11 +50,7 @@ fn parse(text: &str) -> Result<BTreeMap<String, String>, String> {
     Ok(values)
 }
 
-fn flatten(
-    prefix: &str,
-    mapping: serde_yaml_ng::Mapping,
-    values: &mut BTreeMap<String, String>,
-) -> Result<(), String> {
+fn flatten(prefix: &str, mapping: serde_yaml_ng::Mapping, values: &mut BTreeMap<String, String>) -> Result<(), String> {
     for (key, value) in mapping {
         let Value::String(key) = key else { return Err(format!("the key {key:?} below '{prefix}' is not a text")) };
         let key = if prefix.is_empty() { key } else { format!("{prefix}.{key}") };
@@ -96,7 +92,8 @@ mod tests {
     fn flag_over_environment_over_file_over_default() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("conf.yaml");
-        std::fs::write(&path, "jobmanager.rpc.port: 1\nheartbeat.interval: 2 s\nslot:\n  request.timeout: 3 s\n").unwrap();
+        std::fs::write(&path, "jobmanager.rpc.port: 1\nheartbeat.interval: 2 s\nslot:\n  request.timeout: 3 s\n")
+            .unwrap();
         let flags = ProcessFlags {
             file: Some(path.clone()),
             values: BTreeMap::from([("jobmanager.rpc.port".to_owned(), "9".to_owned())]),

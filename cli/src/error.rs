@@ -26,7 +26,9 @@ pub enum CliError {
     /// Already rendered for people.
     #[error("{0}")]
     Script(String),
-    #[error("no job manager answers at {address}: {reason}; start one with `tidemill cluster`, or name it with --jobmanager-rpc-address and --jobmanager-rpc-port")]
+    #[error(
+        "no job manager answers at {address}: {reason}; start one with `tidemill cluster`, or name it with --jobmanager-rpc-address and --jobmanager-rpc-port"
+    )]
     Connect { address: String, reason: String },
     #[error("{what} took longer than {seconds} s (client.timeout)")]
     Timeout { what: &'static str, seconds: u64 },

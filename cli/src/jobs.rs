@@ -67,7 +67,17 @@ fn description(job: &JobDetail) -> String {
         job.slots,
     );
     let header = [
-        "OPERATOR", "TASK", "SUBTASKS", "RUNNING", "IN", "OUT", "LATE", "SKIPPED", "LAG", "BUSY", "BACKPRESSURED",
+        "OPERATOR",
+        "TASK",
+        "SUBTASKS",
+        "RUNNING",
+        "IN",
+        "OUT",
+        "LATE",
+        "SKIPPED",
+        "LAG",
+        "BUSY",
+        "BACKPRESSURED",
         "WATERMARK (UTC)",
     ];
     let rows: Vec<_> = job.operators.iter().map(operator_row).collect();

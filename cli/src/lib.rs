@@ -8,11 +8,13 @@ mod args;
 mod client;
 mod cluster;
 mod config;
+mod demo;
 mod docs;
 mod embedded;
 mod error;
 mod explain;
 mod follow;
+mod generate;
 mod jobs;
 mod logging;
 mod roles;
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Command, GenerateCommand};
 use error::CliError;
 
 /// Worker threads for network and timers. Subtasks have threads of their own.
@@ -75,6 +77,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Stop(args) => jobs::stop(args).await,
         Command::Info(args) => jobs::info(args).await,
         Command::Explain(args) => explain::explain(args).await,
+        Command::Generate(GenerateCommand::AccessLog(args)) => generate::access_log(args).await,
+        Command::Demo(args) => demo::demo(args).await,
         Command::Docs(args) => docs::docs(&args),
     }
 }

@@ -20,7 +20,11 @@ pub fn read(args: &ScriptArgs) -> Result<Script, CliError> {
         std::io::stdin().take(limit).read_to_string(&mut text).map_err(read_error)?;
         "<stdin>".to_owned()
     } else {
-        std::fs::File::open(&args.file).map_err(read_error)?.take(limit).read_to_string(&mut text).map_err(read_error)?;
+        std::fs::File::open(&args.file)
+            .map_err(read_error)?
+            .take(limit)
+            .read_to_string(&mut text)
+            .map_err(read_error)?;
         args.file.display().to_string()
     };
     let mut options = BTreeMap::new();

@@ -29,7 +29,8 @@ pub async fn submit(args: SubmitArgs) -> Result<ExitCode, CliError> {
     for warning in &submitted.warnings {
         terminal.message(&format!("warning: {warning}"));
     }
-    let is_select = |statement: &SubmittedStatement| matches!(statement, SubmittedStatement::Job(job) if job.columns.is_some());
+    let is_select =
+        |statement: &SubmittedStatement| matches!(statement, SubmittedStatement::Job(job) if job.columns.is_some());
     let select = submitted.statements.iter().any(is_select);
     for statement in submitted.statements {
         match statement {

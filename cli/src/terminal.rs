@@ -34,7 +34,8 @@ impl Terminal {
         if !self.interactive {
             return None;
         }
-        let style = ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        let style =
+            ProgressStyle::with_template("{spinner} {msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
         let bar = self.bars.add(ProgressBar::new_spinner().with_style(style));
         bar.enable_steady_tick(Duration::from_millis(150));
         Some(bar)

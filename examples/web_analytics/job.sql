@@ -9,6 +9,8 @@
 --   sqlite3 examples/web_analytics/data/kpi.db 'SELECT * FROM kpi_by_section ORDER BY 1 DESC LIMIT 8'
 SET 'pipeline.name' = 'web-analytics';
 SET 'table.local-time-zone' = 'UTC';
+-- A file to which nothing is written any more does not hold the others back.
+SET 'table.exec.source.idle-timeout' = '5 s';
 
 -- Combined Log Format, and the response time at the end of the line. The few lines that are no log
 -- lines are counted and skipped.

@@ -32,7 +32,8 @@ fn page(page: DocsPage) -> String {
 }
 
 fn config() -> String {
-    let mut text = format!("{CONFIG_INTRO}\n## Options of the processes\n\n| Key | Value | Default | |\n|---|---|---|---|\n");
+    let mut text =
+        format!("{CONFIG_INTRO}\n## Options of the processes\n\n| Key | Value | Default | |\n|---|---|---|---|\n");
     for option in PROCESS_OPTIONS {
         let kind = kind(option.kind);
         row(&mut text, &[&code(option.key), &kind, &default(option.default), option.description]);
@@ -63,8 +64,11 @@ fn connectors() -> String {
 }
 
 fn section(text: &mut String, info: &ConnectorInfo, prefix: &str) {
-    let roles: Vec<&str> =
-        [(info.source, "source"), (info.sink, "sink")].into_iter().filter(|(is, _)| *is).map(|(_, role)| role).collect();
+    let roles: Vec<&str> = [(info.source, "source"), (info.sink, "sink")]
+        .into_iter()
+        .filter(|(is, _)| *is)
+        .map(|(_, role)| role)
+        .collect();
     let formats = if info.formats { ", takes a `'format'`" } else { "" };
     let roles = match prefix {
         "" => format!(" ({}{formats})", roles.join(" and ")),
@@ -85,7 +89,10 @@ fn section(text: &mut String, info: &ConnectorInfo, prefix: &str) {
         }
     }
     for passed in info.prefixes {
-        let _ = write!(text, "\nOptions that begin with `{prefix}{passed}` are handed to the client library, without the prefix.\n");
+        let _ = write!(
+            text,
+            "\nOptions that begin with `{prefix}{passed}` are handed to the client library, without the prefix.\n"
+        );
     }
 }
 
@@ -148,7 +155,10 @@ mod tests {
     fn check(name: &str, expected: &str) {
         let path = format!("{}/../docs/{name}.md", env!("CARGO_MANIFEST_DIR"));
         let found = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(found == expected, "docs/{name}.md is not what the code says; run: tidemill docs {name} > docs/{name}.md");
+        assert!(
+            found == expected,
+            "docs/{name}.md is not what the code says; run: tidemill docs {name} > docs/{name}.md"
+        );
     }
 
     #[test]
