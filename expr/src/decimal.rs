@@ -211,20 +211,9 @@ pub fn from_f64(value: f64, precision: u8, scale: u8) -> Option<i128> {
     if integral as f64 == value && integral.unsigned_abs() < 1 << 53 {
         return rescale(i128::from(integral), 0, precision, scale);
     }
-    let mut buffer = [0_u8; 64];
-    let text = format_short(value, &mut buffer);
-    parse(text)?.fit(precision, scale)
-}
-
-fn format_short(value: f64, buffer: &mut [u8; 64]) -> &str {
-    use std::io::Write;
-    let mut rest: &mut [u8] = buffer;
-    let before = rest.len();
-    let written = match write!(rest, "{value:e}") {
-        Ok(()) => before - rest.len(),
-        Err(_) => 0,
-    };
-    std::str::from_utf8(&buffer[..written]).unwrap_or("0")
+    let mut text = String::with_capacity(24);
+    crate::format::format_double(value, &mut text);
+    parse(&text)?.fit(precision, scale)
 }
 
 /// A decimal number of any scale: `digits * 10^-scale`.

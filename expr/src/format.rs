@@ -13,6 +13,7 @@ use tidemill_common::types::{LogicalType, units_per_millisecond};
 
 use crate::calendar::{MILLIS_PER_DAY, Zone, civil_from_days};
 use crate::decimal;
+use crate::java_double;
 
 /// Whose text it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +88,10 @@ pub fn format_in(
                 out.push_str(&String::from_utf8_lossy(bytes));
             }
         }
-        LogicalType::Date => format_date(i64::from(array.as_primitive::<Date32Type>().value(row)), out),
+        LogicalType::Date => {
+            let days = i64::from(array.as_primitive::<Date32Type>().value(row));
+            if style == TextStyle::Cast { format_date_cast(days, out) } else { format_date(days, out) }
+        }
         LogicalType::Time(precision) => {
             let millis = i64::from(array.as_primitive::<Time32MillisecondType>().value(row));
             format_time(millis, *precision, style, out);
@@ -192,26 +196,13 @@ pub fn format_double(value: f64, out: &mut String) {
     if value.is_infinite() {
         return out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
     }
-    if value == 5e-324 || value == -5e-324 {
-        // Java shows at least two digits where that is closer or equally close.
-        return out.push_str(if value > 0.0 { "4.9E-324" } else { "-4.9E-324" });
-    }
-    let magnitude = value.abs();
     if value.is_sign_negative() {
         out.push('-');
     }
-    let start = out.len();
-    if magnitude == 0.0 {
-        out.push_str("0.0");
-    } else if (1e-3..1e7).contains(&magnitude) {
-        let _ = write!(out, "{magnitude}");
-        if !out[start..].contains('.') {
-            out.push_str(".0");
-        }
-    } else {
-        let _ = write!(out, "{magnitude:e}");
-        java_exponent(start, out);
+    if value == 0.0 {
+        return out.push_str("0.0");
     }
+    java_double::push_double(value.abs(), out);
 }
 
 /// As Java's `Float.toString`.
@@ -222,34 +213,13 @@ pub fn format_float(value: f32, out: &mut String) {
     if value.is_infinite() {
         return out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
     }
-    if value == 1e-45 || value == -1e-45 {
-        return out.push_str(if value > 0.0 { "1.4E-45" } else { "-1.4E-45" });
-    }
-    let magnitude = value.abs();
     if value.is_sign_negative() {
         out.push('-');
     }
-    let start = out.len();
-    if magnitude == 0.0 {
-        out.push_str("0.0");
-    } else if (1e-3..1e7).contains(&magnitude) {
-        let _ = write!(out, "{magnitude}");
-        if !out[start..].contains('.') {
-            out.push_str(".0");
-        }
-    } else {
-        let _ = write!(out, "{magnitude:e}");
-        java_exponent(start, out);
+    if value == 0.0 {
+        return out.push_str("0.0");
     }
-}
-
-/// `1e10` to `1.0E10`.
-fn java_exponent(start: usize, out: &mut String) {
-    if let Some(at) = out[start..].find('e') {
-        let at = start + at;
-        let has_point = out[start..at].contains('.');
-        out.replace_range(at..=at, if has_point { "E" } else { ".0E" });
-    }
+    java_double::push_float(value.abs(), out);
 }
 
 fn push_two(value: i64, out: &mut String) {
@@ -260,6 +230,16 @@ fn push_two(value: i64, out: &mut String) {
 /// `yyyy-MM-dd`, with a sign for years beyond 9999 and before 0.
 pub fn format_date(days: i64, out: &mut String) {
     let (year, month, day) = civil_from_days(days);
+    push_civil(year, month, day, out);
+}
+
+/// As a cast writes it: Flink keeps the last four digits of the year.
+fn format_date_cast(days: i64, out: &mut String) {
+    let (year, month, day) = civil_from_days(days);
+    push_civil(year.rem_euclid(10_000), month, day, out);
+}
+
+fn push_civil(year: i64, month: i64, day: i64, out: &mut String) {
     if (0..=9999).contains(&year) {
         push_two(year / 100, out);
         push_two(year % 100, out);
@@ -340,7 +320,11 @@ fn split_timestamp(value: i64, precision: u8) -> (i64, i64, i64) {
 /// A timestamp without zone, from its carrier unit.
 pub fn format_timestamp(value: i64, precision: u8, style: TextStyle, out: &mut String) {
     let (days, seconds, nanos) = split_timestamp(value, precision);
-    format_date(days, out);
+    if style == TextStyle::Cast {
+        format_date_cast(days, out);
+    } else {
+        format_date(days, out);
+    }
     out.push(if style == TextStyle::Row { 'T' } else { ' ' });
     push_two(seconds / 3_600, out);
     out.push(':');

@@ -14,6 +14,8 @@ pub mod docs;
 pub mod eval;
 pub mod format;
 mod functions;
+mod java_double;
+mod java_math;
 mod java_regex;
 pub mod parse;
 pub mod pattern;

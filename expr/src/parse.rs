@@ -8,13 +8,7 @@ use tidemill_common::types::units_per_millisecond;
 /// `TIMESTAMP(precision)`; digits beyond the precision are cut. A day that its month does not have
 /// (30 February) becomes its last day, as in Flink.
 pub fn parse_timestamp(text: &str, precision: u8) -> Option<i64> {
-    parse_local(text.as_bytes(), b' ', precision)
-}
-
-/// The ISO-8601 form `yyyy-MM-ddTHH:mm:ss[.fffffffff]`.
-pub fn parse_timestamp_iso(text: &str, precision: u8) -> Option<i64> {
-    let bytes = text.as_bytes();
-    (bytes.len() > 10).then(|| parse_local(bytes, b'T', precision))?
+    parse_local(text.as_bytes(), precision)
 }
 
 /// An instant: [`parse_timestamp`]'s form with a `Z` at its end.
@@ -22,9 +16,86 @@ pub fn parse_instant(text: &str, precision: u8) -> Option<i64> {
     parse_timestamp(text.strip_suffix('Z')?, precision)
 }
 
+/// The ISO-8601 form `yyyy-MM-ddTHH:mm:ss[.fffffffff]`.
+pub fn parse_timestamp_iso(text: &str, precision: u8) -> Option<i64> {
+    TimestampReader::new(precision, true, false).read(text.as_bytes())
+}
+
 /// An instant: [`parse_timestamp_iso`]'s form with a `Z` at its end.
 pub fn parse_instant_iso(text: &str, precision: u8) -> Option<i64> {
-    parse_timestamp_iso(text.strip_suffix('Z')?, precision)
+    TimestampReader::new(precision, true, true).read(text.as_bytes())
+}
+
+/// Reads the timestamps of a JSON column: `yyyy-MM-dd HH:mm:ss[.fffffffff]` with two digits everywhere, or
+/// with a `T` as in ISO-8601, where the seconds may be missing; of an instant with a `Z` at its end. The
+/// last minute is remembered, as the rows of a stream tend to follow each other in time.
+#[derive(Clone, Debug)]
+pub struct TimestampReader {
+    precision: u8,
+    iso: bool,
+    instant: bool,
+    /// `yyyy-MM-dd HH:mm` of the last text, and the carrier unit's value of its second 0.
+    minute: [u8; MINUTE_BYTES],
+    minute_start: i64,
+}
+
+const MINUTE_BYTES: usize = "yyyy-MM-dd HH:mm".len();
+
+impl TimestampReader {
+    /// A reader of `TIMESTAMP(precision)`, or of `TIMESTAMP_LTZ(precision)` with `instant`.
+    pub fn new(precision: u8, iso: bool, instant: bool) -> Self {
+        let minute = if iso { *b"1970-01-01T00:00" } else { *b"1970-01-01 00:00" };
+        Self { precision, iso, instant, minute, minute_start: 0 }
+    }
+
+    /// The value in the carrier unit.
+    #[inline]
+    pub fn read(&mut self, text: &[u8]) -> Option<i64> {
+        let text = if self.instant { text.strip_suffix(b"Z")? } else { text };
+        let (minute, rest) = text.split_first_chunk::<MINUTE_BYTES>()?;
+        if *minute != self.minute {
+            self.minute_start = self.start_of(minute)?;
+            self.minute = *minute;
+        }
+        // The form machines write: `:ss.fff` into milliseconds.
+        if let [b':', s1, s0, b'.', f2, f1, f0] = rest
+            && self.precision == 3
+        {
+            let digits = [s1, s0, f2, f1, f0].map(|digit| digit.wrapping_sub(b'0'));
+            let valid = digits.iter().all(|digit| *digit < 10) && digits[0] < 6;
+            let [s1, s0, f2, f1, f0] = digits.map(i64::from);
+            return valid.then(|| self.minute_start + s1 * 10_000 + s0 * 1_000 + f2 * 100 + f1 * 10 + f0);
+        }
+        self.rest(rest)
+    }
+
+    fn rest(&self, rest: &[u8]) -> Option<i64> {
+        if rest.is_empty() && self.iso {
+            return Some(self.minute_start);
+        }
+        if rest.len() < 3 || rest[0] != b':' {
+            return None;
+        }
+        let second = two(rest, 1).filter(|second| *second < 60)?;
+        let unit = 10_i64.pow(9 - u32::from(self.precision.min(9)));
+        let nanos = fraction(&rest[3..])? / unit * unit;
+        let per_second = units_per_millisecond(self.precision) * 1_000;
+        (self.minute_start + second * per_second).checked_add(nanos / (1_000_000_000 / per_second))
+    }
+
+    #[cold]
+    fn start_of(&self, minute: &[u8; MINUTE_BYTES]) -> Option<i64> {
+        let separator = if self.iso { b'T' } else { b' ' };
+        if [minute[4], minute[7], minute[10], minute[13]] != [b'-', b'-', separator, b':'] {
+            return None;
+        }
+        let (year, month, day) = (two(minute, 0)? * 100 + two(minute, 2)?, two(minute, 5)?, two(minute, 8)?);
+        // Java resolves ISO-8601 local times strictly, the other forms with the month's last day.
+        if self.iso && !self.instant && (1..=12).contains(&month) && day > days_of_month(year, month) {
+            return None;
+        }
+        assemble((year, month, day), (two(minute, 11)?, two(minute, 14)?, 0), 0, self.precision)
+    }
 }
 
 fn two(bytes: &[u8], at: usize) -> Option<i64> {
@@ -44,12 +115,12 @@ fn one_or_two(bytes: &[u8], at: usize) -> Option<(i64, usize)> {
     }
 }
 
-fn parse_local(bytes: &[u8], separator: u8, precision: u8) -> Option<i64> {
+fn parse_local(bytes: &[u8], precision: u8) -> Option<i64> {
     // The form machines write: two digits everywhere.
     if bytes.len() >= 19
         && bytes[4] == b'-'
         && bytes[7] == b'-'
-        && bytes[10] == separator
+        && bytes[10] == b' '
         && bytes[13] == b':'
         && bytes[16] == b':'
         && let (Some(century), Some(year), Some(month), Some(day)) =
@@ -71,7 +142,7 @@ fn parse_local(bytes: &[u8], separator: u8, precision: u8) -> Option<i64> {
     if at == bytes.len() {
         return assemble((year, month, day), (0, 0, 0), 0, precision);
     }
-    if bytes[at] != separator {
+    if bytes[at] != b' ' {
         return None;
     }
     let (hour, at) = one_or_two(bytes, at + 1)?;
@@ -314,8 +385,48 @@ mod tests {
         ] {
             assert_eq!(ms(bad), None, "{bad}");
         }
-        assert_eq!(parse_timestamp_iso("2024-02-03T04:05:06.789123", 6), Some(1_706_933_106_789_123));
         assert_eq!(parse_instant("2024-02-03 04:05:06Z", 3), Some(1_706_933_106_000));
+    }
+
+    #[test]
+    fn readers_of_columns_take_the_strict_forms_only() {
+        let mut sql = TimestampReader::new(3, false, false);
+        for text in [
+            "2024-02-03 04:05:06.7",
+            "2024-02-03 04:05:06",
+            "2024-02-03 04:05:59.123",
+            "2024-02-03 04:06:00.999",
+            "2024-02-30 04:06:00.9999",
+            "1969-12-31 23:59:59.5",
+            "0001-01-01 00:00:00.000",
+        ] {
+            assert_eq!(sql.read(text.as_bytes()), parse_timestamp(text, 3), "{text}");
+            assert!(parse_timestamp(text, 3).is_some());
+        }
+        for bad in [
+            "2024-02-03",
+            "2024-02-03 04:05",
+            "2024-02-03 04:05:60",
+            "2024-02-03 04:05:60.000",
+            "2024-02-03 04:05:0x.000",
+            "2024-02-03 4:05:06.000",
+            "2024-02-03 04:05:6.00",
+            "2024-02-03T04:05:06",
+            "2024-13-03 04:05:06",
+            "2024-02-03 24:05:06",
+            "2024-02-03 04:05:06Z",
+            "2024-02-03 04:05:06.1234567891",
+            "",
+        ] {
+            assert_eq!(sql.read(bad.as_bytes()), None, "{bad}");
+        }
+        let mut nanos = TimestampReader::new(9, true, false);
+        assert_eq!(nanos.read(b"2024-02-03T04:05:06.789123"), Some(1_706_933_106_789_123_000));
+        assert_eq!(nanos.read(b"2024-02-03T04:05"), Some(1_706_933_100_000_000_000));
+        assert_eq!(nanos.read(b"2024-02-30T04:05:06"), None);
+        let mut instant = TimestampReader::new(3, false, true);
+        assert_eq!(instant.read(b"2024-02-03 04:05:06.789Z"), Some(1_706_933_106_789));
+        assert_eq!(instant.read(b"2024-02-03 04:05:06.789"), None);
     }
 
     #[test]

@@ -36,6 +36,35 @@ pub(crate) fn compile_cast(
     Ok((kernel, can_fail))
 }
 
+/// The kernel of `CAST(CAST(x AS TIMESTAMP(to)) AS STRING)` for a timestamp of less than nanoseconds:
+/// its text has zeros for the digits it lacks. The nanoseconds of years beyond 2262 need not exist then.
+pub(crate) fn compile_padded_text(from: &LogicalType, via: &LogicalType, to: &LogicalType) -> Option<Kernel> {
+    use LogicalType as L;
+    let (from_precision, precision) = match (from, via) {
+        (L::Timestamp(from), L::Timestamp(to)) | (L::TimestampLtz(from), L::TimestampLtz(to)) => (*from, *to),
+        _ => return None,
+    };
+    if *to != L::STRING || from_precision > 6 || precision <= 6 {
+        return None;
+    }
+    let from = from.clone();
+    Some(Box::new(move |args, frame| {
+        let mut zone = Zone::new(frame.context.zone);
+        let (array, step) = (args[0].array(), args[0].step());
+        strings_by_row(frame.rows, frame.rows * 29, |row, out| {
+            if array.is_null(row * step) {
+                return None;
+            }
+            format_in(array, &from, row * step, TextStyle::Cast, &mut zone, out);
+            if from_precision == 0 {
+                out.push('.');
+            }
+            (from_precision..precision).for_each(|_| out.push('0'));
+            Some(())
+        })
+    }))
+}
+
 fn may_fail(from: &LogicalType, to: &LogicalType) -> bool {
     use LogicalType as L;
     match (from, to) {
@@ -531,10 +560,13 @@ fn temporal(
                 let millis = value.div_euclid(factor);
                 if zoned { zone.to_local(millis, 1_000) } else { millis }
             };
+            let day_of = |millis: i64| {
+                if zoned { millis.div_euclid(MILLIS_PER_DAY) } else { millis / MILLIS_PER_DAY }
+            };
             let source = timestamps(value, rows)?;
             Ok(if *to == L::Date {
-                // Towards 1970, as Flink's integer division does.
-                let days = source.iter().map(|value| value.map(|value| (millis(value) / MILLIS_PER_DAY) as i32));
+                // As in Flink, a TIMESTAMP is divided towards 1970, an instant towards the past.
+                let days = source.iter().map(|value| value.map(|value| day_of(millis(value)) as i32));
                 Arc::new(days.collect::<PrimitiveArray<Date32Type>>())
             } else {
                 let times =

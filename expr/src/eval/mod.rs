@@ -7,7 +7,7 @@ pub(crate) mod value;
 
 use arrow::error::ArrowError;
 
-pub(crate) use cast::{compile_cast, timestamp_column, timestamps};
+pub(crate) use cast::{compile_cast, compile_padded_text, timestamp_column, timestamps};
 pub use program::{Predicate, Program};
 pub(crate) use scalar::{literal_array, scalar_at};
 

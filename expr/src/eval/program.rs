@@ -12,7 +12,7 @@ use arrow::datatypes::{DataType as ArrowType, SchemaRef};
 use tidemill_common::expr::Expr;
 
 use super::value::Value;
-use super::{CompileError, EvalContext, EvalError, compile_cast, literal_array};
+use super::{CompileError, EvalContext, EvalError, compile_cast, compile_padded_text, literal_array};
 use crate::registry::{self, CallSite, Category, Frame, Kernel, Volatility};
 
 type NodeId = usize;
@@ -153,6 +153,21 @@ impl Compiler<'_> {
             Expr::Literal { value, data_type } => (Node::Literal(literal_array(value, &data_type.logical)?), false),
             Expr::Cast { input, data_type, try_cast } => {
                 let from = &input.data_type().logical;
+                let padded = match input.as_ref() {
+                    Expr::Cast { input: inner, .. } => {
+                        compile_padded_text(&inner.data_type().logical, from, &data_type.logical)
+                            .map(|kernel| (kernel, inner))
+                    }
+                    _ => None,
+                };
+                if let Some((kernel, inner)) = padded {
+                    let input = self.compile(inner)?;
+                    let lazy = self.nodes[input].lazy;
+                    let id = self.nodes.len();
+                    self.nodes.push(Compiled { node: Node::Cast { kernel, input }, lazy, arrow_type });
+                    self.known.insert(key, id);
+                    return Ok(id);
+                }
                 let (kernel, can_fail) = compile_cast(from, &data_type.logical, *try_cast)?;
                 (Node::Cast { kernel, input: self.compile(input)? }, can_fail)
             }

@@ -13,6 +13,8 @@ use crate::bind::{BindError, call, cast_to, decimal_round, literal_integer};
 use crate::decimal;
 use crate::eval::value::{Value, primitives_by_row, unary};
 use crate::eval::{CompileError, EvalError};
+use crate::format::format_double;
+use crate::java_math;
 use crate::registry::{CallSite, Category, Function, Kernel, Param, Volatility, returns};
 
 const fn numeric(
@@ -99,9 +101,9 @@ pub(super) const FUNCTIONS: &[Function] = &[
     ),
     real!("SQRT", "SQRT(a)", "Square root. DOUBLE.", f64::sqrt),
     real!("EXP", "EXP(a)", "e to the power of a.", f64::exp),
-    real!("LN", "LN(a)", "Natural logarithm.", f64::ln),
-    real!("LOG10", "LOG10(a)", "Logarithm of base 10.", f64::log10),
-    real!("LOG2", "LOG2(a)", "Logarithm of base 2.", |a| a.ln() / std::f64::consts::LN_2),
+    real!("LN", "LN(a)", "Natural logarithm.", java_math::ln),
+    real!("LOG10", "LOG10(a)", "Logarithm of base 10.", java_math::log10),
+    real!("LOG2", "LOG2(a)", "Logarithm of base 2.", |a| java_math::ln(a) / std::f64::consts::LN_2),
     real!("SIN", "SIN(a)", "Sine.", f64::sin),
     real!("COS", "COS(a)", "Cosine.", f64::cos),
     real!("TAN", "TAN(a)", "Tangent.", f64::tan),
@@ -145,7 +147,11 @@ fn real2(f: fn(f64, f64) -> f64) -> Compiled {
 }
 
 fn log(site: &CallSite<'_>) -> Compiled {
-    if site.args.len() == 1 { real(f64::ln) } else { real2(|base, value| value.ln() / base.ln()) }
+    if site.args.len() == 1 {
+        real(java_math::ln)
+    } else {
+        real2(|base, value| java_math::ln(value) / java_math::ln(base))
+    }
 }
 
 fn constant(value: f64) -> Compiled {
@@ -280,8 +286,9 @@ fn round_real(value: f64, digits: i64, half_up: bool) -> f64 {
     if !value.is_finite() {
         return value;
     }
-    let text = format!("{value:e}");
-    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let mut text = String::with_capacity(24);
+    format_double(value, &mut text);
+    let (mantissa, exponent) = text.split_once('E').unwrap_or((&text, "0"));
     let exponent: i64 = exponent.parse().unwrap_or(0);
     let fraction = mantissa.split_once('.').map_or(0, |(_, fraction)| fraction.len() as i64);
     let unscaled: i128 = mantissa.replace('.', "").parse().unwrap_or(0);

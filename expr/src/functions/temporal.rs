@@ -570,7 +570,7 @@ fn to_timestamp_ltz(site: &CallSite<'_>) -> Compiled {
 
 /// The day that Flink gives for a text that a pattern does not fit: the smallest long in
 /// milliseconds, cut to an int of days.
-const UNPARSED_DAY: i32 = (i64::MIN / MILLIS_PER_DAY - 1) as i32;
+const UNPARSED_DAY: i32 = (i64::MIN / MILLIS_PER_DAY) as i32;
 
 fn to_date(site: &CallSite<'_>) -> Compiled {
     let Some(pattern) = site.args.get(1) else {

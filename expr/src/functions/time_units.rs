@@ -138,7 +138,13 @@ pub(super) fn floor_to(unit: Unit, moment: Moment, up: bool) -> Moment {
         }
         _ => calendar(year, 1, 12),
     };
-    if up && start != moment { next } else { start }
+    // As in Flink, units of days and more look at the date alone.
+    let is_start = match unit {
+        Unit::Day | Unit::Hour | Unit::Minute | Unit::Second => start == moment,
+        Unit::Millisecond | Unit::Microsecond | Unit::Nanosecond => start == moment,
+        _ => start.days == moment.days,
+    };
+    if up && !is_start { next } else { start }
 }
 
 /// Whole units from one time to another, cut towards zero.
@@ -151,7 +157,8 @@ pub(super) fn difference(unit: Unit, from: Moment, to: Moment) -> i64 {
         Unit::Year => months() / 12,
         Unit::Quarter => months() / 3,
         Unit::Month => months(),
-        Unit::Week => divided(7 * 86_400_000),
+        // As in Flink, from seconds in 32 bits.
+        Unit::Week => i64::from(divided(1_000) as i32) / (7 * SECONDS_PER_DAY),
         Unit::Day => divided(86_400_000),
         Unit::Hour => divided(3_600_000),
         Unit::Minute => divided(60_000),
