@@ -1,4 +1,5 @@
 //! The life of a cluster: submit, list, describe, cancel; a task manager that dies; errors.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::time::{Duration, Instant};
 

@@ -1,5 +1,6 @@
 //! The dashboard job (`examples/web_analytics/kafka.sql`) on a cluster, with a real Kafka in and a real
 //! PostgreSQL out, against key figures computed here.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;

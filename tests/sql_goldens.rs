@@ -1,5 +1,6 @@
 //! Every golden script gives what Flink gives: embedded at parallelism 1, 2 and 4, and on a cluster of
 //! two task-manager processes.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tidemill_tests::cluster::Cluster;
 use tidemill_tests::golden::Golden;

@@ -8,7 +8,7 @@ use tidemill_common::process_options::ProcessConfig;
 
 use crate::error::CliError;
 
-pub use wire::{Client, JobUpdates, Rows};
+pub use wire::Client;
 
 /// Connects to the job manager that the options name.
 pub async fn connect(config: &ProcessConfig) -> Result<Client, CliError> {
