@@ -72,7 +72,7 @@ CREATE TABLE kpi_by_region (
 CREATE TEMPORARY VIEW requests AS
 SELECT
     ts,
-    SPLIT_INDEX(SPLIT_INDEX(`path`, '?', 0), '/', 1) AS section,
+    COALESCE(SPLIT_INDEX(SPLIT_INDEX(`path`, '?', 0), '/', 1), 'other') AS section,
     CASE SPLIT_INDEX(host, '.', 0)
         WHEN '24' THEN 'us-east'
         WHEN '73' THEN 'us-west'

@@ -142,10 +142,10 @@ fn two_writers_share_a_file_and_the_timer_writes() {
                         .collect();
                     writer.write(&batch(&ids)).unwrap();
                 }
-                assert!(writer.next_timer().is_none() || writer.next_timer().unwrap() > std::time::Instant::now());
                 writer.write(&batch(&[(RowKind::Insert, i64::from(subtask) + 90_000, None)])).unwrap();
                 std::thread::sleep(Duration::from_millis(120));
                 writer.on_timer().unwrap();
+                writer.flush().unwrap();
                 assert_eq!(writer.next_timer(), None);
                 writer.finish().unwrap();
             })
@@ -153,6 +153,32 @@ fn two_writers_share_a_file_and_the_timer_writes() {
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     assert_eq!(rows(path, "SELECT cast(count(*) AS TEXT) FROM kpi"), ["6002"]);
+}
+
+#[test]
+fn a_refused_row_is_told_although_no_other_comes() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kpi.db");
+    let context = connector_context();
+    context.io.block_on(async {
+        let mut connection =
+            SqliteConnectOptions::new().filename(&path).create_if_missing(true).connect().await.unwrap();
+        let sql = "CREATE TABLE kpi (id PRIMARY KEY, name NOT NULL, amount, rate, good, ts, raw)";
+        sqlx::query(sql).execute(&mut connection).await.unwrap();
+    });
+    let url = format!("jdbc:sqlite:{}", path.display());
+    let options = [("url", url.as_str()), ("table-name", "kpi"), ("sink.buffer-flush.interval", "10 ms")];
+    let sink = SinkSpec { table: table(&options, vec![0]), changelog: ChangelogMode::Upsert };
+    let mut writer = Jdbc.create_writer(&sink, &subtask_context(0, 1)).unwrap();
+    writer.write(&batch(&[(RowKind::Insert, 1, None)])).unwrap();
+    let error = loop {
+        let timer = writer.next_timer().unwrap();
+        std::thread::sleep(timer.saturating_duration_since(std::time::Instant::now()));
+        if let Err(error) = writer.on_timer() {
+            break error.to_string();
+        }
+    };
+    assert!(error.contains("NOT NULL constraint failed: kpi.name"), "{error}");
 }
 
 #[test]

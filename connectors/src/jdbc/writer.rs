@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidemill_common::batch::{Batch, RowKind};
@@ -16,6 +16,8 @@ use crate::api::{ConnectorContext, ConnectorError, ConnectorMetrics, SinkWriter,
 
 /// Buffers under way to the database.
 const QUEUE_BUFFERS: usize = 2;
+/// How often the writer looks whether what is under way has failed, while no row comes.
+const FAILURE_INTERVAL: Duration = Duration::from_millis(100);
 const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 enum Command {
@@ -31,6 +33,10 @@ pub(super) struct JdbcWriter {
     buffer: Buffer,
     /// When the oldest buffered row came.
     since: Option<Instant>,
+    /// Buffers sent and not written.
+    under_way: Arc<AtomicUsize>,
+    /// When failures were last looked for.
+    looked: Instant,
     commands: Option<mpsc::Sender<Command>>,
     task: Option<tokio::task::JoinHandle<Result<(), ConnectorError>>>,
 }
@@ -39,7 +45,9 @@ impl JdbcWriter {
     pub fn new(settings: Settings, store: Store, context: &SubtaskContext) -> Self {
         let settings = Arc::new(settings);
         let (commands, receiver) = mpsc::channel(QUEUE_BUFFERS);
+        let under_way = Arc::new(AtomicUsize::new(0));
         let connection = Connection {
+            under_way: Arc::clone(&under_way),
             settings: Arc::clone(&settings),
             store: Some(store),
             context: context.connector.clone(),
@@ -51,6 +59,8 @@ impl JdbcWriter {
             settings,
             context: context.connector.clone(),
             since: None,
+            under_way,
+            looked: Instant::now(),
             commands: Some(commands),
             task: Some(task),
         }
@@ -59,7 +69,12 @@ impl JdbcWriter {
     fn send_buffer(&mut self) -> Result<(), ConnectorError> {
         self.since = None;
         let changes = self.buffer.take();
-        if changes.is_empty() { Ok(()) } else { self.send(Command::Write(changes)) }
+        if changes.is_empty() {
+            return Ok(());
+        }
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.looked = Instant::now();
+        self.send(Command::Write(changes))
     }
 
     /// Waits for a place in the queue; that is the backpressure of a slow database.
@@ -122,11 +137,22 @@ impl SinkWriter for JdbcWriter {
     }
 
     fn next_timer(&self) -> Option<Instant> {
-        Some(self.since? + self.settings.interval?)
+        let flush = self.since.zip(self.settings.interval).map(|(since, interval)| since + interval);
+        // A failure must be told although no further row comes.
+        let look = (self.under_way.load(Ordering::Relaxed) > 0).then(|| self.looked + FAILURE_INTERVAL);
+        flush.into_iter().chain(look).min()
     }
 
     fn on_timer(&mut self) -> Result<(), ConnectorError> {
-        if self.next_timer().is_some_and(|timer| timer <= Instant::now()) { self.send_buffer() } else { Ok(()) }
+        let now = Instant::now();
+        self.looked = now;
+        if self.task.as_ref().is_none_or(tokio::task::JoinHandle::is_finished) {
+            return Err(self.failure());
+        }
+        match self.since.zip(self.settings.interval) {
+            Some((since, interval)) if since + interval <= now => self.send_buffer(),
+            _ => Ok(()),
+        }
     }
 
     fn finish(&mut self) -> Result<(), ConnectorError> {
@@ -179,6 +205,7 @@ impl Buffer {
 
 /// The task that owns the connection.
 struct Connection {
+    under_way: Arc<AtomicUsize>,
     settings: Arc<Settings>,
     /// `None` while it is lost.
     store: Option<Store>,
@@ -194,7 +221,10 @@ impl Connection {
                 () = cancelled(&self.context) => return Err(ConnectorError::Cancelled),
             };
             match command {
-                Some(Command::Write(changes)) => self.write(&changes).await?,
+                Some(Command::Write(changes)) => {
+                    self.write(&changes).await?;
+                    self.under_way.fetch_sub(1, Ordering::Relaxed);
+                }
                 // Nobody waits any more if the answer cannot be delivered.
                 Some(Command::Flush(done)) => drop(done.send(())),
                 None => break,

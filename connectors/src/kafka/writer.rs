@@ -19,6 +19,8 @@ use crate::api::{ConnectorContext, ConnectorError, ConnectorMetrics, Encoder, Si
 
 /// How often a wait looks whether the job was cancelled.
 const WAIT: Duration = Duration::from_millis(50);
+/// How often the writer looks whether what is under way has failed, while no row comes.
+const FAILURE_INTERVAL: Duration = Duration::from_millis(500);
 /// How long a wait for deliveries lasts beyond the time that librdkafka gives each of them.
 const FLUSH_GRACE: Duration = Duration::from_secs(10);
 
@@ -98,6 +100,8 @@ pub(super) struct KafkaWriter {
     partitions: Vec<i32>,
     /// The partition of the next record, by position in `partitions`.
     next: usize,
+    /// When failures were last looked for.
+    looked: Instant,
     context: ConnectorContext,
     metrics: Arc<ConnectorMetrics>,
 }
@@ -138,6 +142,7 @@ impl KafkaWriter {
             raw_key,
             partitions,
             next: context.subtask.0 as usize,
+            looked: Instant::now(),
             context: context.connector.clone(),
             metrics: Arc::clone(&context.metrics),
         })
@@ -248,6 +253,17 @@ impl SinkWriter for KafkaWriter {
 
     fn flush(&mut self) -> Result<(), ConnectorError> {
         if self.settings.flush_at_checkpoints { self.wait_for_deliveries() } else { self.check_deliveries() }
+    }
+
+    fn next_timer(&self) -> Option<Instant> {
+        // A failure must be told although no further row comes.
+        let waits = self.producer.in_flight_count() > 0 || self.deliveries.failure().is_some();
+        waits.then(|| self.looked + FAILURE_INTERVAL)
+    }
+
+    fn on_timer(&mut self) -> Result<(), ConnectorError> {
+        self.looked = Instant::now();
+        self.check_deliveries()
     }
 
     fn finish(&mut self) -> Result<(), ConnectorError> {
