@@ -18,7 +18,6 @@ use super::{Deployment, ExecutorEvent, LineTarget, Subtask, SubtaskState};
 use crate::build::BuildContext;
 use crate::chain::{Chain, Stage};
 use crate::control::credit::LineCredit;
-use crate::metrics::TaskMetrics;
 use crate::operator::OperatorError;
 use crate::shuffle::network::{ChannelKey, Network};
 use crate::shuffle::{Decoder, Exchange, Inbox, Mail, Outputs, Router, Target, channel_of, input_channels, receivers};
@@ -152,7 +151,7 @@ impl Launch {
                 stages.push(Stage { operator: built, metrics: counters.clone() });
             }
         }
-        let outputs = Outputs::new(self.exchanges(id, metrics, &subtask.inbox)?, cancelled.clone(), metrics.clone());
+        let outputs = Outputs::new(self.exchanges(id, &subtask.inbox)?, cancelled.clone(), metrics.clone());
         let head = match source {
             Some(source) => Head::Source(source),
             None => Head::Inputs(self.gate(id)),
@@ -182,12 +181,7 @@ impl Launch {
         Gate::new(channels.collect())
     }
 
-    fn exchanges(
-        &self,
-        id: SubtaskId,
-        metrics: &Arc<TaskMetrics>,
-        inbox: &Arc<Inbox>,
-    ) -> Result<Vec<Exchange>, TaskError> {
+    fn exchanges(&self, id: SubtaskId, inbox: &Arc<Inbox>) -> Result<Vec<Exchange>, TaskError> {
         let Deployment { job, attempt, plan, locations, .. } = &self.deployment;
         let mut exchanges = Vec::new();
         for edge in self.graph.outputs(id.task) {
@@ -208,16 +202,13 @@ impl Launch {
                             from: id,
                             to: receiver,
                         };
-                        let schema = self.graph.tasks[id.task.0 as usize].operators.last();
-                        let schema = schema.map(|operator| plan.operator(*operator).schema.to_arrow());
-                        let failed = inbox.clone();
-                        let fail = move |cause: String| failed.mail(Mail::Fail { cause });
-                        Target::Remote(self.network.open(&location.data_address, key, schema, Box::new(fail)))
+                        let inbox = inbox.clone();
+                        let lost = Box::new(move |cause| inbox.mail(Mail::Fail { cause }));
+                        Target::Remote(self.network.open(&location.data_address, &key, lost))
                     }
                     (None, _) => return Err(internal(format!("nobody says where subtask {receiver} runs")).into()),
                 });
             }
-            let _ = metrics;
             exchanges.push(Exchange::new(router, targets));
         }
         Ok(exchanges)

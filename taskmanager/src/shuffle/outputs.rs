@@ -93,7 +93,7 @@ impl Sender {
                     owner.metrics.waiting(Wait::Backpressured, wait);
                 })
                 .map_err(|_| OperatorError::ExchangeClosed),
-            Target::Remote(channel) => channel.send(element, &owner.cancelled, |wait| {
+            Target::Remote(channel) => channel.send(element, &owner.cancelled, &mut |wait| {
                 owner.metrics.waiting(Wait::Backpressured, wait);
             }),
         };

@@ -1,0 +1,297 @@
+//! The sending side of a connection: a queue of frames, a task that writes them, and one that reads
+//! credits.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+use tidemill_common::batch::{Batch, StreamElement};
+use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::Notify;
+
+use super::{ChannelKey, OnLost};
+use crate::operator::OperatorError;
+use crate::shuffle::codec::{self, Frame};
+use crate::shuffle::frame::{FrameError, FrameKind, HEADER_BYTES, Header};
+use crate::shuffle::inbox::CANCEL_CHECK;
+
+/// How long a task manager tries to reach another.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_RETRY: Duration = Duration::from_millis(100);
+/// Pieces of one vectored write.
+const SLICES_MAX: usize = 256;
+
+#[derive(Default)]
+struct Credit {
+    free: usize,
+    /// The receiver has ended, or the connection is lost.
+    closed: bool,
+}
+
+/// A channel as the connection sees it.
+struct Channel {
+    credit: Mutex<Credit>,
+    changed: Condvar,
+    lost: OnLost,
+}
+
+impl Channel {
+    fn close(&self) {
+        self.credit.lock().closed = true;
+        self.changed.notify_all();
+    }
+}
+
+#[derive(Default)]
+struct Queue {
+    frames: VecDeque<Frame>,
+    lost: Option<String>,
+    stopped: bool,
+}
+
+/// A connection to another task manager.
+pub struct Connection {
+    address: String,
+    /// Bounded by the credits of the channels.
+    queue: Mutex<Queue>,
+    filled: Notify,
+    next_channel: AtomicU32,
+    channels: Mutex<HashMap<u32, Arc<Channel>>>,
+}
+
+impl Connection {
+    /// A connection that is made in the background.
+    pub fn start(address: &str, io: &tokio::runtime::Handle) -> Arc<Self> {
+        let connection = Arc::new(Self {
+            address: address.to_owned(),
+            queue: Mutex::default(),
+            filled: Notify::new(),
+            next_channel: AtomicU32::new(0),
+            channels: Mutex::default(),
+        });
+        let serving = connection.clone();
+        io.spawn(async move {
+            if let Err(reason) = serving.serve().await {
+                serving.lose(&reason);
+            }
+        });
+        connection
+    }
+
+    pub fn is_lost(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.lost.is_some() || queue.stopped
+    }
+
+    /// Ends the connection once all frames are written.
+    pub fn stop(&self) {
+        self.queue.lock().stopped = true;
+        self.filled.notify_one();
+    }
+
+    async fn serve(&self) -> Result<(), String> {
+        let stream = self.connect().await?;
+        let (read, mut write) = stream.into_split();
+        tokio::select! {
+            read = self.read(read) => read,
+            written = self.write(&mut write) => written.map_err(|error| error.to_string()),
+        }
+    }
+
+    async fn connect(&self) -> Result<TcpStream, String> {
+        let deadline = tokio::time::Instant::now() + CONNECT_TIMEOUT;
+        loop {
+            let tried = tokio::time::timeout_at(deadline, TcpStream::connect(&self.address)).await;
+            let reason = match tried {
+                Ok(Ok(stream)) => {
+                    stream.set_nodelay(true).map_err(|error| error.to_string())?;
+                    return Ok(stream);
+                }
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no answer".to_owned(),
+            };
+            if tokio::time::Instant::now() + CONNECT_RETRY >= deadline {
+                return Err(format!("it could not be reached for {} s: {reason}", CONNECT_TIMEOUT.as_secs()));
+            }
+            tokio::time::sleep(CONNECT_RETRY).await;
+        }
+    }
+
+    fn lose(&self, reason: &str) {
+        let cause = format!("the connection to the task manager at {} is lost: {reason}", self.address);
+        self.queue.lock().lost = Some(cause.clone());
+        let channels = std::mem::take(&mut *self.channels.lock());
+        for channel in channels.values() {
+            (channel.lost)(cause.clone());
+            channel.close();
+        }
+        self.queue.lock().frames.clear();
+    }
+
+    fn enqueue(&self, frame: Frame) {
+        let mut queue = self.queue.lock();
+        if queue.lost.is_none() {
+            queue.frames.push_back(frame);
+            drop(queue);
+            self.filled.notify_one();
+        }
+    }
+
+    async fn write(&self, out: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+        loop {
+            let (frames, stopped) = {
+                let mut queue = self.queue.lock();
+                (std::mem::take(&mut queue.frames), queue.stopped)
+            };
+            if frames.is_empty() {
+                if stopped {
+                    return out.shutdown().await;
+                }
+                self.filled.notified().await;
+                continue;
+            }
+            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES_MAX);
+            for slice in frames.iter().flat_map(Frame::slices) {
+                slices.push(IoSlice::new(slice));
+                if slices.len() == SLICES_MAX {
+                    write_all(out, &mut slices).await?;
+                    slices.clear();
+                }
+            }
+            write_all(out, &mut slices).await?;
+        }
+    }
+
+    async fn read(&self, mut read: OwnedReadHalf) -> Result<(), String> {
+        let mut head = [0; HEADER_BYTES];
+        loop {
+            read.read_exact(&mut head).await.map_err(|error| error.to_string())?;
+            let header = Header::decode(&head).map_err(|error| error.to_string())?;
+            let channel = self.channels.lock().get(&header.channel).cloned();
+            match (header.kind, channel) {
+                (FrameKind::Credit, Some(channel)) => {
+                    channel.credit.lock().free += usize::try_from(header.value).unwrap_or(0);
+                    channel.changed.notify_all();
+                }
+                (FrameKind::Closed, Some(channel)) => {
+                    channel.close();
+                    self.channels.lock().remove(&header.channel);
+                }
+                // Of a channel that has ended.
+                (FrameKind::Credit | FrameKind::Closed, None) => {}
+                _ => return Err("it sent a frame that only senders send".to_owned()),
+            }
+        }
+    }
+}
+
+async fn write_all(out: &mut (impl AsyncWrite + Unpin), slices: &mut [IoSlice<'_>]) -> std::io::Result<()> {
+    let mut slices = slices;
+    while !slices.is_empty() {
+        let written = out.write_vectored(slices).await?;
+        if written == 0 {
+            return Err(std::io::ErrorKind::WriteZero.into());
+        }
+        IoSlice::advance_slices(&mut slices, written);
+    }
+    Ok(())
+}
+
+/// The sender's end of one channel.
+pub struct RemoteChannel {
+    connection: Arc<Connection>,
+    channel: Arc<Channel>,
+    id: u32,
+    attempt: u32,
+    compress: bool,
+}
+
+impl RemoteChannel {
+    pub(super) fn open(connection: Arc<Connection>, key: &ChannelKey, lost: OnLost, compress: bool) -> Self {
+        let id = connection.next_channel.fetch_add(1, Ordering::Relaxed);
+        let channel = Arc::new(Channel { credit: Mutex::default(), changed: Condvar::new(), lost });
+        connection.channels.lock().insert(id, channel.clone());
+        let attempt = key.attempt.0;
+        connection.enqueue(Frame::new(Header::control(FrameKind::Open, id, attempt, 0), &key.encode()));
+        // Looked at after the channel was listed: whoever loses the connection later sees it.
+        let lost = connection.queue.lock().lost.clone();
+        if let Some(cause) = lost {
+            connection.channels.lock().remove(&id);
+            (channel.lost)(cause);
+            channel.close();
+        }
+        Self { connection, channel, id, attempt, compress }
+    }
+
+    /// Sends an element, when there is credit for it. Gives up when `cancelled` is set.
+    pub fn send(
+        &mut self,
+        element: StreamElement,
+        cancelled: &AtomicBool,
+        wait: &mut dyn FnMut(&mut dyn FnMut()),
+    ) -> Result<(), OperatorError> {
+        let frame = match codec::encode(&element, self.id, self.attempt, self.compress) {
+            Ok(frame) => frame,
+            Err(FrameError::TooLong { .. }) if rows_of(&element) > 1 => {
+                if let StreamElement::Batch(batch) = element {
+                    let half = batch.rows() / 2;
+                    self.send(part(&batch, 0, half), cancelled, wait)?;
+                    self.send(part(&batch, half, batch.rows() - half), cancelled, wait)?;
+                }
+                return Ok(());
+            }
+            Err(error) => {
+                let reason = format!("a row cannot be sent: {error}");
+                return Err(OperatorError::Evaluation { operator: "the exchange".to_owned(), reason });
+            }
+        };
+        self.take_credit(cancelled, wait)?;
+        let last = matches!(element, StreamElement::EndOfPartition);
+        self.connection.enqueue(frame);
+        if last {
+            self.connection.channels.lock().remove(&self.id);
+        }
+        Ok(())
+    }
+
+    fn take_credit(&self, cancelled: &AtomicBool, wait: &mut dyn FnMut(&mut dyn FnMut())) -> Result<(), OperatorError> {
+        let mut credit = self.channel.credit.lock();
+        if credit.free == 0 && !credit.closed {
+            wait(&mut || {
+                while credit.free == 0 && !credit.closed && !cancelled.load(Ordering::Relaxed) {
+                    self.channel.changed.wait_for(&mut credit, CANCEL_CHECK);
+                }
+            });
+        }
+        if credit.closed || credit.free == 0 {
+            return Err(OperatorError::ExchangeClosed);
+        }
+        credit.free -= 1;
+        Ok(())
+    }
+
+    /// Tells the receiver that nothing follows though the data has not ended.
+    pub fn abort(&mut self) {
+        self.connection.enqueue(Frame::new(Header::control(FrameKind::Abort, self.id, self.attempt, 0), &[]));
+        self.connection.channels.lock().remove(&self.id);
+    }
+}
+
+fn rows_of(element: &StreamElement) -> usize {
+    match element {
+        StreamElement::Batch(batch) => batch.rows(),
+        _ => 0,
+    }
+}
+
+fn part(batch: &Batch, from: usize, rows: usize) -> StreamElement {
+    StreamElement::Batch(Batch {
+        records: batch.records.slice(from, rows),
+        kinds: batch.kinds.as_ref().map(|kinds| kinds[from..from + rows].into()),
+    })
+}

@@ -1,0 +1,165 @@
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tidemill_common::batch::StreamElement;
+use tidemill_common::ids::TaskManagerId;
+use tidemill_common::time::Watermark;
+
+use super::*;
+use crate::operator::OperatorError;
+use crate::shuffle::inbox::{Delivery, Mail, Received};
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
+}
+
+fn network(io: &tokio::runtime::Runtime) -> Arc<Network> {
+    let config = ExecutorConfig {
+        id: TaskManagerId::from("t"),
+        data_bind: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        data_host: "127.0.0.1".to_owned(),
+        io: io.handle().clone(),
+        compression: Compression::None,
+    };
+    io.block_on(Network::start(&config)).unwrap()
+}
+
+fn key(attempt: u32) -> ChannelKey {
+    let subtask = |task, index| SubtaskId { task: TaskId(task), index: SubtaskIndex(index) };
+    ChannelKey { job: "j".into(), attempt: AttemptId(attempt), edge: 0, from: subtask(0, 1), to: subtask(1, 2) }
+}
+
+fn register(network: &Network, attempt: u32, inbox: &Arc<Inbox>) {
+    network.receivers.register(&"j".into(), AttemptId(attempt), std::iter::once(key(attempt)), inbox);
+}
+
+fn open(network: &Network, to: &Network, attempt: u32, lost: &Arc<Inbox>) -> RemoteChannel {
+    let lost = lost.clone();
+    network.open(&to.address(), &key(attempt), Box::new(move |cause| lost.mail(Mail::Fail { cause })))
+}
+
+fn send(channel: &mut RemoteChannel, time: i64, cancelled: &AtomicBool) -> Result<(), OperatorError> {
+    channel.send(StreamElement::Watermark(Watermark(time)), cancelled, &mut |wait| wait())
+}
+
+fn received(inbox: &Inbox) -> Received {
+    inbox.next(Some(Instant::now() + Duration::from_secs(10)), |wait| wait())
+}
+
+#[test]
+fn elements_arrive_in_order_though_the_receiver_is_slow_and_late() {
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let lost = Arc::new(Inbox::new(0));
+    let mut channel = open(&sender, &receiver, 1, &lost);
+    let sending = std::thread::spawn(move || {
+        let cancelled = AtomicBool::new(false);
+        (0..500).try_for_each(|time| send(&mut channel, time, &cancelled)).map(|()| channel)
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!sending.is_finished(), "nothing may be sent before the receiver is there");
+    let inbox = Arc::new(Inbox::new(1));
+    register(&receiver, 1, &inbox);
+    for expected in 0..500 {
+        match received(&inbox) {
+            Received::Element { channel: 0, delivery: Delivery::Frame { header, .. } } => {
+                assert_eq!(header.value, expected);
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let mut channel = sending.join().unwrap().unwrap();
+    channel.abort();
+    assert!(matches!(received(&inbox), Received::Element { delivery: Delivery::Aborted, .. }));
+}
+
+#[test]
+fn past_attempts_are_refused() {
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let inbox = Arc::new(Inbox::new(1));
+    register(&receiver, 2, &inbox);
+    let lost = Arc::new(Inbox::new(0));
+    let mut channel = open(&sender, &receiver, 1, &lost);
+    assert!(matches!(send(&mut channel, 1, &AtomicBool::new(false)), Err(OperatorError::ExchangeClosed)));
+}
+
+#[test]
+fn a_receiver_that_ends_or_a_cancelled_sender_wait_for_nobody() {
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let inbox = Arc::new(Inbox::new(1));
+    register(&receiver, 1, &inbox);
+    let lost = Arc::new(Inbox::new(0));
+    let mut channel = open(&sender, &receiver, 1, &lost);
+    let cancelled = Arc::new(AtomicBool::new(false));
+    let sending = {
+        let cancelled = cancelled.clone();
+        std::thread::spawn(move || {
+            let ended = (0..500).try_for_each(|time| send(&mut channel, time, &cancelled));
+            (ended, channel)
+        })
+    };
+    std::thread::sleep(Duration::from_millis(50));
+    cancelled.store(true, Ordering::Relaxed);
+    let (ended, mut channel) = sending.join().unwrap();
+    assert!(ended.is_err());
+    inbox.close();
+    cancelled.store(false, Ordering::Relaxed);
+    // The credit may not be used up; in the end the receiver's absence is told.
+    let ended = (0..500).try_for_each(|time| {
+        std::thread::sleep(Duration::from_millis(1));
+        send(&mut channel, time, &AtomicBool::new(time > 450))
+    });
+    assert!(matches!(ended, Err(OperatorError::ExchangeClosed)));
+}
+
+#[test]
+fn a_lost_connection_is_told_to_both_sides_with_its_cause() {
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let inbox = Arc::new(Inbox::new(1));
+    register(&receiver, 1, &inbox);
+    let lost = Arc::new(Inbox::new(0));
+    let mut channel = open(&sender, &receiver, 1, &lost);
+    send(&mut channel, 1, &AtomicBool::new(false)).unwrap();
+    assert!(matches!(received(&inbox), Received::Element { .. }));
+    receiver.stop();
+    for side in [&lost, &inbox] {
+        match received(side) {
+            Received::Mail(Mail::Fail { cause }) => assert!(cause.contains("is lost"), "{cause}"),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn nobody_there_is_told_with_the_address() {
+    let io = runtime();
+    let sender = network(&io);
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+    let lost = Arc::new(Inbox::new(0));
+    let inbox = lost.clone();
+    let _channel = sender.open(&free.to_string(), &key(1), Box::new(move |cause| inbox.mail(Mail::Fail { cause })));
+    match received(&lost) {
+        Received::Mail(Mail::Fail { cause }) => assert!(cause.contains(&free.to_string()), "{cause}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn foreign_bytes_end_the_connection_and_nothing_else() {
+    use std::io::{Read, Write};
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let mut foreign = std::net::TcpStream::connect(receiver.address()).unwrap();
+    foreign.write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").unwrap();
+    foreign.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    assert!(!matches!(foreign.read(&mut [0; 16]), Ok(1..)), "a foreign client got an answer");
+    let inbox = Arc::new(Inbox::new(1));
+    register(&receiver, 1, &inbox);
+    let mut channel = open(&sender, &receiver, 1, &Arc::new(Inbox::new(0)));
+    send(&mut channel, 7, &AtomicBool::new(false)).unwrap();
+    assert!(matches!(received(&inbox), Received::Element { .. }));
+}
