@@ -43,7 +43,7 @@ impl EncodedRows {
 
     /// Encodes rows, in place of what was there.
     pub fn encode(&mut self, columns: &[ArrayRef], rows: usize) {
-        let sources: Vec<Source<'_>> = columns.iter().map(|column| Source::new(column)).collect();
+        let sources: Vec<Source<'_>> = columns.iter().map(Source::new).collect();
         self.offsets.clear();
         self.offsets.resize(rows + 1, 0);
         for source in &sources {
@@ -92,32 +92,38 @@ impl<'a> Source<'a> {
     }
 
     fn add_widths(&self, widths: &mut [usize]) {
-        let rows = widths.iter_mut().enumerate();
         match self {
-            Self::Null => rows.for_each(|(_, width)| *width += 1),
-            Self::Fixed(_, bytes, None) => rows.for_each(|(_, width)| *width += 1 + bytes),
+            Self::Null => widths.iter_mut().for_each(|width| *width += 1),
+            Self::Fixed(_, bytes, None) => widths.iter_mut().for_each(|width| *width += 1 + bytes),
             Self::Fixed(_, bytes, Some(nulls)) => {
-                rows.for_each(|(row, width)| *width += 1 + if nulls.is_valid(row) { *bytes } else { 0 });
+                widths
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(row, width)| *width += 1 + if nulls.is_valid(row) { *bytes } else { 0 });
             }
             Self::Decimal(array) => {
-                rows.for_each(|(row, width)| *width += 1 + if array.is_valid(row) { 16 } else { 0 });
+                widths
+                    .iter_mut()
+                    .enumerate()
+                    .for_each(|(row, width)| *width += 1 + if array.is_valid(row) { 16 } else { 0 });
             }
-            Self::Text(array) => rows.for_each(|(row, width)| {
+            Self::Text(array) => widths.iter_mut().enumerate().for_each(|(row, width)| {
                 *width += 1 + if array.is_valid(row) { 4 + array.value_length(row) as usize } else { 0 };
             }),
-            Self::Binary(array) => rows.for_each(|(row, width)| {
+            Self::Binary(array) => widths.iter_mut().enumerate().for_each(|(row, width)| {
                 *width += 1 + if array.is_valid(row) { 4 + array.value_length(row) as usize } else { 0 };
             }),
-            Self::Nested(encoded) => rows.for_each(|(row, width)| *width += encoded.row(row).len()),
+            Self::Nested(encoded) => {
+                widths.iter_mut().enumerate().for_each(|(row, width)| *width += encoded.row(row).len())
+            }
         }
     }
 
     /// Writes each row's value at its cursor, which moves behind it. NULLs are zero bytes already.
     fn write(&self, cursors: &mut [usize], bytes: &mut [u8]) {
-        let rows = cursors.iter_mut().enumerate();
         match self {
-            Self::Null => rows.for_each(|(_, cursor)| *cursor += 1),
-            Self::Fixed(words, width, nulls) => rows.for_each(|(row, cursor)| {
+            Self::Null => cursors.iter_mut().for_each(|cursor| *cursor += 1),
+            Self::Fixed(words, width, nulls) => cursors.iter_mut().enumerate().for_each(|(row, cursor)| {
                 if nulls.is_none_or(|nulls| nulls.is_valid(row)) {
                     bytes[*cursor] = 1;
                     bytes[*cursor + 1..][..*width].copy_from_slice(&words[row].to_le_bytes()[..*width]);
@@ -125,7 +131,7 @@ impl<'a> Source<'a> {
                 }
                 *cursor += 1;
             }),
-            Self::Decimal(array) => rows.for_each(|(row, cursor)| {
+            Self::Decimal(array) => cursors.iter_mut().enumerate().for_each(|(row, cursor)| {
                 if array.is_valid(row) {
                     bytes[*cursor] = 1;
                     bytes[*cursor + 1..][..16].copy_from_slice(&array.value(row).to_le_bytes());
@@ -133,15 +139,15 @@ impl<'a> Source<'a> {
                 }
                 *cursor += 1;
             }),
-            Self::Text(array) => rows.for_each(|(row, cursor)| {
+            Self::Text(array) => cursors.iter_mut().enumerate().for_each(|(row, cursor)| {
                 let value = array.is_valid(row).then(|| array.value(row).as_bytes());
                 write_content(value, cursor, bytes);
             }),
-            Self::Binary(array) => rows.for_each(|(row, cursor)| {
+            Self::Binary(array) => cursors.iter_mut().enumerate().for_each(|(row, cursor)| {
                 let value = array.is_valid(row).then(|| array.value(row));
                 write_content(value, cursor, bytes);
             }),
-            Self::Nested(encoded) => rows.for_each(|(row, cursor)| {
+            Self::Nested(encoded) => cursors.iter_mut().enumerate().for_each(|(row, cursor)| {
                 let value = encoded.row(row);
                 bytes[*cursor..][..value.len()].copy_from_slice(value);
                 *cursor += value.len();

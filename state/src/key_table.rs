@@ -431,3 +431,153 @@ fn grow_contents(index: &mut Vec<ContentBucket>, arena: &Arena, len: usize) {
         index[at & (capacity - 1)] = bucket;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use arrow::array::{
+        BooleanArray, Decimal128Array, Float64Array, Int8Array, Int64Array, ListArray, MapBuilder, StringArray,
+        StructArray, TimestampMicrosecondArray,
+    };
+    use arrow::compute::concat;
+    use arrow::datatypes::{Field, Int32Type};
+    use arrow::util::display::array_value_to_string;
+
+    use super::*;
+
+    fn columns_of_every_type() -> Vec<ArrayRef> {
+        let rows = 500i64;
+        let at = |row: i64| (row * 7 % 40, row % 9 != 0);
+        let numbers = || (0..rows).map(|row| at(row).1.then_some(at(row).0 - 20));
+        let list = ListArray::from_iter_primitive::<Int32Type, _, _>(
+            (0..rows).map(|row| at(row).1.then(|| (0..at(row).0 % 4).map(|v| (v != 2).then_some(v as i32)))),
+        );
+        let texts: ArrayRef = Arc::new(
+            numbers()
+                .map(|v| v.map(|v| "long text ".repeat((v + 20) as usize % 3) + &v.to_string()))
+                .collect::<StringArray>(),
+        );
+        let nulls = null_buffer((0..rows as usize).map(|row| row % 5 != 0));
+        let fields = vec![Field::new("a", DataType::Utf8, true), Field::new("b", DataType::Int64, true)];
+        let numbers_column: ArrayRef = Arc::new(numbers().collect::<Int64Array>());
+        let rows_of_two = StructArray::new(fields.into(), vec![texts.clone(), numbers_column.clone()], nulls);
+        let mut map = MapBuilder::new(None, arrow::array::StringBuilder::new(), arrow::array::Int64Builder::new());
+        for row in 0..rows {
+            (0..row % 3).for_each(|entry| {
+                map.keys().append_value(format!("k{entry}"));
+                map.values().append_value(row % 4);
+            });
+            map.append(row % 11 != 0).unwrap();
+        }
+        let mut bytes = BinaryBuilder::new();
+        numbers().for_each(|v| bytes.append_option(v.map(|v| v.to_le_bytes())));
+        vec![
+            numbers_column,
+            Arc::new(numbers().map(|v| v.map(|v| v as i8)).collect::<Int8Array>()),
+            Arc::new(numbers().map(|v| v.map(|v| v > 0)).collect::<BooleanArray>()),
+            Arc::new(numbers().map(|v| v.map(|v| v as f64 / 8.0)).collect::<Float64Array>()),
+            Arc::new(
+                numbers()
+                    .map(|v| v.map(|v| i128::from(v) << 64))
+                    .collect::<Decimal128Array>()
+                    .with_precision_and_scale(38, 4)
+                    .unwrap(),
+            ),
+            Arc::new(numbers().collect::<TimestampMicrosecondArray>().with_timezone("+00:00")),
+            texts,
+            Arc::new(bytes.finish()),
+            Arc::new(list),
+            Arc::new(rows_of_two),
+            Arc::new(map.finish()),
+        ]
+    }
+
+    fn texts(columns: &[ArrayRef], row: usize) -> Vec<String> {
+        columns
+            .iter()
+            .map(|column| array_value_to_string(column, row).unwrap() + &format!("{}", column.is_null(row)))
+            .collect()
+    }
+
+    /// Interns in two batches (one by selection) and checks slots and keys against a map.
+    fn check(columns: &[ArrayRef]) {
+        let rows = columns.first().map_or(0, |column| column.len());
+        let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
+        let mut table = KeyTable::new(types.clone());
+        let mut batch = KeyBatch::default();
+        batch.load(columns, rows);
+        for round in 0..2 {
+            let mut expected: BTreeMap<Vec<String>, u32> = BTreeMap::new();
+            let (mut first, mut second) = (Vec::new(), Vec::new());
+            let selected: Vec<u32> = (0..rows as u32).rev().step_by(3).collect();
+            table.intern(&batch, Rows::Selected(&selected), &mut first);
+            table.intern(&batch, Rows::All(rows), &mut second);
+            let order = selected.iter().map(|row| *row as usize).zip(&first).chain((0..rows).zip(&second));
+            for (row, slot) in order {
+                let next = expected.len() as u32;
+                let known = *expected.entry(texts(columns, row)).or_insert(next);
+                assert_eq!(*slot, known, "round {round} row {row} of {types:?}");
+            }
+            assert_eq!(table.len(), expected.len(), "{types:?}");
+            let slots: Vec<u32> = (0..table.len() as u32).collect();
+            let keys = table.columns(&slots);
+            for (key, slot) in &expected {
+                assert_eq!(&texts(&keys, *slot as usize), key, "{types:?}");
+            }
+            assert_eq!(keys.iter().map(|column| column.data_type().clone()).collect::<Vec<_>>(), types);
+
+            // Into a table that has other slots, and back again with a part of the keys.
+            let half = rows / 2;
+            let mut other = KeyTable::new(types.clone());
+            let part: Vec<ArrayRef> = columns.iter().map(|column| column.slice(rows - half, half)).collect();
+            let mut part_batch = KeyBatch::default();
+            part_batch.load(&part, half);
+            other.intern(&part_batch, Rows::All(half), &mut first);
+            other.intern_table(&table, &mut second);
+            assert_eq!(other.len(), expected.len());
+            let others = other.columns(&second);
+            for slot in &slots {
+                assert_eq!(texts(&others, *slot as usize), texts(&keys, *slot as usize));
+            }
+            let live: Vec<u32> = slots.iter().copied().filter(|slot| slot % 2 == 1).collect();
+            let retained = table.retained(&live);
+            let retained = retained.columns(&(0..live.len() as u32).collect::<Vec<_>>());
+            for (at, slot) in live.iter().enumerate() {
+                assert_eq!(texts(&retained, at), texts(&keys, *slot as usize));
+            }
+            table.reset();
+        }
+    }
+
+    #[test]
+    fn every_type_alone_and_in_pairs() {
+        let columns = columns_of_every_type();
+        for column in &columns {
+            check(std::slice::from_ref(column));
+            check(&[column.clone(), columns[6].clone()]);
+        }
+        check(&columns);
+        let twice: Vec<ArrayRef> = columns.iter().map(|column| concat(&[column, column]).unwrap()).collect();
+        check(&twice[..3]);
+    }
+
+    #[test]
+    fn floats_are_keys_by_their_bits() {
+        let column: ArrayRef = Arc::new(Float64Array::from(vec![0.0, -0.0, f64::NAN, -f64::NAN, 0.0]));
+        let mut batch = KeyBatch::default();
+        batch.load(&[column], 5);
+        let (mut table, mut slots) = (KeyTable::new(vec![DataType::Float64]), Vec::new());
+        table.intern(&batch, Rows::All(5), &mut slots);
+        assert_eq!(slots, [0, 1, 2, 2, 0]);
+    }
+
+    #[test]
+    fn without_key_columns_there_is_one_group() {
+        let (mut table, mut batch, mut slots) = (KeyTable::new(Vec::new()), KeyBatch::default(), Vec::new());
+        batch.load(&[], 3);
+        table.intern(&batch, Rows::All(3), &mut slots);
+        assert_eq!((table.len(), &slots[..]), (1, &[0, 0, 0][..]));
+        assert!(table.columns(&[0]).is_empty());
+    }
+}

@@ -38,8 +38,8 @@ pub(super) fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, State
 }
 
 /// Adds the counts of accumulator columns.
-fn merge_counts(slots: &[u32], column: &ArrayRef, rows: Rows<'_>, mut add: impl FnMut(usize, i64)) {
-    for_each_value(slots, column.as_primitive::<Int64Type>(), rows, |slot, count| add(slot, count));
+fn merge_counts(slots: &[u32], column: &ArrayRef, rows: Rows<'_>, add: impl FnMut(usize, i64)) {
+    for_each_value(slots, column.as_primitive::<Int64Type>(), rows, add);
 }
 
 struct IntegerAverage {

@@ -249,7 +249,8 @@ impl SlicedAggregate {
         for (slice, end, mut touched) in std::mem::take(&mut self.late_fires) {
             let window = self.windows.assigner().map_or(slice, |assigner| assigner.window(end));
             let mut merged = None;
-            if self.slices.range(slices_of(window)).count() > 1 {
+            let shares_slices = self.windows.assigner().is_some();
+            if shares_slices && self.slices.range(slices_of(window)).count() > 1 {
                 let mut pane = self.pool.take(&self.layout);
                 for (part, part_pane) in self.slices.range(slices_of(window)) {
                     pane.absorb(part_pane, &mut self.scratch);

@@ -16,7 +16,7 @@ use tidemill_common::time::Watermark;
 use tidemill_common::types::{DataType, Field, LogicalType, Schema};
 use tidemill_state::accumulator::state_types;
 
-use super::create;
+use super::{create, create_with_clock};
 use crate::operator::{OperatorError, Output};
 
 const KEY: usize = 0;
@@ -536,4 +536,203 @@ fn large_windows_are_emitted_in_bounded_batches() {
     assert_eq!(output.rows.len(), 60_000);
     assert!(output.batches.iter().all(|batch| batch.rows() <= 8192));
     assert!(output.batches.len() <= 10);
+}
+
+/// A spec of COUNT(*) per key over other kinds of time.
+fn counting(kind: WindowKind, time: WindowTime) -> WindowAggregateSpec {
+    WindowAggregateSpec {
+        window: WindowSpec { kind, time },
+        keys: vec![KEY],
+        calls: vec![call(AggregateFunction::Count, &[], LogicalType::BigInt)],
+        phase: AggregatePhase::Single,
+        allowed_lateness_ms: 0,
+    }
+}
+
+fn counting_schema(window_time: LogicalType) -> Schema {
+    let field = |name: &str, logical: LogicalType| Field::new(name, logical.nullable());
+    let timestamp = || LogicalType::Timestamp(3);
+    Schema::new(vec![
+        field("k", LogicalType::BigInt),
+        field("n", LogicalType::BigInt),
+        field("window_start", timestamp()),
+        field("window_end", timestamp()),
+        field("window_time", window_time),
+    ])
+}
+
+fn at(text: &str) -> i64 {
+    chrono::DateTime::parse_from_rfc3339(text).unwrap().timestamp_millis()
+}
+
+fn of_key(key: i64, time: i64) -> Row {
+    Row { key: Some(key), text: None, value: Some(1), time, flag: None }
+}
+
+#[test]
+fn windows_of_a_zone_follow_its_clock_through_summer_and_winter_time() {
+    let mut input = input_schema();
+    input.fields[TIME].data_type = LogicalType::TimestampLtz(3).nullable();
+    let zoned = |rows: &[Row]| {
+        let mut columns = batch(rows).records.columns().to_vec();
+        let times = columns[TIME].as_primitive::<TimestampMillisecondType>().clone();
+        columns[TIME] = Arc::new(times.with_timezone("UTC"));
+        Batch::insert(RecordBatch::try_new(input.to_arrow(), columns).unwrap())
+    };
+    let time = WindowTime::RowTime { column: TIME, zone: Some("America/Los_Angeles".to_owned()) };
+    let day = counting(WindowKind::Tumble { size_ms: 86_400_000, offset_ms: 0 }, time.clone());
+    let hour = counting(WindowKind::Tumble { size_ms: 3_600_000, offset_ms: 0 }, time);
+    let output_schema = counting_schema(LogicalType::TimestampLtz(3));
+    let run = |spec: &WindowAggregateSpec, times: &[&str]| {
+        let mut operator = create(spec, &input, &output_schema, 128).unwrap();
+        let mut output = Collected::default();
+        for time in times {
+            operator.process_watermark(Watermark(at(time)), &mut output).unwrap();
+            operator.process_batch(0, zoned(&[of_key(1, at(time))]), &mut output).unwrap();
+        }
+        operator.process_watermark(Watermark::MAX, &mut output).unwrap();
+        assert_eq!(operator.late_rows_dropped(), 0);
+        output.rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>()
+    };
+    let row =
+        |count: usize, start: &str, end: &str, time: &str| format!("1,{count},{},{},{}", at(start), at(end), at(time));
+    // A day of 25 hours, and the hour that comes twice is one window.
+    let times: Vec<String> =
+        (7..=31).map(|hour| format!("2024-11-{:02}T{:02}:30:00Z", 3 + hour / 24, hour % 24)).collect();
+    let times: Vec<&str> = times.iter().map(String::as_str).collect();
+    assert_eq!(
+        run(&day, &times),
+        [row(25, "2024-11-03T00:00:00Z", "2024-11-04T00:00:00Z", "2024-11-04T07:59:59.999Z")]
+    );
+    assert_eq!(
+        run(&hour, &["2024-11-03T08:30:00Z", "2024-11-03T09:30:00Z", "2024-11-03T10:30:00Z"]),
+        [
+            row(2, "2024-11-03T01:00:00Z", "2024-11-03T02:00:00Z", "2024-11-03T08:59:59.999Z"),
+            row(1, "2024-11-03T02:00:00Z", "2024-11-03T03:00:00Z", "2024-11-03T10:59:59.999Z"),
+        ]
+    );
+}
+
+#[test]
+fn windows_of_the_clock_fire_by_timer() {
+    use std::sync::atomic::{AtomicI64, Ordering};
+    static NOW: AtomicI64 = AtomicI64::new(0);
+    let time = || WindowTime::ProcessingTime { zone: "UTC".to_owned() };
+    let output_schema = counting_schema(LogicalType::TimestampLtz(3));
+    let run = |kind: WindowKind, steps: &[(i64, bool)]| {
+        let clock = || NOW.load(Ordering::Relaxed);
+        let mut operator = create_with_clock(&counting(kind, time()), &input_schema(), &output_schema, clock).unwrap();
+        let mut output = Collected::default();
+        for (now, is_row) in steps {
+            NOW.store(*now, Ordering::Relaxed);
+            while let Some(timer) = operator.next_processing_timer()
+                && timer <= *now
+            {
+                operator.on_processing_time(timer, &mut output).unwrap();
+            }
+            if *is_row {
+                operator.process_batch(0, batch(&[of_key(1, 0)]), &mut output).unwrap();
+            }
+        }
+        operator.process_watermark(Watermark::MAX, &mut output).unwrap();
+        assert_eq!(operator.next_processing_timer(), None);
+        output.rows.into_iter().map(|(_, row)| row).collect::<Vec<_>>()
+    };
+    // The clock goes back once: the window that has fired does not open again.
+    let steps = [(3, true), (9, true), (10, true), (4, true), (12, false), (19, true), (60, false)];
+    assert_eq!(run(WindowKind::Tumble { size_ms: 10, offset_ms: 0 }, &steps), ["1,2,0,10,9", "1,3,10,20,19"]);
+    assert_eq!(
+        run(WindowKind::Hop { size_ms: 20, slide_ms: 10, offset_ms: 0 }, &[(3, true), (15, true), (60, false)]),
+        ["1,1,-10,10,9", "1,2,0,20,19", "1,1,10,30,29"]
+    );
+    assert_eq!(
+        run(WindowKind::Session { gap_ms: 5 }, &[(3, true), (7, true), (9, true), (15, true), (40, false)]),
+        ["1,3,3,14,13", "1,1,15,20,19"]
+    );
+}
+
+#[test]
+fn attached_windows_are_kept_apart_by_both_bounds() {
+    let timestamp = || LogicalType::Timestamp(3).nullable();
+    let input = Schema::new(vec![
+        Field::new("k", LogicalType::BigInt.nullable()),
+        Field::new("window_start", timestamp()),
+        Field::new("window_end", timestamp()),
+        Field::new("window_time", timestamp()),
+    ]);
+    let time = WindowTime::RowTime { column: 3, zone: None };
+    for lateness in [0, 5] {
+        let mut spec = counting(WindowKind::Attached { start: 1, end: 2 }, time.clone());
+        spec.allowed_lateness_ms = lateness;
+        let mut operator = create(&spec, &input, &counting_schema(LogicalType::Timestamp(3)), 128).unwrap();
+        let mut output = Collected::default();
+        let attached = |windows: &[(i64, i64)]| {
+            let times = |of: &dyn Fn(&(i64, i64)) -> i64| -> ArrayRef {
+                Arc::new(TimestampMillisecondArray::from_iter_values(windows.iter().map(of)))
+            };
+            let keys: ArrayRef = Arc::new(Int64Array::from(vec![1; windows.len()]));
+            let columns = vec![keys, times(&|w| w.0), times(&|w| w.1), times(&|w| w.1 - 1)];
+            Batch::insert(RecordBatch::try_new(input.to_arrow(), columns).unwrap())
+        };
+        operator.process_batch(0, attached(&[(0, 10), (5, 10), (0, 10), (0, 20), (5, 10)]), &mut output).unwrap();
+        operator.process_watermark(Watermark(9), &mut output).unwrap();
+        operator.process_batch(0, attached(&[(0, 10), (0, 20)]), &mut output).unwrap();
+        operator.process_watermark(Watermark(100), &mut output).unwrap();
+        let mut expected = vec!["1,2,0,10,9", "1,2,5,10,9", "1,2,0,20,19"];
+        if lateness > 0 {
+            expected.insert(2, "1,3,0,10,9");
+        }
+        assert_eq!(output.rows.iter().map(|(_, row)| row.as_str()).collect::<Vec<_>>(), expected);
+        assert_eq!(operator.late_rows_dropped(), u64::from(lateness == 0));
+    }
+}
+
+#[test]
+fn a_local_phase_lets_rows_pass_that_it_cannot_reduce() {
+    for simple in [true, false] {
+        let case = Case {
+            kind: WindowKind::Tumble { size_ms: 1_000_000, offset_ms: 0 },
+            keys: vec![KEY],
+            simple,
+            lateness: 0,
+            events: (0..40)
+                .map(|part| Event::Rows((0..2_000).map(|row| of_key(part * 1_500 + row, row)).collect()))
+                .chain([Event::Watermark(i64::MAX)])
+                .collect(),
+        };
+        let (single, _) = case.run_single();
+        let (two, _) = case.run_two_phases();
+        let texts = |rows: Vec<(RowKind, String)>| sorted(rows.into_iter().map(|(_, row)| row).collect());
+        assert_eq!(single.len(), 60_500);
+        assert_eq!(texts(two), texts(single));
+        let mut local = create(&case.spec(AggregatePhase::Local), &input_schema(), &case.local_schema(), 128).unwrap();
+        let mut output = Collected::default();
+        for event in &case.events {
+            if let Event::Rows(rows) = event {
+                local.process_batch(0, batch(rows), &mut output).unwrap();
+            }
+        }
+        assert!(output.batches.iter().any(|batch| batch.rows() == 2_000), "rows pass");
+    }
+}
+
+#[test]
+fn what_cannot_be_done_is_refused() {
+    let row_time = || WindowTime::RowTime { column: TIME, zone: None };
+    let tumble = || WindowKind::Tumble { size_ms: 10, offset_ms: 0 };
+    let output_schema = counting_schema(LogicalType::Timestamp(3));
+    let refused = |spec: &WindowAggregateSpec, part: &str| {
+        let error = create(spec, &input_schema(), &output_schema, 128).err().unwrap().to_string();
+        assert!(error.contains(part), "{error}");
+    };
+    let hop = WindowKind::Hop { size_ms: 10, slide_ms: 3, offset_ms: 0 };
+    refused(&counting(hop, row_time()), "multiple");
+    refused(&counting(tumble(), WindowTime::RowTime { column: KEY, zone: None }), "'k' is BIGINT");
+    refused(&counting(tumble(), WindowTime::ProcessingTime { zone: "Mars/Olympus".to_owned() }), "Mars/Olympus");
+    let mut session = counting(WindowKind::Session { gap_ms: 5 }, row_time());
+    session.allowed_lateness_ms = 5;
+    refused(&session, "allow-lateness");
+    let mut local = counting(tumble(), WindowTime::ProcessingTime { zone: "UTC".to_owned() });
+    local.phase = AggregatePhase::Local;
+    refused(&local, "two phases");
 }
