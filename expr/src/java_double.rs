@@ -105,7 +105,11 @@ fn develop(exponent: i32, fraction: u64, significant: i32) -> Digits {
     let b_bits = fraction_bits + b2 + bits_of_5(b5);
     let s_bits = s2 + 1 + bits_of_5(s5 + 1);
     let small = b_bits < 64 && s_bits < 64;
-    let shape = Shape { fraction, b2, b5, s2, s5, m2, m5, decimal, small };
+    let narrow = b_bits < 32 && s_bits < 32;
+    let shape = Shape { fraction, b2, b5, s2, s5, m2, m5, decimal };
+    if small {
+        return generate_small(&shape, narrow);
+    }
     // Room for B * 10 and 10 * S + M on top of the estimates.
     if b_bits.max(s_bits) < 118 { generate::<u128>(&shape) } else { generate::<Big>(&shape) }
 }
@@ -119,8 +123,6 @@ struct Shape {
     m2: i32,
     m5: i32,
     decimal: i32,
-    /// The JDK computes this one in 64 bits, where its test for the upper bound is stricter.
-    small: bool,
 }
 
 trait Number: Clone {
@@ -239,6 +241,56 @@ impl Number for Big {
     }
 }
 
+/// What the JDK computes in 64 bits, or 32 if `narrow`: its test for the upper bound is stricter here,
+/// and when M overflows it stops, which is why some large FLOATs show an inexact last digit.
+fn generate_small(shape: &Shape, narrow: bool) -> Digits {
+    let wrap = |value: i64| if narrow { i64::from(value as i32) } else { value };
+    let scaled = |value: i64, power_of_2: i32, power_of_5: i32| {
+        wrap(value.wrapping_mul(5_i64.wrapping_pow(power_of_5 as u32)).wrapping_shl(power_of_2 as u32))
+    };
+    let mut b = scaled(shape.fraction as i64, shape.b2, shape.b5);
+    let s = scaled(1, shape.s2, shape.s5);
+    let mut m = scaled(1, shape.m2, shape.m5);
+    let ten_s = wrap(s.wrapping_mul(10));
+    if s <= 0 || b < 0 {
+        // The bounds above make both positive; the exact way answers in any case.
+        return generate::<Big>(shape);
+    }
+    let mut digits = Digits { digits: [0; 32], count: 0, exponent: shape.decimal };
+    let first = (b / s) as u8;
+    b = wrap(10 * (b % s));
+    m = wrap(m.wrapping_mul(10));
+    let mut low = b < m;
+    let mut high = wrap(b.wrapping_add(m)) > ten_s;
+    if first == 0 && !high {
+        digits.exponent -= 1;
+    } else {
+        digits.add(first);
+    }
+    if digits.exponent < -3 || digits.exponent >= 8 {
+        low = false;
+        high = false;
+    }
+    while !low && !high && digits.count < 30 {
+        let digit = (b / s) as u8;
+        b = wrap(10 * (b % s));
+        m = wrap(m.wrapping_mul(10));
+        if m > 0 {
+            low = b < m;
+            high = wrap(b.wrapping_add(m)) > ten_s;
+        } else {
+            low = true;
+            high = true;
+        }
+        digits.add(digit);
+    }
+    digits.exponent += 1;
+    // The difference fits although 2 * B may not.
+    let doubled = wrap(b.wrapping_mul(2).wrapping_sub(ten_s)).cmp(&0);
+    digits.finish(low, high, doubled);
+    digits
+}
+
 fn generate<N: Number>(shape: &Shape) -> Digits {
     let mut b = N::scaled(shape.fraction, shape.b2, shape.b5);
     let s = N::scaled(1, shape.s2, shape.s5);
@@ -247,7 +299,7 @@ fn generate<N: Number>(shape: &Shape) -> Digits {
     ten_s.times_ten();
     let reaches = |b: &N, m: &N| match b.plus(m).compare(&ten_s) {
         Ordering::Greater => true,
-        Ordering::Equal => !shape.small,
+        Ordering::Equal => true,
         Ordering::Less => false,
     };
     let mut digits = Digits { digits: [0; 32], count: 0, exponent: shape.decimal };
@@ -272,20 +324,8 @@ fn generate<N: Number>(shape: &Shape) -> Digits {
         high = reaches(&b, &m);
     }
     digits.exponent += 1;
-    if high {
-        let up = if low {
-            match b.plus(&b).compare(&ten_s) {
-                Ordering::Greater => true,
-                Ordering::Equal => digits.digits[digits.count.saturating_sub(1)] % 2 == 1,
-                Ordering::Less => false,
-            }
-        } else {
-            true
-        };
-        if up {
-            digits.round_up();
-        }
-    }
+    let doubled = if high && low { b.plus(&b).compare(&ten_s) } else { Ordering::Equal };
+    digits.finish(low, high, doubled);
     digits
 }
 
@@ -293,6 +333,15 @@ impl Digits {
     fn add(&mut self, digit: u8) {
         self.digits[self.count] = digit;
         self.count += 1;
+    }
+
+    /// Rounds the last digit by how the generation stopped; `doubled` is 2 * B against 10 * S.
+    fn finish(&mut self, low: bool, high: bool, doubled: Ordering) {
+        let odd = self.digits[self.count.saturating_sub(1)] % 2 == 1;
+        let up = high && (!low || doubled == Ordering::Greater || (doubled == Ordering::Equal && odd));
+        if up {
+            self.round_up();
+        }
     }
 
     fn round_up(&mut self) {

@@ -117,6 +117,7 @@ fn implicit(from: &LogicalType, to: &LogicalType) -> bool {
         (f, t) if f == t => true,
         (L::Decimal(..), L::Decimal(..)) => true,
         (f, t) if f.is_numeric() && t.is_numeric() => rank(f) <= rank(t),
+        (L::Varchar(_), L::Char(_)) => false,
         (f, t) if f.is_string() && t.is_string() => true,
         (L::Binary(_) | L::Varbinary(_), L::Binary(_) | L::Varbinary(_)) => true,
         (L::Date, L::Timestamp(_)) => true,

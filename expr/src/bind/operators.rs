@@ -205,7 +205,6 @@ fn numeric(name: &str, left: Expr, right: Expr, nullable: bool) -> Bound {
         // A result that does not fit is NULL, so only types that always fit are NOT NULL.
         let fits = match (name, &result) {
             ("+" | "-", L::Decimal(38, _)) | ("*" | "/", L::Decimal(38, _)) => false,
-            ("/", _) => false,
             _ => true,
         };
         return Ok(call(operator, vec![left, right], result.with_nullable(nullable || !fits)));

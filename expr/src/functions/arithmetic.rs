@@ -115,9 +115,9 @@ fn compile(op: Op, site: &CallSite<'_>) -> Result<Kernel, CompileError> {
     })
 }
 
-/// The error of a division by zero, as Java says it.
+/// The error of a division of integers or decimals by zero.
 pub(super) fn by_zero() -> EvalError {
-    EvalError::new("/ by zero")
+    EvalError::new("division by zero")
 }
 
 fn integers<T: ArrowPrimitiveType>(op: Op) -> Kernel

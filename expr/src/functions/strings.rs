@@ -41,8 +41,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .variadic()
     .may_be_null(),
-    text("UPPER", TEXT, returns::varying, upper, "UPPER(a)", "Upper case.").alias(&["UCASE"]),
-    text("LOWER", TEXT, returns::varying, lower, "LOWER(a)", "Lower case.").alias(&["LCASE"]),
+    text("UPPER", TEXT, returns::first, upper, "UPPER(a)", "Upper case.").alias(&["UCASE"]),
+    text("LOWER", TEXT, returns::first, lower, "LOWER(a)", "Lower case.").alias(&["LCASE"]),
     text(
         "INITCAP",
         TEXT,
@@ -558,6 +558,10 @@ fn replace(_: &CallSite<'_>) -> Compiled {
         let (texts, from, to) = (args[0].strings()?, args[1].strings()?, args[2].strings()?);
         strings_by_row(frame.rows, texts.bytes(), |row, out| {
             let (text, from, to) = (texts.get(row)?, from.get(row)?, to.get(row)?);
+            if from.is_empty() {
+                out.push_str(text);
+                return Some(());
+            }
             let mut rest = 0;
             for (at, found) in text.match_indices(from) {
                 out.push_str(&text[rest..at]);
