@@ -75,7 +75,7 @@ fn kafka_to_postgres_on_a_cluster() {
     kafka.run("topic", &["access-events", "2"]).unwrap();
     kafka.run("produce", &["access-events", &file.path().display().to_string()]).unwrap();
     let schema = std::fs::read_to_string(examples.join("postgres.sql")).unwrap();
-    postgres.run("sql", &[&schema]).unwrap();
+    postgres.run_with_input("sql", &[], &schema).unwrap();
 
     // The URL is postgresql://user@host:port/database.
     let url = postgres.address.clone();
@@ -104,7 +104,7 @@ fn kafka_to_postgres_on_a_cluster() {
         .collect();
     let begun = Instant::now();
     loop {
-        let rows = postgres.run("sql", &[query]).unwrap();
+        let rows = postgres.run_with_input("sql", &[], query).unwrap();
         let rows: Vec<&str> = rows.lines().map(str::trim).filter(|line| line.contains('|')).collect();
         if rows == expected {
             return;

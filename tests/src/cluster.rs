@@ -33,7 +33,7 @@ impl Cluster {
             let log = cluster.directory.path().join(format!("taskmanager-{index}.log"));
             let child = crate::tidemill()?
                 .args(["taskmanager", "--jobmanager-rpc-port", &port.to_string()])
-                .args(["--taskmanager-numberOfTaskSlots", &slots.to_string()])
+                .args(["--taskmanager-number-of-task-slots", &slots.to_string()])
                 .stderr(std::fs::File::create(log)?)
                 .stdout(Stdio::null())
                 .spawn()?;

@@ -1,5 +1,6 @@
 //! Real servers on loopback, by the scripts in `tests/services`.
 
+use std::io::{Seek, Write};
 use std::process::Command;
 
 use tempfile::TempDir;
@@ -42,11 +43,20 @@ impl Service {
 
     /// Runs another command of the script, such as `topic NAME 4`, and returns what it printed.
     pub fn run(&self, command: &str, arguments: &[&str]) -> anyhow::Result<String> {
+        self.run_with_input(command, arguments, "")
+    }
+
+    /// [`Service::run`] with a text as standard input.
+    pub fn run_with_input(&self, command: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+        let mut file = tempfile::tempfile()?;
+        file.write_all(input.as_bytes())?;
+        file.rewind()?;
         let output = Command::new("bash")
             .arg(crate::directory().join("services").join(self.script))
             .arg(command)
             .arg(self.directory.path())
             .args(arguments)
+            .stdin(file)
             .output()?;
         let errors = String::from_utf8_lossy(&output.stderr);
         anyhow::ensure!(output.status.success(), "{} {command} failed: {errors}", self.script);
