@@ -292,6 +292,12 @@ impl TaskExecutor {
         self.mail_sources(job, attempt, || Mail::Alignment { group: group.to_owned(), max_watermark });
     }
 
+    /// Ends all connections to other task managers: their subtasks and the ones here that talk to each
+    /// other fail. Nothing can be sent or received afterwards.
+    pub fn cut_connections(&self) {
+        self.network.stop();
+    }
+
     /// The counters of all subtasks that run or have ended some seconds ago at most.
     pub fn metrics(&self) -> Vec<SubtaskMetrics> {
         let mut jobs = self.jobs.lock();

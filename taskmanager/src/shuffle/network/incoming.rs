@@ -144,6 +144,13 @@ impl CreditReturn for Credits {
     }
 }
 
+impl Drop for Credits {
+    /// The receiver has ended: a sender that waits for credit waits no more.
+    fn drop(&mut self) {
+        self.peer.reply(Header::control(FrameKind::Closed, self.channel, self.attempt, 0));
+    }
+}
+
 impl Peer {
     fn connect(self: &Arc<Self>, channel: u32, receiver: Receiver, attempt: AttemptId) {
         self.channels.lock().insert(channel, receiver.clone());
