@@ -88,10 +88,7 @@ impl Cluster {
                 executor.deploy(deployment).unwrap();
             }
         }
-        let context = ConnectorContext {
-            io: self.io.handle().clone(),
-            cancelled: Arc::new(AtomicBool::new(false)),
-        };
+        let context = ConnectorContext { io: self.io.handle().clone(), cancelled: Arc::new(AtomicBool::new(false)) };
         let enumerators = plan.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => {
                 let connector = registry::connector(&source.table.connector).unwrap();
@@ -102,7 +99,15 @@ impl Cluster {
             _ => None,
         });
         let enumerators = enumerators.collect();
-        Job { cluster: self, job, attempt, plan, open: all.into_iter().collect(), enumerators, outcome: Outcome::default() }
+        Job {
+            cluster: self,
+            job,
+            attempt,
+            plan,
+            open: all.into_iter().collect(),
+            enumerators,
+            outcome: Outcome::default(),
+        }
     }
 
     pub fn run(&mut self, plan: &StreamPlan) -> Outcome {
@@ -153,6 +158,9 @@ impl Job<'_> {
                 let enumerator = self.enumerators.get_mut(&operator).unwrap();
                 let splits = enumerator.next_splits(reader);
                 let no_more = enumerator.is_exhausted(reader);
+                if splits.is_empty() && !no_more {
+                    return;
+                }
                 for executor in &self.cluster.executors {
                     executor.assign_splits(&self.job, self.attempt, operator, reader, splits.clone(), no_more);
                 }
@@ -165,6 +173,11 @@ impl Job<'_> {
         for executor in &self.cluster.executors {
             executor.cancel(&self.job, self.attempt);
         }
+    }
+
+    /// Cuts the connections of one executor, as the death of its process would.
+    pub fn lose_executor(&self, index: usize) {
+        self.cluster.executors[index].cut_connections();
     }
 
     pub fn stop_sources(&self, drain: bool) {
