@@ -12,7 +12,7 @@ deps:
 	@./scripts/deps.sh
 
 build: deps
-	cargo build --release -p tidemill-cli
+	cargo build --release --workspace
 	@mkdir -p target/release
 	@if [ "$$(realpath $(TARGET))" != "$$(realpath target)" ]; then cp -f $(TARGET)/release/tidemill target/release/tidemill; fi
 
