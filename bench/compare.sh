@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The same work by Tidemill and by Apache Flink, one after the other on this machine: CPU seconds per million
+# events. ROWS (default 10 million) JSON bids for the dashboard job; 50 million in-process bids for the window.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+rows="${ROWS:-10000000}"
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# CPU seconds (user and system) of a command.
+cpu() {
+    local before after
+    before=$(times | tail -n 1 | sed 's/[ms]/ /g' | awk '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
+    "$@" > /dev/null 2> "$work/log" || { cat "$work/log" >&2; exit 1; }
+    after=$(times | tail -n 1 | sed 's/[ms]/ /g' | awk '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
+    awk -v a="$before" -v b="$after" 'BEGIN { printf "%.2f", b - a }'
+}
+
+echo "machine: $(nproc) cores, load $(cut -d' ' -f1-3 /proc/loadavg)"
+echo "== dashboard job over $rows JSON bids, parallelism 2 (target: no more than 1/6 of Flink's CPU)"
+./bench/flink/run.sh bids "$work/bids" "$rows"
+sed "s#\${data}#$work/bids#g; s#\${out}#$work/out#g" bench/flink/kpi.sql > "$work/kpi.sql"
+target/release/tidemill run "$work/kpi.sql" --parallelism 2 > /dev/null 2>&1
+used=$(cpu target/release/tidemill run "$work/kpi.sql" --parallelism 2)
+echo "tidemill job=KPI cpu_s=$used cpu_s_per_million=$(awk -v c="$used" -v n="$rows" 'BEGIN { printf "%.3f", c * 1e6 / n }')"
+echo "flink $(./bench/flink/run.sh --parallelism 2 sql bench/flink/kpi.sql "$work/bids")"
+
+echo "== keyed window from an in-process source, parallelism 2 (target: no more than 1/20 of Flink's CPU)"
+target/release/tidemill run bench/window.sql --parallelism 2 > /dev/null 2>&1
+used=$(cpu target/release/tidemill run bench/window.sql --parallelism 2)
+echo "tidemill job=window cpu_s=$used cpu_s_per_million=$(awk -v c="$used" 'BEGIN { printf "%.4f", c * 1e6 / 50e6 }')"
+echo "flink $(./bench/flink/run.sh --parallelism 2 window)"

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# The figures of `make bench`, one after the other on this machine, each beside what it is held against.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+bin="${CARGO_TARGET_DIR:-target}/release"
+tidemill="target/release/tidemill"
+
+echo "machine: $(nproc) cores, $(grep -m1 'model name' /proc/cpuinfo | cut -d: -f2 | xargs), load $(cut -d' ' -f1-3 /proc/loadavg)"
+
+echo
+echo "== keyed window: keyBy(auction), 10 s tumbling count and sum, beside a hand-written loop (at least half its speed)"
+"$bin/keyed_window"
+
+echo
+echo "== exchange: every row through a keyed exchange, in one process and between two task managers"
+"$bin/shuffle"
+
+echo
+echo "== json: decoding four of seven fields, beside the libraries (at least the best of them)"
+"$bin/json_decode"
+
+echo
+echo "== start: process start to the first result of a one-row job (under 300 ms)"
+script=$(mktemp --suffix=.sql)
+trap 'rm -f "$script"' EXIT
+echo "SELECT 'first' AS result;" > "$script"
+for _ in 1 2 3 4 5; do
+    begun=$(date +%s%N)
+    "$tidemill" run "$script" 2> /dev/null | head -n 1 > /dev/null
+    echo "$(( ($(date +%s%N) - begun) / 1000000 )) ms"
+done | sort -n | tr '\n' ' '
+echo
+
+echo
+echo "== idle memory of a job manager and a task manager (under 80 MB together)"
+port=$((20000 + RANDOM % 20000))
+"$tidemill" jobmanager --jobmanager-rpc-port "$port" 2> /dev/null &
+jobmanager=$!
+"$tidemill" taskmanager --jobmanager-rpc-port "$port" 2> /dev/null &
+taskmanager=$!
+sleep 3
+for process in $jobmanager $taskmanager; do
+    awk '/VmRSS/ { printf "%d MB ", $2 / 1024 }' "/proc/$process/status"
+done
+echo
+kill "$taskmanager" "$jobmanager"
+wait "$taskmanager" "$jobmanager" 2> /dev/null || true
