@@ -105,6 +105,7 @@ struct Arena {
 }
 
 impl Arena {
+    #[inline(always)]
     fn get(&self, slot: usize) -> &[u8] {
         let start = if slot == 0 { 0 } else { self.ends[slot - 1] };
         &self.bytes[start..self.ends[slot]]

@@ -23,6 +23,15 @@ impl Rows<'_> {
         self.len() == 0
     }
 
+    /// The row at this place.
+    #[inline(always)]
+    pub fn get(&self, at: usize) -> usize {
+        match self {
+            Self::All(_) => at,
+            Self::Selected(rows) => rows[at] as usize,
+        }
+    }
+
     /// Calls `f` with each row, in order.
     #[inline(always)]
     pub fn for_each(self, mut f: impl FnMut(usize)) {

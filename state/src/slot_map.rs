@@ -46,6 +46,15 @@ impl Owners {
         self.dead_entries = 0;
     }
 
+    /// The slot of each owner, `NONE` of dead ones.
+    fn slots(&self) -> Vec<u32> {
+        let mut slots = vec![NONE; self.heads.len()];
+        for (slot, owner) in self.of_slot.iter().enumerate().filter(|(_, owner)| **owner != NONE) {
+            slots[*owner as usize] = slot as u32;
+        }
+        slots
+    }
+
     /// Numbers the live owners anew; gives the new number of each old owner, or `NONE`.
     fn compact(&mut self) -> Vec<u32> {
         let mut renumbered = vec![NONE; self.heads.len()];
@@ -92,12 +101,35 @@ impl<V: Copy + Default> WordMap<V> {
         hash_i64(word ^ (i64::from(owner) << 32 | i64::from(owner))) as usize
     }
 
+    /// Makes room for so many members.
+    pub fn reserve(&mut self, members: usize) {
+        if (self.len + members) * 8 >= self.buckets.len() * 5 {
+            self.rebuild(members);
+        }
+    }
+
+    /// Where the search for (slot, word) begins.
+    #[inline(always)]
+    pub fn position(&self, slot: u32, word: i64) -> usize {
+        let owner = self.owners.of_slot.get(slot as usize).copied().unwrap_or(NONE);
+        Self::start(word, owner) & self.buckets.len().saturating_sub(1)
+    }
+
+    /// Reads the bucket at a position.
+    #[inline(always)]
+    pub fn touch(&self, position: usize) -> i64 {
+        self.buckets[position].word
+    }
+
+    /// Bytes of the buckets.
+    pub fn table_bytes(&self) -> usize {
+        size_of_val(&self.buckets[..])
+    }
+
     /// The value of (slot, word), and whether it is new.
     #[inline(always)]
     pub fn entry(&mut self, slot: u32, word: i64) -> (&mut V, bool) {
-        if self.len * 8 >= self.buckets.len() * 5 {
-            self.rebuild();
-        }
+        self.reserve(0);
         let owner = self.owners.owner(slot);
         let mask = self.buckets.len() - 1;
         let mut at = Self::start(word, owner) & mask;
@@ -118,8 +150,8 @@ impl<V: Copy + Default> WordMap<V> {
 
     #[cold]
     #[inline(never)]
-    fn rebuild(&mut self) {
-        let live = self.len - self.owners.dead_entries;
+    fn rebuild(&mut self, more: usize) {
+        let live = self.len - self.owners.dead_entries + more;
         let capacity = (live * 16 / 5 + 1).next_power_of_two().max(16);
         let old = std::mem::replace(&mut self.buckets, vec![Self::vacant(); capacity]);
         let renumbered = self.owners.compact();
@@ -146,6 +178,17 @@ impl<V: Copy + Default> WordMap<V> {
             let entry = &self.buckets[at as usize];
             f(entry.word, entry.value);
             at = entry.next;
+        }
+    }
+
+    /// Calls `f` with slot, word and value of each member, in the order of the table.
+    pub fn for_all(&self, mut f: impl FnMut(u32, i64, V)) {
+        let slots = self.owners.slots();
+        for entry in self.buckets.iter().filter(|entry| entry.owner != NONE) {
+            let slot = slots[entry.owner as usize];
+            if slot != NONE {
+                f(slot, entry.word, entry.value);
+            }
         }
     }
 
@@ -272,6 +315,17 @@ impl ContentSet {
             let entry = &self.entries[at as usize];
             f(&self.bytes[entry.start..][..entry.length as usize]);
             at = entry.next;
+        }
+    }
+
+    /// Calls `f` with slot and content of each member, in the order of the table.
+    pub fn for_all(&self, mut f: impl FnMut(u32, &[u8])) {
+        let slots = self.owners.slots();
+        for entry in &self.entries {
+            let slot = slots[entry.owner as usize];
+            if slot != NONE {
+                f(slot, &self.bytes[entry.start..][..entry.length as usize]);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! `PERCENTILE(x, p)` and `PERCENTILE(x, p, frequency)`, exact: values and their counts, with linear
 //! interpolation between neighbours.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StructArray};
@@ -99,6 +100,12 @@ impl Accumulator for Percentile {
                 }
             }
         });
+    }
+
+    fn absorb(&mut self, other: &dyn Accumulator, slots: &[u32]) {
+        let other: &dyn Any = other;
+        let Some(other) = other.downcast_ref::<Self>() else { return };
+        other.counts.for_all(|slot, bits, count| *self.counts.entry(slots[slot as usize], bits).0 += count);
     }
 
     fn state(&self, slots: &[u32]) -> Vec<ArrayRef> {

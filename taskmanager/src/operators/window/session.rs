@@ -70,8 +70,9 @@ struct Session {
     start: TimestampMs,
     end: TimestampMs,
     key: u32,
-    /// Next session of the same key.
+    /// Sessions of the same key: the next earlier and the next later one.
     next: u32,
+    previous: u32,
     /// Told apart from earlier uses of the number.
     generation: u32,
     /// During a batch: the session this one was united with.
@@ -81,7 +82,7 @@ struct Session {
 /// The open sessions.
 struct Sessions {
     keys: KeyTable,
-    /// First session of each key.
+    /// Latest session of each key; the others follow from late to early.
     heads: Vec<u32>,
     idle_keys: usize,
     sessions: Vec<Session>,
@@ -109,31 +110,32 @@ impl Default for Sessions {
 impl Sessions {
     /// Adds a window of a key. Gives the session it is part of, or `None` if it would be a session
     /// of its own and `is_late` says that it has passed.
+    ///
+    /// Sessions of a key neither overlap nor touch, so that the search ends at the first that is
+    /// before the window: mostly at once, as most rows belong to the latest session.
     fn add(&mut self, key: u32, start: TimestampMs, end: TimestampMs, is_late: impl Fn() -> bool) -> Option<u32> {
-        let mut found = NONE;
-        let mut previous = NONE;
+        let (mut found, mut later) = (NONE, NONE);
         let mut at = self.heads[key as usize];
         while at != NONE {
             let session = self.sessions[at as usize];
-            if start <= session.end && end >= session.start {
-                if found == NONE {
-                    found = at;
-                    let session = &mut self.sessions[at as usize];
-                    session.start = session.start.min(start);
-                    session.end = session.end.max(end);
-                } else {
-                    // The window closes the gap between two sessions.
-                    let into = &mut self.sessions[found as usize];
-                    into.start = into.start.min(session.start);
-                    into.end = into.end.max(session.end);
-                    self.sessions[at as usize].united_with = found;
-                    self.sessions[previous as usize].next = session.next;
-                    self.united.push(at);
-                    at = session.next;
-                    continue;
-                }
+            if session.end < start {
+                break;
             }
-            previous = at;
+            if session.start > end {
+                later = at;
+            } else if found == NONE {
+                found = at;
+                let session = &mut self.sessions[at as usize];
+                session.start = session.start.min(start);
+                session.end = session.end.max(end);
+            } else {
+                // The window closes the gap to an earlier session.
+                let into = &mut self.sessions[found as usize];
+                into.start = into.start.min(session.start);
+                self.unlink(at);
+                self.sessions[at as usize].united_with = found;
+                self.united.push(at);
+            }
             at = session.next;
         }
         if found != NONE {
@@ -142,24 +144,46 @@ impl Sessions {
         if is_late() {
             return None;
         }
-        Some(self.open(key, start, end))
+        Some(self.open(key, start, end, later))
     }
 
-    fn open(&mut self, key: u32, start: TimestampMs, end: TimestampMs) -> u32 {
-        let next = std::mem::replace(&mut self.heads[key as usize], NONE);
-        if next == NONE {
-            self.idle_keys -= 1;
-        }
+    /// Opens a session that comes before `later` in time (`NONE`: is the latest).
+    fn open(&mut self, key: u32, start: TimestampMs, end: TimestampMs, later: u32) -> u32 {
+        let blank = Session { start, end, key, next: NONE, previous: later, generation: 0, united_with: NONE };
         let id = self.free.pop().unwrap_or_else(|| {
-            let blank = Session { start, end, key, next, generation: 0, united_with: NONE };
             self.sessions.push(blank);
             self.sessions.len() as u32 - 1
         });
         let generation = self.sessions[id as usize].generation;
-        self.sessions[id as usize] = Session { start, end, key, next, generation, united_with: NONE };
-        self.heads[key as usize] = id;
+        let head = &mut self.heads[key as usize];
+        if *head == NONE {
+            self.idle_keys -= 1;
+        }
+        let next = match later {
+            NONE => std::mem::replace(head, id),
+            later => std::mem::replace(&mut self.sessions[later as usize].next, id),
+        };
+        if next != NONE {
+            self.sessions[next as usize].previous = id;
+        }
+        self.sessions[id as usize] = Session { next, generation, ..blank };
         self.timers.push(Reverse((end, id, generation)));
         id
+    }
+
+    /// Takes a session out of its key's list.
+    fn unlink(&mut self, id: u32) {
+        let Session { key, next, previous, .. } = self.sessions[id as usize];
+        match previous {
+            NONE => self.heads[key as usize] = next,
+            previous => self.sessions[previous as usize].next = next,
+        }
+        if next != NONE {
+            self.sessions[next as usize].previous = previous;
+        }
+        if self.heads[key as usize] == NONE {
+            self.idle_keys += 1;
+        }
     }
 
     /// Makes room for keys that have just been interned.
@@ -181,22 +205,9 @@ impl Sessions {
         self.free.push(id);
     }
 
-    /// Takes a session out of its key's list.
+    /// Ends a session.
     fn close(&mut self, id: u32) {
-        let Session { key, next, .. } = self.sessions[id as usize];
-        let head = &mut self.heads[key as usize];
-        if *head == id {
-            *head = next;
-        } else {
-            let mut at = *head;
-            while self.sessions[at as usize].next != id {
-                at = self.sessions[at as usize].next;
-            }
-            self.sessions[at as usize].next = next;
-        }
-        if self.heads[key as usize] == NONE {
-            self.idle_keys += 1;
-        }
+        self.unlink(id);
         self.release(id);
     }
 
