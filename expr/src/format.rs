@@ -222,7 +222,8 @@ pub fn format_float(value: f32, out: &mut String) {
     java_double::push_float(value.abs(), out);
 }
 
-fn push_two(value: i64, out: &mut String) {
+/// Two digits of a number below 100.
+pub(crate) fn push_two(value: i64, out: &mut String) {
     out.push(char::from(b'0' + (value / 10 % 10) as u8));
     out.push(char::from(b'0' + (value % 10) as u8));
 }
@@ -320,24 +321,46 @@ fn split_timestamp(value: i64, precision: u8) -> (i64, i64, i64) {
 /// A timestamp without zone, from its carrier unit.
 pub fn format_timestamp(value: i64, precision: u8, style: TextStyle, out: &mut String) {
     let (days, seconds, nanos) = split_timestamp(value, precision);
-    if style == TextStyle::Cast {
-        format_date_cast(days, out);
-    } else {
-        format_date(days, out);
-    }
-    out.push(if style == TextStyle::Row { 'T' } else { ' ' });
-    push_two(seconds / 3_600, out);
-    out.push(':');
-    push_two(seconds / 60 % 60, out);
     if style == TextStyle::Row {
+        format_date(days, out);
+        out.push('T');
+        push_two(seconds / 3_600, out);
+        out.push(':');
+        push_two(seconds / 60 % 60, out);
         return java_seconds(seconds % 60, nanos, out);
     }
-    out.push(':');
-    push_two(seconds % 60, out);
+    let (year, month, day) = civil_from_days(days);
+    let year = if style == TextStyle::Cast { year.rem_euclid(10_000) } else { year };
     let digits = if style == TextStyle::Cast { usize::from(precision.min(9)) } else { significant_digits(nanos) };
-    if digits > 0 {
-        push_fraction(nanos, digits, out);
+    // Put together in place: texts of timestamps are common in json and csv.
+    let mut text = *b"0000-00-00 00:00:00.000000000";
+    let mut put = |at: usize, value: i64| {
+        text[at] = b'0' + (value / 10 % 10) as u8;
+        text[at + 1] = b'0' + (value % 10) as u8;
+    };
+    let usual = (0..=9_999).contains(&year);
+    if usual {
+        put(0, year / 100);
+        put(2, year % 100);
+        put(5, month);
+        put(8, day);
+    } else {
+        push_civil(year, month, day, out);
     }
+    put(11, seconds / 3_600);
+    put(14, seconds / 60 % 60);
+    put(17, seconds % 60);
+    let mut rest = nanos;
+    for at in (20..29).rev() {
+        if rest == 0 {
+            break;
+        }
+        text[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    let end = if digits > 0 { 20 + digits } else { 19 };
+    let start = if usual { 0 } else { 10 };
+    out.push_str(std::str::from_utf8(&text[start..end]).unwrap_or_default());
 }
 
 /// As Java's `Instant.toString`.

@@ -76,10 +76,8 @@ fn develop(exponent: i32, fraction: u64, significant: i32) -> Digits {
         };
         return Digits::of_integer(whole, insignificant);
     }
+    let decimal = estimate_exponent(fraction, exponent);
     // d = B / S * 10^decimal, M is half the distance to the next number; all as 2^x * 5^y * n.
-    let mantissa = f64::from_bits(0x3FF0_0000_0000_0000 | (fraction & (HIDDEN_BIT - 1)));
-    let estimate = (mantissa - 1.5) * 0.289529654 + 0.176091259 + f64::from(exponent) * 0.301029995663981;
-    let decimal = estimate.floor() as i32;
     let b5 = (-decimal).max(0);
     let mut b2 = b5 + tiny_bits + exponent;
     let s5 = decimal.max(0);
@@ -112,6 +110,14 @@ fn develop(exponent: i32, fraction: u64, significant: i32) -> Digits {
     }
     // Room for B * 10 and 10 * S + M on top of the estimates.
     if b_bits.max(s_bits) < 118 { generate::<u128>(&shape) } else { generate::<Big>(&shape) }
+}
+
+/// The JDK's estimate of the decimal exponent, with its own digits of log10(2).
+#[allow(clippy::approx_constant)]
+fn estimate_exponent(fraction: u64, exponent: i32) -> i32 {
+    let mantissa = f64::from_bits(0x3FF0_0000_0000_0000 | (fraction & (HIDDEN_BIT - 1)));
+    let estimate = (mantissa - 1.5) * 0.289529654 + 0.176091259 + f64::from(exponent) * 0.301029995663981;
+    estimate.floor() as i32
 }
 
 struct Shape {
@@ -367,7 +373,7 @@ impl Digits {
                 value += 1;
             }
         }
-        while value != 0 && value % 10 == 0 {
+        while value != 0 && value.is_multiple_of(10) {
             value /= 10;
             exponent += 1;
         }

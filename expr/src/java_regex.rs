@@ -13,6 +13,10 @@ pub(crate) struct JavaRegex {
     groups: usize,
 }
 
+/// Room for the groups of a match, kept from row to row of one pattern.
+#[derive(Default)]
+pub(crate) struct Scratch(Option<regex::CaptureLocations>);
+
 const LINE_ENDS: [char; 5] = ['\n', '\r', '\u{85}', '\u{2028}', '\u{2029}'];
 const NOT_LINE_END: &str = r"[^\n\r\x{85}\x{2028}\x{2029}]";
 /// A literal pattern longer than this is refused.
@@ -90,20 +94,21 @@ impl JavaRegex {
     }
 
     /// A group of the first match at or behind `from`; outer `None` if nothing matches, inner if the
-    /// group took no part. With it the span of the whole match.
+    /// group took no part. With it the span of the whole match. `scratch` belongs to this pattern alone.
     #[allow(clippy::type_complexity)]
     pub(crate) fn group_at<'t>(
         &self,
         text: &'t str,
         from: usize,
         group: usize,
+        scratch: &mut Scratch,
     ) -> Result<Option<(Option<&'t str>, (usize, usize))>, String> {
         if let Some(fast) = self.fast_for(text) {
             if group == 0 {
                 return Ok(fast.find_at(text, from).map(|found| (Some(found.as_str()), (found.start(), found.end()))));
             }
-            let mut locations = fast.capture_locations();
-            let Some(whole) = fast.captures_read_at(&mut locations, text, from) else { return Ok(None) };
+            let locations = scratch.0.get_or_insert_with(|| fast.capture_locations());
+            let Some(whole) = fast.captures_read_at(locations, text, from) else { return Ok(None) };
             let part = locations.get(group).map(|(start, end)| &text[start..end]);
             return Ok(Some((part, (whole.start(), whole.end()))));
         }
@@ -557,7 +562,7 @@ mod tests {
         assert_eq!(first(r"a++b", "aaab"), Some("aaab".into()));
         let regex = JavaRegex::new(r"(?<key>\w+)=(\d+)").unwrap();
         assert_eq!(regex.group_count(), 2);
-        assert_eq!(regex.group_at("x=12", 0, 2).unwrap().unwrap().0, Some("12"));
+        assert_eq!(regex.group_at("x=12", 0, 2, &mut Scratch::default()).unwrap().unwrap().0, Some("12"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::fmt::Write;
 
 use crate::calendar::{civil_from_days, days_from_civil, days_of_month, is_leap, iso_day_of_week};
+use crate::format::push_two;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -111,8 +112,15 @@ impl Pattern {
     pub fn format(&self, moment: Moment, simple: bool, out: &mut String) {
         let (year, month, day) = civil_from_days(moment.days);
         let hour = moment.second_of_day / 3_600;
-        let pad = |out: &mut String, value: i64, width: usize| {
-            let _ = write!(out, "{value:0width$}");
+        let pad = |out: &mut String, value: i64, width: usize| match (width, value) {
+            (2, 0..=99) => push_two(value, out),
+            (4, 0..=9_999) => {
+                push_two(value / 100, out);
+                push_two(value % 100, out);
+            }
+            _ => {
+                let _ = write!(out, "{value:0width$}");
+            }
         };
         for item in &self.items {
             let (letter, count) = match item {

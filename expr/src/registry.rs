@@ -92,6 +92,10 @@ pub(crate) struct Frame<'a> {
 /// has `rows` rows.
 pub(crate) type Kernel = Box<dyn Fn(&[Value], &Frame<'_>) -> Result<ArrayRef, EvalError> + Send + Sync>;
 
+/// Binds a call by itself.
+pub(crate) type BindRule = fn(Vec<Expr>) -> Result<Expr, BindError>;
+
+/// The result type for converted arguments.
 pub(crate) type ReturnRule = fn(&[Expr]) -> Result<LogicalType, BindError>;
 
 /// One entry of the registry.
@@ -105,7 +109,7 @@ pub(crate) struct Function {
     pub variadic: bool,
     pub returns: ReturnRule,
     pub nullable: Nullable,
-    pub custom: Option<fn(Vec<Expr>) -> Result<Expr, BindError>>,
+    pub custom: Option<BindRule>,
     pub compile: fn(&CallSite<'_>) -> Result<Kernel, CompileError>,
     /// Whether some values make it fail, so that it may only be evaluated for rows that need it.
     pub can_fail: bool,
@@ -186,7 +190,7 @@ impl Function {
     }
 
     /// Binds itself instead of by parameters and return rule.
-    pub const fn custom(mut self, bind: fn(Vec<Expr>) -> Result<Expr, BindError>) -> Self {
+    pub const fn custom(mut self, bind: BindRule) -> Self {
         self.custom = Some(bind);
         self
     }

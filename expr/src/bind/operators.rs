@@ -35,8 +35,8 @@ pub(super) fn bind(name: &str, args: &[Expr]) -> Option<Bound> {
         "IS TRUE" | "IS NOT TRUE" | "IS FALSE" | "IS NOT FALSE" | "IS UNKNOWN" | "IS NOT UNKNOWN" => {
             one(name, args).and_then(|arg| truth_test(name, arg))
         }
-        "NOT LIKE" | "NOT SIMILAR TO" => super::bind_call(&name[4..], args).and_then(|like| bind_not(like)),
-        "IS NOT JSON" => super::bind_call("IS JSON", args).and_then(|test| bind_not(test)),
+        "NOT LIKE" | "NOT SIMILAR TO" => super::bind_call(&name[4..], args).and_then(bind_not),
+        "IS NOT JSON" => super::bind_call("IS JSON", args).and_then(bind_not),
         "IN" | "NOT IN" => in_list(args).and_then(|test| if name == "IN" { Ok(test) } else { bind_not(test) }),
         "BETWEEN" | "NOT BETWEEN" | "BETWEEN SYMMETRIC" | "NOT BETWEEN SYMMETRIC" => between(name, args),
         "IF" => {
@@ -203,10 +203,7 @@ fn numeric(name: &str, left: Expr, right: Expr, nullable: bool) -> Bound {
         let decimal = |(precision, scale): (u32, u32)| L::Decimal(precision as u8, scale as u8);
         let (left, right) = (cast_to(left, &decimal(lp))?, cast_to(right, &decimal(rp))?);
         // A result that does not fit is NULL, so only types that always fit are NOT NULL.
-        let fits = match (name, &result) {
-            ("+" | "-", L::Decimal(38, _)) | ("*" | "/", L::Decimal(38, _)) => false,
-            _ => true,
-        };
+        let fits = name == "%" || !matches!(result, L::Decimal(38, _));
         return Ok(call(operator, vec![left, right], result.with_nullable(nullable || !fits)));
     }
     let Some(common) = common_logical(&l, &r) else {
@@ -409,7 +406,7 @@ fn item(container: Expr, key: Expr) -> Bound {
             Ok(call("ITEM", vec![container, key], value_type.logical.clone().nullable()))
         }
         LogicalType::Row(_) => match literal_text(&key) {
-            Some(field) => super::bind_field(container, &field.to_owned()),
+            Some(field) => super::bind_field(container, field),
             None => Err(BindError::new("a field of a ROW is accessed by a name in quotes")),
         },
         other => Err(BindError::new(format!("a value of type {other} has no elements: [] takes an ARRAY or a MAP"))),

@@ -394,6 +394,25 @@ fn numeric(value: &Value, from: &LogicalType, to: &LogicalType, rows: usize) -> 
     }
     if let L::Decimal(precision, scale) = to {
         let (precision, scale) = (*precision, *scale);
+        // An integer type whose every value fits needs no check.
+        let digits = match from {
+            L::TinyInt => 3,
+            L::SmallInt => 5,
+            L::Int => 10,
+            L::BigInt => 19,
+            _ => u8::MAX,
+        };
+        if digits <= precision - scale
+            && let Some(power) = decimal::power_of_ten(scale)
+        {
+            let array = match from {
+                L::TinyInt => unary::<Int8Type, Decimal128Type>(value, rows, |v| i128::from(v) * power),
+                L::SmallInt => unary::<Int16Type, Decimal128Type>(value, rows, |v| i128::from(v) * power),
+                L::Int => unary::<Int32Type, Decimal128Type>(value, rows, |v| i128::from(v) * power),
+                _ => unary::<Int64Type, Decimal128Type>(value, rows, |v| i128::from(v) * power),
+            }?;
+            return Ok(Arc::new(array.with_precision_and_scale(precision, scale as i8)?));
+        }
         macro_rules! to_decimal {
             ($input:ty, $convert:expr) => {{
                 let values = value.primitives::<$input>()?;

@@ -85,7 +85,7 @@ fn compile(op: Op, site: &CallSite<'_>) -> Result<Kernel, CompileError> {
         (L::BigInt, L::BigInt) => integers::<Int64Type>(op),
         (L::Float, L::Float) => floats::<Float32Type>(op),
         (L::Double, L::Double) => floats::<Float64Type>(op),
-        (L::Decimal(_, ls), L::Decimal(_, rs)) => decimals(op, *ls, *rs, site.data_type)?,
+        (L::Decimal(lp, ls), L::Decimal(rp, rs)) => decimals(op, (*lp, *ls), (*rp, *rs), site.data_type)?,
         (L::IntervalYearMonth, L::IntervalYearMonth) => intervals::<IntervalYearMonthType>(op).ok_or_else(mismatch)?,
         (L::IntervalDaySecond, L::IntervalDaySecond) => {
             intervals::<DurationMillisecondType>(op).ok_or_else(mismatch)?
@@ -153,7 +153,7 @@ where
         && let Some(divisor) = divisors.get(0)
         && !divisor.is_zero()
     {
-        return Ok(Arc::new(binary::<T, T, T>(&args[0], &args[1], frame.rows, |l, r| f(l, r))?));
+        return Ok(Arc::new(binary::<T, T, T>(&args[0], &args[1], frame.rows, f)?));
     }
     let dividends = args[0].primitives::<T>()?;
     try_primitives_by_row::<T>(frame.rows, |row| match (dividends.get(row), divisors.get(row)) {
@@ -180,10 +180,45 @@ where
     }
 }
 
-fn decimals(op: Op, left_scale: u8, right_scale: u8, result: &DataType) -> Result<Kernel, CompileError> {
+fn decimals(
+    op: Op,
+    (left_precision, left_scale): (u8, u8),
+    (right_precision, right_scale): (u8, u8),
+    result: &DataType,
+) -> Result<Kernel, CompileError> {
     let LogicalType::Decimal(precision, scale) = result.logical else {
         return Err(CompileError::invalid(format!("decimal arithmetic gives {result}")));
     };
+    // Where the result type holds every value, nothing is rounded and nothing overflows.
+    let exact: Option<(i128, i128)> = match op {
+        Op::Multiply if scale == left_scale + right_scale && left_precision + right_precision <= precision => {
+            Some((1, 1))
+        }
+        Op::Add | Op::Subtract if scale == left_scale.max(right_scale) => {
+            let whole = (left_precision - left_scale).max(right_precision - right_scale);
+            decimal::power_of_ten(scale - left_scale)
+                .zip(decimal::power_of_ten(scale - right_scale))
+                .filter(|_| whole + scale < precision)
+        }
+        _ => None,
+    };
+    if let Some((left_factor, right_factor)) = exact {
+        return Ok(Box::new(move |args, frame| {
+            let (left, right, rows) = (&args[0], &args[1], frame.rows);
+            let array = match op {
+                Op::Multiply => {
+                    binary::<Decimal128Type, Decimal128Type, Decimal128Type>(left, right, rows, i128::wrapping_mul)
+                }
+                Op::Add => binary::<Decimal128Type, Decimal128Type, Decimal128Type>(left, right, rows, |l, r| {
+                    l.wrapping_mul(left_factor).wrapping_add(r.wrapping_mul(right_factor))
+                }),
+                _ => binary::<Decimal128Type, Decimal128Type, Decimal128Type>(left, right, rows, |l, r| {
+                    l.wrapping_mul(left_factor).wrapping_sub(r.wrapping_mul(right_factor))
+                }),
+            }?;
+            Ok(Arc::new(array.with_precision_and_scale(precision, scale as i8)?))
+        }));
+    }
     type Calculate = fn(i128, u8, i128, u8, u8, u8) -> Option<i128>;
     let calculate: Calculate = match op {
         Op::Add => decimal::add,

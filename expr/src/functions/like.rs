@@ -24,7 +24,7 @@ pub(super) enum Matcher {
     Exact(String),
     Prefix(String),
     Suffix(String),
-    Contains(Finder<'static>),
+    Contains(Box<Finder<'static>>),
     General(Vec<Token>),
 }
 
@@ -60,7 +60,7 @@ impl Matcher {
             (Some(text), _) => Self::Exact(text),
             (_, [Token::Many]) => Self::All,
             (_, [Token::Many, middle @ .., Token::Many]) if literal(middle).is_some() => {
-                Self::Contains(Finder::new(&literal(middle).unwrap_or_default()).into_owned())
+                Self::Contains(Box::new(Finder::new(&literal(middle).unwrap_or_default()).into_owned()))
             }
             (_, [Token::Many, rest @ ..]) if literal(rest).is_some() => Self::Suffix(literal(rest).unwrap_or_default()),
             (_, [rest @ .., Token::Many]) if literal(rest).is_some() => Self::Prefix(literal(rest).unwrap_or_default()),

@@ -9,7 +9,7 @@ use super::collections::string_lists;
 use crate::bind::literal_text;
 use crate::eval::value::{Strings, Value, try_primitives_by_row, try_strings_by_row};
 use crate::eval::{CompileError, EvalError};
-use crate::java_regex::JavaRegex;
+use crate::java_regex::{JavaRegex, Scratch};
 use crate::registry::{CallSite, Category, Function, Kernel, Param, returns};
 use tidemill_common::types::LogicalType;
 
@@ -102,6 +102,9 @@ enum Patterns {
     ByRow { whole: bool },
 }
 
+/// Patterns met during one batch, each with its scratch.
+type Kept = HashMap<String, (JavaRegex, Scratch)>;
+
 /// Most patterns of a column that are kept compiled during one batch.
 const PATTERNS_KEPT_MAX: usize = 64;
 
@@ -116,24 +119,26 @@ impl Patterns {
     /// Calls `f` with the text and the pattern of a row.
     fn with<'t, R>(
         &self,
-        kept: &mut HashMap<String, JavaRegex>,
+        kept: &mut (Kept, Scratch),
         texts: &Strings<'t>,
         patterns: &Strings<'_>,
         row: usize,
-        f: impl FnOnce(&'t str, &str, &JavaRegex) -> Result<Option<R>, String>,
+        f: impl FnOnce(&'t str, &str, &JavaRegex, &mut Scratch) -> Result<Option<R>, String>,
     ) -> Result<Option<R>, EvalError> {
         let (Some(text), Some(pattern)) = (texts.get(row), patterns.get(row)) else { return Ok(None) };
         match self {
-            Self::Literal(regex) => f(text, pattern, regex).map_err(EvalError::new),
+            Self::Literal(regex) => f(text, pattern, regex, &mut kept.1).map_err(EvalError::new),
             Self::ByRow { whole } => {
+                let kept = &mut kept.0;
                 if !kept.contains_key(pattern) {
                     if kept.len() >= PATTERNS_KEPT_MAX {
                         kept.clear();
                     }
-                    kept.insert(pattern.to_owned(), compile(pattern, *whole).map_err(EvalError::new)?);
+                    let regex = compile(pattern, *whole).map_err(EvalError::new)?;
+                    kept.insert(pattern.to_owned(), (regex, Scratch::default()));
                 }
-                match kept.get(pattern) {
-                    Some(regex) => f(text, pattern, regex).map_err(EvalError::new),
+                match kept.get_mut(pattern) {
+                    Some((regex, scratch)) => f(text, pattern, regex, scratch).map_err(EvalError::new),
                     None => Ok(None),
                 }
             }
@@ -165,10 +170,10 @@ fn test(site: &CallSite<'_>, whole: bool) -> Result<Kernel, CompileError> {
     let compiled = Patterns::new(site, whole)?;
     Ok(Box::new(move |args, frame| {
         let (texts, patterns) = (args[0].strings()?, args[1].strings()?);
-        let mut kept = HashMap::new();
+        let mut kept = Default::default();
         let mut builder = arrow::array::BooleanBuilder::with_capacity(frame.rows);
         for row in 0..frame.rows {
-            builder.append_option(compiled.with(&mut kept, &texts, &patterns, row, |text, pattern, regex| {
+            builder.append_option(compiled.with(&mut kept, &texts, &patterns, row, |text, pattern, regex, _| {
                 Ok(Some((whole || !pattern.is_empty()) && regex.is_match(text)?))
             })?);
         }
@@ -196,15 +201,15 @@ fn extract(site: &CallSite<'_>) -> Result<Kernel, CompileError> {
     Ok(Box::new(move |args, frame| {
         let (texts, patterns) = (args[0].strings()?, args[1].strings()?);
         let groups = args.get(2).map(Value::primitives::<Int32Type>).transpose()?;
-        let mut kept = HashMap::new();
+        let mut kept = Default::default();
         try_strings_by_row(frame.rows, texts.bytes() / 4, |row, out| {
             let Some(group) = group(groups.as_ref(), row, 0) else { return Ok(None) };
-            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex| {
+            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex, scratch| {
                 let Ok(group) = usize::try_from(group) else { return Ok(None) };
                 if group > regex.group_count() {
                     return Ok(None);
                 }
-                let found = regex.group_at(text, 0, group)?;
+                let found = regex.group_at(text, 0, group, scratch)?;
                 Ok(found.and_then(|(part, _)| part).map(|part| out.push_str(part)))
             })
         })
@@ -216,16 +221,16 @@ fn extract_all(site: &CallSite<'_>) -> Result<Kernel, CompileError> {
     Ok(Box::new(move |args, frame| {
         let (texts, patterns) = (args[0].strings()?, args[1].strings()?);
         let groups = args.get(2).map(Value::primitives::<Int32Type>).transpose()?;
-        let mut kept = HashMap::new();
+        let mut kept = Default::default();
         string_lists(frame.rows, |row, push| {
             let Some(group) = group(groups.as_ref(), row, 1) else { return Ok(false) };
-            let found = compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex| {
+            let found = compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex, scratch| {
                 let Some(group) = usize::try_from(group).ok().filter(|group| *group <= regex.group_count()) else {
                     return Ok(None);
                 };
                 let mut from = 0;
                 while from <= text.len() {
-                    let Some((part, (start, end))) = regex.group_at(text, from, group)? else { break };
+                    let Some((part, (start, end))) = regex.group_at(text, from, group, scratch)? else { break };
                     push(part);
                     from = if start == end { end + text[end..].chars().next().map_or(1, char::len_utf8) } else { end };
                 }
@@ -240,10 +245,10 @@ fn replace(site: &CallSite<'_>) -> Result<Kernel, CompileError> {
     let compiled = Patterns::new(site, false)?;
     Ok(Box::new(move |args, frame| {
         let (texts, patterns, others) = (args[0].strings()?, args[1].strings()?, args[2].strings()?);
-        let mut kept = HashMap::new();
+        let mut kept = Default::default();
         try_strings_by_row(frame.rows, texts.bytes(), |row, out| {
             let Some(other) = others.get(row) else { return Ok(None) };
-            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex| {
+            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex, _| {
                 let mut copied = 0;
                 regex.for_each_match(text, |start, end| {
                     out.push_str(&text[copied..start]);
@@ -261,9 +266,9 @@ fn number(site: &CallSite<'_>, f: fn(&str, &JavaRegex) -> Result<i32, String>) -
     let compiled = Patterns::new(site, false)?;
     Ok(Box::new(move |args, frame| {
         let (texts, patterns) = (args[0].strings()?, args[1].strings()?);
-        let mut kept = HashMap::new();
+        let mut kept = Default::default();
         try_primitives_by_row::<Int32Type>(frame.rows, |row| {
-            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex| f(text, regex).map(Some))
+            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex, _| f(text, regex).map(Some))
         })
     }))
 }
@@ -287,9 +292,9 @@ fn substr(site: &CallSite<'_>) -> Result<Kernel, CompileError> {
     let compiled = Patterns::new(site, false)?;
     Ok(Box::new(move |args, frame| {
         let (texts, patterns) = (args[0].strings()?, args[1].strings()?);
-        let mut kept = HashMap::new();
+        let mut kept = Default::default();
         try_strings_by_row(frame.rows, texts.bytes() / 4, |row, out| {
-            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex| {
+            compiled.with(&mut kept, &texts, &patterns, row, |text, _, regex, _| {
                 Ok(regex.find_at(text, 0)?.map(|(start, end)| out.push_str(&text[start..end])))
             })
         })
