@@ -22,8 +22,11 @@ pub struct BuildContext {
     pub zone: Tz,
     pub connector: ConnectorContext,
     /// Makes the way of lines of a sink with this connector.
-    pub output: Box<dyn Fn(&str) -> Arc<dyn RowOutput> + Send>,
+    pub output: LineOutputs,
 }
+
+/// From the connector of a sink to the way of its lines.
+pub type LineOutputs = Box<dyn Fn(&str) -> Arc<dyn RowOutput> + Send>;
 
 /// The session's zone. The planner has checked its name.
 pub fn session_zone(plan: &StreamPlan) -> Tz {

@@ -236,7 +236,7 @@ impl TaskExecutor {
         }
         if failed.is_some() {
             cancel(&attempt);
-            for (id, _) in &attempt.subtasks {
+            for id in attempt.subtasks.keys() {
                 self.network.unregister(&launch.deployment.job, attempt.attempt, *id);
             }
         }

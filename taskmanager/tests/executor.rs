@@ -1,6 +1,8 @@
 //! Whole plans on one and on two executors: the same rows come out whatever the parallelism and
 //! wherever the subtasks run, and every way to end ends.
 
+#![allow(clippy::unwrap_used)]
+
 mod common;
 
 use std::collections::BTreeSet;

@@ -1,6 +1,6 @@
 //! A small job manager: two executors in one process, plans made by hand, splits handed out by the
 //! connectors' own enumerators.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};

@@ -33,7 +33,7 @@ impl Numbers {
         (0..rows)
             .map(|_| {
                 let number = self.next();
-                (all || number % 4 > 0).then(|| value(number))
+                (all || !number.is_multiple_of(4)).then(|| value(number))
             })
             .collect()
     }
