@@ -137,6 +137,19 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         Some("IGNORE"),
         "Accepted for scripts that set it: texts longer than the column they go to are cut in both cases, as Flink does.",
     ),
+    job(
+        "table.exec.sink.not-null-enforcer",
+        OptionKind::Enum(&["ERROR", "DROP"]),
+        Some("ERROR"),
+        "What becomes of a row with a NULL for a NOT NULL column of its sink: the job fails, or the row is dropped.",
+    ),
+    job(
+        "table.exec.legacy-cast-behaviour",
+        OptionKind::Enum(&["DISABLED"]),
+        Some("DISABLED"),
+        "Casts fail where they cannot convert; the old behaviour, NULL, is that of TRY_CAST.",
+    ),
+    job("table.sql-dialect", OptionKind::Enum(&["default"]), Some("default"), "Only Flink's own dialect."),
     job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
 ];
 
@@ -149,10 +162,71 @@ const fn job(
     OptionSpec { key, kind, required: false, default, description }
 }
 
-/// Checks a job option before it is set.
+/// Options of Flink that a script may set although nothing here depends on them, and why that is.
+/// A key that ends in `*` stands for all that begin so.
+pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
+    ("execution.checkpointing.*", "checkpoints are not taken yet: a job that failed starts again from its beginning"),
+    ("execution.state-recovery.*", "there are no savepoints to start from yet"),
+    ("execution.savepoint.*", "there are no savepoints to start from yet"),
+    ("state.*", "checkpoints are not taken yet: state lives in memory"),
+    ("restart-strategy*", "jobs are not restarted by themselves yet"),
+    ("table.exec.state.ttl", "the only keyed state is that of windows, which ends with them"),
+    ("table.exec.mini-batch.*", "rows always move in batches"),
+    ("table.exec.window-agg.*", "windows take the memory they need"),
+    ("table.exec.spill-*", "nothing is spilled to disk"),
+    ("table.exec.async-*", "there are no asynchronous operators"),
+    ("table.exec.rank.*", "there is no ranking yet"),
+    ("table.exec.deduplicate.*", "there is no deduplication yet"),
+    ("table.exec.source.cdc-events-duplicate", "sources read insertions only"),
+    ("table.exec.sink.upsert-materialize", "the planner shuffles updates by the sink's primary key where they need it"),
+    ("table.exec.sink.keyed-shuffle", "the planner shuffles updates by the sink's primary key where they need it"),
+    ("table.exec.sink.rowtime-inserter", "the row time is written as a column, nothing else"),
+    ("table.exec.simplify-operator-name-enabled", "names of operators have one form"),
+    ("table.exec.uid.*", "operators are identified by what they do"),
+    ("table.optimizer.*", "the planner has rules of its own, and always computes equal sub-plans once"),
+    ("table.plan.*", "plans are always kept as they were compiled"),
+    ("table.dml-sync", "the client waits unless it is told to detach"),
+    ("table.display.*", "results are printed at full width"),
+    ("table.builtin-catalog-name", "there is one catalog"),
+    ("table.builtin-database-name", "there is one database"),
+    ("sql-client.*", "results are always printed as they come"),
+    ("pipeline.object-reuse", "batches are always handed on without copying"),
+    ("pipeline.operator-chaining*", "operators are always chained where they can be"),
+    ("pipeline.generic-types", "rows have SQL types only"),
+    ("pipeline.force-*", "rows have SQL types only"),
+    ("pipeline.registered-*", "rows have SQL types only"),
+    ("pipeline.jars", "there is no Java virtual machine"),
+    ("pipeline.classpaths", "there is no Java virtual machine"),
+    ("execution.buffer-timeout*", "a batch waits for others at most some milliseconds, and only while input is hot"),
+    ("execution.attached", "the client waits unless it is told to detach"),
+    ("execution.shutdown-on-attached-exit", "an embedded cluster ends with its jobs"),
+    ("execution.target", "the cluster is the one the script is submitted to"),
+    ("taskmanager.*", "it is an option of the processes, not of a job"),
+    ("jobmanager.*", "it is an option of the processes, not of a job"),
+    ("rest.*", "it is an option of the processes, not of a job"),
+    ("metrics.*", "it is an option of the processes, not of a job"),
+    ("high-availability*", "it is an option of the processes, not of a job"),
+    ("env.*", "there is no Java virtual machine"),
+];
+
+/// Why an option of Flink has no effect here; `None` for all other keys.
+pub fn without_effect(key: &str) -> Option<&'static str> {
+    if JOB_OPTIONS.iter().any(|option| option.key == key) {
+        return None;
+    }
+    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(prefix) => key.starts_with(prefix),
+        None => key == pattern,
+    };
+    OPTIONS_WITHOUT_EFFECT.iter().find(|(pattern, _)| matches(pattern)).map(|(_, reason)| *reason)
+}
+
+/// Checks a job option before it is set. Options [without effect](without_effect) pass, whatever
+/// their value.
 pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
     match JOB_OPTIONS.iter().find(|option| option.key == key) {
         Some(option) => check_value(option.kind, value).map_err(|error| format!("option '{key}': {error}")),
+        None if without_effect(key).is_some() => Ok(()),
         None => Err(match nearest(key, JOB_OPTIONS.iter().map(|option| option.key)) {
             Some(near) => format!("unknown option '{key}'; did you mean '{near}'?"),
             None => format!("unknown option '{key}'; docs/config.md lists all options"),
@@ -211,6 +285,15 @@ mod tests {
     fn an_unknown_job_option_names_the_nearest() {
         let error = check_job_option("pipeline.nme", "x").unwrap_err();
         assert_eq!(error, "unknown option 'pipeline.nme'; did you mean 'pipeline.name'?");
+    }
+
+    #[test]
+    fn options_of_flink_without_effect_pass_with_a_reason() {
+        assert_eq!(check_job_option("execution.checkpointing.interval", "10 s"), Ok(()));
+        assert!(without_effect("execution.checkpointing.interval").is_some());
+        assert!(without_effect("table.optimizer.reuse-sub-plan-enabled").is_some());
+        assert_eq!(without_effect("table.optimizer.agg-phase-strategy"), None);
+        assert_eq!(without_effect("pipeline.nme"), None);
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //! Expressions name functions by id and semantic version, never carry code. The registry that
 //! gives them meaning (type inference and vectorised evaluation) is the crate `tidemill-expr`.
 
+mod encoding;
+
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
@@ -27,10 +29,10 @@ pub enum Scalar {
     SmallInt(i16),
     Int(i32),
     BigInt(i64),
-    Float(f32),
-    Double(f64),
+    Float(#[serde(with = "encoding::float_text")] f32),
+    Double(#[serde(with = "encoding::float_text")] f64),
     /// Unscaled value; precision and scale are the type's.
-    Decimal(#[serde(with = "i128_text")] i128),
+    Decimal(#[serde(with = "encoding::i128_text")] i128),
     String(String),
     Bytes(Vec<u8>),
     /// Days since 1970-01-01.
@@ -44,7 +46,7 @@ pub enum Scalar {
 }
 
 /// A typed expression over the columns of one input.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Expr {
     /// The column at `index` of the input.
     Column {
@@ -153,18 +155,5 @@ impl Expr {
             }
         });
         columns.into_iter().collect()
-    }
-}
-
-/// JSON has no 128-bit integers: they are kept as text.
-mod i128_text {
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(value: &i128, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
     }
 }

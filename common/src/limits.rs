@@ -18,6 +18,15 @@ pub const ERROR_RECORD_CHARS_MAX: usize = 200;
 pub const SCRIPT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Deepest nesting of an SQL expression or query.
 pub const SQL_DEPTH_MAX: usize = 128;
+/// Deepest nesting of a type.
+pub const TYPE_DEPTH_MAX: usize = 24;
+/// Most parts of one expression, after views, CASE and BETWEEN are written out.
+pub const EXPR_PARTS_MAX: usize = 100_000;
+/// Deepest nesting of an expression in a plan. More than [`SQL_DEPTH_MAX`], as merged projections nest.
+pub const EXPR_DEPTH_MAX: usize = 512;
+/// Longest chain of operators in SQL, such as `a + b + c` or `... UNION ALL ...`, which its syntax
+/// tree nests.
+pub const SQL_CHAIN_MAX: usize = 1_000;
 /// Most operators in one plan.
 pub const PLAN_OPERATORS_MAX: usize = 4096;
 /// Largest parallelism and max-parallelism (the number of key groups), as in Flink.

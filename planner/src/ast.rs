@@ -20,7 +20,7 @@ pub struct Statement {
 /// The statements there are.
 #[derive(Clone, Debug)]
 pub enum StatementKind {
-    CreateTable(CreateTable),
+    CreateTable(Box<CreateTable>),
     CreateView(CreateView),
     Insert(Insert),
     /// `EXECUTE STATEMENT SET BEGIN ... END`: one job.
@@ -58,7 +58,7 @@ pub struct ColumnDef {
 pub enum ColumnKind {
     Physical(DataType),
     /// `name AS expression`.
-    Computed(Expr),
+    Computed(Box<Expr>),
 }
 
 /// `WATERMARK FOR column AS expression`.

@@ -180,6 +180,13 @@ pub fn define_table(
                 return Err(SqlError::at(watermark.column.span, format!("the table has no column '{name}'"))
                     .with_suggestion(nearest(name, names)));
             };
+            if columns[column].time == Some(TimeAttribute::ProcessingTime) {
+                return Err(SqlError::at(
+                    watermark.column.span,
+                    format!("'{name}' is the processing time, which needs no watermark"),
+                )
+                .with_hint("remove WATERMARK FOR: windows take the column as it is"));
+            }
             let time_type = columns[column].data_type.clone();
             if !matches!(time_type.logical, LogicalType::Timestamp(0..=3) | LogicalType::TimestampLtz(0..=3)) {
                 return Err(SqlError::at(

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 use sqlparser::ast::Spanned;
 use sqlparser::tokenizer::{Location, Span};
 
+/// Characters of a line that an error shows.
+const LINE_CHARS_MAX: usize = 240;
+
 /// Something wrong in a script.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{message}")]
@@ -64,9 +67,14 @@ impl SqlError {
             let source = script.lines().nth(line as usize - 1).unwrap_or("");
             let number = line.to_string();
             let margin = " ".repeat(number.len());
-            let before = source.chars().take(column as usize - 1);
-            let indent: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
-            let rest = source.chars().count().saturating_sub(column as usize - 1).max(1);
+            // Of a long line only the part around the place is shown.
+            let place = (column as usize).saturating_sub(1);
+            let length = source.chars().count();
+            let start = if length > LINE_CHARS_MAX { place.saturating_sub(LINE_CHARS_MAX / 4) } else { 0 };
+            let source: String = source.chars().skip(start).take(LINE_CHARS_MAX).collect();
+            let indent: String =
+                source.chars().take(place - start).map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
+            let rest = source.chars().count().saturating_sub(place - start).max(1);
             let width = if span.end.line == line { span.end.column.saturating_sub(column) as usize } else { rest };
             let carets = "^".repeat(width.clamp(1, rest));
             // Writing to a String cannot fail.

@@ -1,22 +1,135 @@
-//! Column pruning: every operator computes only what somebody reads.
+//! The rules that make a job's trees cheaper.
 //!
-//! (Merging of filters and projections happens while the tree is built, see [`crate::rel::calc`];
-//! windows are fused into aggregations by the binder; constants are folded as they are bound.)
-//!
-//! A table is read once a job, so what is decoded of it is what all its readers need together. Hence
-//! two passes over all queries of the job: the first collects, the second rebuilds the trees.
+//! The list is explicit, as not every rule of a database holds on streams. (Merging of filters and
+//! projections happens while trees are built, see [`crate::rel::calc`]; windows are fused into
+//! aggregations by the binder; equal sub-plans become one operator in [`crate::stream`].)
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use tidemill_common::expr::Expr;
+use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
+use tidemill_expr::bind::{fold_constants, is_deterministic};
 
-use crate::rel::{Rel, RelOp};
+use crate::rel::{Column, Rel, RelOp, and, calc};
 
-/// Columns of each table that the job reads, by table name.
+/// A rule over all queries of a job at once, in a session zone.
+type Rule = fn(&[Rel], &str) -> Vec<Rel>;
+
+/// All rules, in the order in which they are applied.
+const RULES: &[Rule] = &[
+    |queries, _| queries.iter().map(push_filters).collect(),
+    |queries, zone| queries.iter().map(|query| fold_all(query, zone)).collect(),
+    |queries, _| Pruner::prune_all(queries),
+];
+
+/// Applies all rules. The columns of each query stay as they are.
+pub fn optimize(queries: Vec<Rel>, zone: &str) -> Vec<Rel> {
+    RULES.iter().fold(queries, |queries, rule| rule(&queries, zone))
+}
+
+/// This relation with the inputs of its operator replaced.
+fn map_inputs(rel: &Rel, map: &mut impl FnMut(&Rel) -> Rel) -> Rel {
+    let op = match &*rel.op {
+        RelOp::Scan(_) | RelOp::OneRow => return rel.clone(),
+        RelOp::Calc { input, filter, projection } => {
+            RelOp::Calc { input: map(input), filter: filter.clone(), projection: projection.clone() }
+        }
+        RelOp::Union { inputs } => RelOp::Union { inputs: inputs.iter().map(map).collect() },
+        RelOp::WindowTableFunction { input, kind, over } => {
+            RelOp::WindowTableFunction { input: map(input), kind: kind.clone(), over: over.clone() }
+        }
+        RelOp::WindowAggregate { input, kind, over, keys, calls } => RelOp::WindowAggregate {
+            input: map(input),
+            kind: kind.clone(),
+            over: over.clone(),
+            keys: keys.clone(),
+            calls: calls.clone(),
+        },
+    };
+    Rel { op: Rc::new(op), ..rel.clone() }
+}
+
+/// Computes what is constant: binding folds what is written, this folds what merging and implicit
+/// casts have made constant. A filter that is TRUE goes.
+fn fold_all(rel: &Rel, zone: &str) -> Rel {
+    let rel = map_inputs(rel, &mut |input| fold_all(input, zone));
+    let RelOp::Calc { input, filter, projection } = &*rel.op else { return rel };
+    let filter = filter.clone().map(|filter| fold_constants(filter, zone));
+    let filter = filter.filter(|filter| !matches!(filter, Expr::Literal { value: Scalar::Boolean(true), .. }));
+    let fold = |(expr, column): (&Expr, &Column)| {
+        let folded = fold_constants(expr.clone(), zone);
+        // The column keeps its type.
+        if folded.data_type().logical == column.data_type.logical { folded } else { expr.clone() }
+    };
+    let projection = projection.iter().zip(&rel.columns).map(fold).collect();
+    Rel { op: Rc::new(RelOp::Calc { input: input.clone(), filter, projection }), ..rel.clone() }
+}
+
+/// Filters move below unions and window functions, which then have fewer rows to copy. They stay
+/// above the source, whose watermark sees every row, and above aggregations, which several queries
+/// of a job may share.
+fn push_filters(rel: &Rel) -> Rel {
+    let rel = match &*rel.op {
+        RelOp::Calc { input, filter: Some(filter), projection } => {
+            let (input, filter) = push(input, filter);
+            Rel { op: Rc::new(RelOp::Calc { input, filter, projection: projection.clone() }), ..rel.clone() }
+        }
+        _ => rel.clone(),
+    };
+    map_inputs(&rel, &mut push_filters)
+}
+
+/// The relation with what could be pushed of a filter over it, and the rest of the filter.
+fn push(rel: &Rel, filter: &Expr) -> (Rel, Option<Expr>) {
+    let filtered = |input: &Rel, filter: Expr| {
+        let names = input.columns.iter().map(|column| column.name.clone()).collect();
+        calc(input.clone(), Some(filter), input.all_columns(), names)
+    };
+    let nothing = || (rel.clone(), Some(filter.clone()));
+    let (op, rest) = match &*rel.op {
+        RelOp::Union { inputs } if is_deterministic(filter) => {
+            let inputs = inputs.iter().map(|input| filtered(input, filter.clone())).collect();
+            (RelOp::Union { inputs }, None)
+        }
+        // A row that is filtered away would have held a session together.
+        RelOp::WindowTableFunction { kind: WindowKind::Session { .. }, .. } => return nothing(),
+        RelOp::WindowTableFunction { input, kind, over } => {
+            let width = input.columns.len();
+            let mut conditions = Vec::new();
+            conjuncts(filter, &mut conditions);
+            // Conditions are pushed in order up to the first that cannot be: one that fails on some
+            // rows may rely on those before it.
+            let pushable =
+                |condition: &Expr| is_deterministic(condition) && condition.columns().iter().all(|at| *at < width);
+            let count = conditions.iter().take_while(|condition| pushable(condition)).count();
+            let rest = conditions.split_off(count).into_iter().reduce(and);
+            let Some(pushed) = conditions.into_iter().reduce(and) else { return nothing() };
+            let input = filtered(input, pushed);
+            (RelOp::WindowTableFunction { input, kind: kind.clone(), over: over.clone() }, rest)
+        }
+        _ => return nothing(),
+    };
+    (Rel { op: Rc::new(op), ..rel.clone() }, rest)
+}
+
+/// The conditions that a filter joins by AND, left to right.
+fn conjuncts(filter: &Expr, conditions: &mut Vec<Expr>) {
+    match filter {
+        Expr::Call { function, args, .. } if function.name == "AND" => {
+            args.iter().for_each(|arg| conjuncts(arg, conditions));
+        }
+        condition => conditions.push(condition.clone()),
+    }
+}
+
+/// Column pruning: every operator computes only what somebody reads.
+///
+/// A table is read once a job, so what is decoded of it is what all its readers need together. Hence
+/// two passes over all queries of the job: the first collects, the second rebuilds the trees.
 #[derive(Debug, Default)]
-pub struct Pruner {
+struct Pruner {
+    /// Columns of each table that the job reads, by table name.
     scans: BTreeMap<String, BTreeSet<usize>>,
     collecting: bool,
 }
@@ -29,7 +142,7 @@ struct Pruned {
 
 impl Pruner {
     /// Prunes the queries of one job. All columns of each query are kept.
-    pub fn prune_all(queries: &[Rel]) -> Vec<Rel> {
+    fn prune_all(queries: &[Rel]) -> Vec<Rel> {
         let mut pruner = Self { scans: BTreeMap::new(), collecting: true };
         for query in queries {
             pruner.whole(query);
@@ -48,7 +161,7 @@ impl Pruner {
         }
         let projection = all.iter().map(|old| pruned.rel.column(pruned.positions[old])).collect();
         let names = rel.columns.iter().map(|column| column.name.clone()).collect();
-        crate::rel::calc(pruned.rel, None, projection, names)
+        calc(pruned.rel, None, projection, names)
     }
 
     /// Prunes below a relation of which only `needed` columns are read.
@@ -101,7 +214,7 @@ impl Pruner {
                     }
                     return Pruned { rel: rel_below, positions };
                 }
-                Pruned { rel: crate::rel::calc(input.rel, filter, kept, names), positions }
+                Pruned { rel: calc(input.rel, filter, kept, names), positions }
             }
             RelOp::Union { inputs } => {
                 let projected = |pruned: Pruned| {
@@ -109,7 +222,7 @@ impl Pruner {
                     let names = needed.iter().map(|old| rel.columns[*old].name.clone()).collect();
                     let same = pruned.rel.columns.len() == needed.len()
                         && needed.iter().enumerate().all(|(new, old)| pruned.positions[old] == new);
-                    if same { pruned.rel } else { crate::rel::calc(pruned.rel, None, projection, names) }
+                    if same { pruned.rel } else { calc(pruned.rel, None, projection, names) }
                 };
                 let inputs = inputs.iter().map(|input| projected(self.prune(input, needed))).collect();
                 let columns = needed.iter().map(|old| rel.columns[*old].clone()).collect();

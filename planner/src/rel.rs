@@ -4,6 +4,7 @@
 use std::rc::Rc;
 
 use tidemill_common::expr::Expr;
+use tidemill_common::limits::{EXPR_DEPTH_MAX, EXPR_PARTS_MAX};
 use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
 use tidemill_common::types::DataType;
 
@@ -89,6 +90,84 @@ impl Rel {
     }
 }
 
+/// Parts by which an expression may grow when a projection is merged into those above it, beyond the
+/// parts of both. Without a bound `SELECT a + a AS a FROM (SELECT a + a AS a FROM ...)` doubles with
+/// every level.
+const MERGE_GROWTH_MAX: usize = 256;
+
+/// How large an expression is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Size {
+    pub parts: usize,
+    pub depth: usize,
+}
+
+impl Size {
+    /// The size of an expression.
+    pub(crate) fn of(expr: &Expr) -> Self {
+        Self::over(expr, &[])
+    }
+
+    /// Whether an expression may have this size.
+    pub(crate) fn allowed(self) -> bool {
+        self.parts <= EXPR_PARTS_MAX && self.depth <= EXPR_DEPTH_MAX
+    }
+
+    /// The size of an expression in which column `i` is replaced by an expression of size `columns[i]`.
+    fn over(expr: &Expr, columns: &[Self]) -> Self {
+        let mut size = Self::default();
+        let mut add = |below: &Expr| {
+            let below = Self::over(below, columns);
+            size.parts = size.parts.saturating_add(below.parts);
+            size.depth = size.depth.max(below.depth);
+        };
+        match expr {
+            Expr::Column { index, .. } if *index < columns.len() => return columns[*index],
+            Expr::Column { .. } | Expr::Literal { .. } => {}
+            Expr::Call { args, .. } => args.iter().for_each(add),
+            Expr::Cast { input, .. } => add(input),
+            Expr::Case { branches, otherwise, .. } => {
+                for (condition, value) in branches {
+                    add(condition);
+                    add(value);
+                }
+                otherwise.iter().for_each(|value| add(value));
+            }
+        }
+        Self { parts: size.parts.saturating_add(1), depth: size.depth + 1 }
+    }
+}
+
+/// Whether `above`, expressions over the columns that `below` computes, can take them in.
+fn merge_is_small<'a>(above: impl Iterator<Item = &'a Expr> + Clone, below: &[Expr]) -> bool {
+    let sizes: Vec<Size> = below.iter().map(Size::of).collect();
+    let parts = |sum: usize, size: Size| sum.saturating_add(size.parts);
+    let apart = above.clone().map(Size::of).chain(sizes.iter().copied()).fold(0, parts);
+    let merged: Vec<Size> = above.map(|expr| Size::over(expr, &sizes)).collect();
+    merged.iter().all(|size| size.depth <= EXPR_DEPTH_MAX)
+        && merged.into_iter().fold(0, parts) <= apart.saturating_add(MERGE_GROWTH_MAX)
+}
+
+/// Whether a tree has more than `limit` nodes, shared ones counted at each use.
+pub(crate) fn is_larger_than(rel: &Rel, limit: usize) -> bool {
+    let mut waiting = vec![rel];
+    let mut nodes = 0;
+    while let Some(rel) = waiting.pop() {
+        nodes += 1;
+        if nodes + waiting.len() > limit {
+            return true;
+        }
+        match &*rel.op {
+            RelOp::Scan(_) | RelOp::OneRow => {}
+            RelOp::Calc { input, .. }
+            | RelOp::WindowTableFunction { input, .. }
+            | RelOp::WindowAggregate { input, .. } => waiting.push(input),
+            RelOp::Union { inputs } => waiting.extend(inputs),
+        }
+    }
+    false
+}
+
 /// One row without columns.
 pub fn one_row() -> Rel {
     Rel { op: Rc::new(RelOp::OneRow), columns: Vec::new(), window: None }
@@ -122,6 +201,7 @@ pub fn calc(input: Rel, filter: Option<Expr>, projection: Vec<Expr>, names: Vec<
     });
     if let RelOp::Calc { input: below, filter: below_filter, projection: below_projection } = &*input.op
         && below_projection.iter().all(tidemill_expr::bind::is_deterministic)
+        && merge_is_small(filter.iter().chain(&projection), below_projection)
     {
         let mut inline = |index: usize, _: &DataType| below_projection[index].clone();
         let filter = match (below_filter.clone(), filter.map(|filter| filter.map_columns(&mut inline))) {

@@ -5,13 +5,13 @@ use std::rc::Rc;
 
 use sqlparser::ast::Spanned;
 use sqlparser::tokenizer::Span;
-use tidemill_common::config::{Options, check_job_option};
+use tidemill_common::config::{Options, check_job_option, without_effect};
 use tidemill_common::connector::ConnectorCatalog;
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{StreamPlan, TableSpec};
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::{Field, LogicalType, Schema};
-use tidemill_expr::bind::coerce;
+use tidemill_expr::bind::{bind_call, coerce};
 
 use crate::ast::{CreateView, Insert, SetOption, StatementKind};
 use crate::binder::QueryBinder;
@@ -19,8 +19,8 @@ use crate::catalog::{Catalog, Relation, Table, define_table, resolve_environment
 use crate::diagnostic::SqlError;
 use crate::dialect::parse_script;
 use crate::explain::explain;
-use crate::optimizer::Pruner;
-use crate::rel::{Rel, calc};
+use crate::optimizer::optimize;
+use crate::rel::{Rel, and, calc};
 use crate::stream::StreamPlanner;
 
 /// What a script comes to.
@@ -81,6 +81,10 @@ impl<'a> Planner<'a> {
             catalog: Catalog::default(),
         };
         let mut planned = PlannedScript::default();
+        for (key, value) in &self.options {
+            check_zone(key, value).map_err(SqlError::general)?;
+            planned.warnings.extend(without_effect(key).map(|reason| no_effect(key, reason)));
+        }
         for statement in &statements {
             session.statement(&statement.kind, &mut planned).map_err(|error| error.or_at(statement.span))?;
         }
@@ -123,7 +127,7 @@ impl Session<'_> {
                 self.catalog.insert(name.value.clone(), Relation::Table(Rc::new(table)));
             }
             StatementKind::CreateView(view) => self.create_view(view)?,
-            StatementKind::Set(set) => self.set(set)?,
+            StatementKind::Set(set) => self.set(set, planned)?,
             StatementKind::Reset(None) => self.options = self.initial.clone(),
             StatementKind::Reset(Some(key)) => {
                 match self.initial.get(key) {
@@ -180,11 +184,16 @@ impl Session<'_> {
         Ok(())
     }
 
-    fn set(&mut self, set: &SetOption) -> Result<(), SqlError> {
+    fn set(&mut self, set: &SetOption, planned: &mut PlannedScript) -> Result<(), SqlError> {
         check_job_option(&set.key, &set.value).map_err(|error| {
             let span = if error.starts_with("unknown option") { set.key_span } else { set.value_span };
             SqlError::at(span, error)
         })?;
+        check_zone(&set.key, &set.value).map_err(|error| SqlError::at(set.value_span, error))?;
+        if let Some(reason) = without_effect(&set.key) {
+            planned.warnings.push(format!("line {}: {}", set.key_span.start.line, no_effect(&set.key, reason)));
+            return Ok(());
+        }
         self.options.insert(set.key.clone(), set.value.clone());
         Ok(())
     }
@@ -197,9 +206,10 @@ impl Session<'_> {
             StatementKind::StatementSet(inserts) => Ok((self.inserts(inserts, &zone)?, JobKind::Insert)),
             StatementKind::Query(query) => {
                 let rel = QueryBinder::new(&self.catalog, &zone).query(query)?;
-                let [rel] =
-                    Pruner::prune_all(&[rel]).try_into().unwrap_or_else(|_| unreachable!("one query in, one out"));
-                let rel: Rel = rel;
+                let optimized = optimize(vec![rel], &zone);
+                let [rel] = optimized.as_slice() else {
+                    return Err(SqlError::general("internal error: the optimizer lost the query"));
+                };
                 let fields = rel.columns.iter().map(|c| Field::new(c.name.clone(), c.data_type.clone())).collect();
                 let schema = Schema::new(fields);
                 let table = TableSpec {
@@ -210,7 +220,7 @@ impl Session<'_> {
                     primary_key: Vec::new(),
                 };
                 let mut planner = StreamPlanner::new(self.connectors, &self.options)?;
-                planner.sink(&rel, table)?;
+                planner.sink(rel, table)?;
                 Ok((planner.finish(self.name("select".to_owned()))?, JobKind::Select { schema }))
             }
             _ => Err(SqlError::general("only INSERT, STATEMENT SET and SELECT are jobs")),
@@ -222,21 +232,28 @@ impl Session<'_> {
     }
 
     fn inserts(&self, inserts: &[Insert], zone: &str) -> Result<StreamPlan, SqlError> {
+        let drop_nulls = Options(&self.options)
+            .text("table.exec.sink.not-null-enforcer")
+            .is_some_and(|enforcer| enforcer.eq_ignore_ascii_case("DROP"));
         let mut queries = Vec::new();
-        let mut tables = Vec::new();
+        let mut tables: Vec<Rc<Table>> = Vec::new();
         for insert in inserts {
             let table = self.sink_table(insert)?;
             let rel = QueryBinder::new(&self.catalog, zone).query(&insert.query)?;
-            queries.push(fit(rel, &table, insert)?);
+            queries.push(fit(rel, &table, insert, drop_nulls)?);
             tables.push(table);
         }
-        let queries = Pruner::prune_all(&queries);
+        let queries = optimize(queries, zone);
         let mut planner = StreamPlanner::new(self.connectors, &self.options)?;
         for ((query, table), insert) in queries.iter().zip(&tables).zip(inserts) {
             planner.sink(query, table.spec.clone()).map_err(|error| error.or_at(insert.table.span()))?;
         }
-        let mut names: Vec<&str> = tables.iter().map(|table| table.spec.name.as_str()).collect();
-        names.dedup();
+        let mut names: Vec<&str> = Vec::new();
+        for table in &tables {
+            if !names.contains(&table.spec.name.as_str()) {
+                names.push(&table.spec.name);
+            }
+        }
         planner.finish(self.name(format!("insert-into_{}", names.join(","))))
     }
 
@@ -267,8 +284,23 @@ impl Session<'_> {
     }
 }
 
-/// Casts the query's columns to those of the sink, where Flink casts implicitly.
-fn fit(rel: Rel, table: &Table, insert: &Insert) -> Result<Rel, SqlError> {
+/// A time zone must be one that the time-zone database knows.
+fn check_zone(key: &str, value: &str) -> Result<(), String> {
+    if key != "table.local-time-zone" || value == "default" || value.parse::<chrono_tz::Tz>().is_ok() {
+        return Ok(());
+    }
+    let near = nearest(value, chrono_tz::TZ_VARIANTS.iter().map(|zone| zone.name()));
+    let hint = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+    Err(format!("option '{key}': '{value}' is no time zone, such as Europe/Berlin{hint}"))
+}
+
+fn no_effect(key: &str, reason: &str) -> String {
+    format!("option '{key}' has no effect: {reason}")
+}
+
+/// Casts the query's columns to those of the sink, where Flink casts implicitly. With `drop_nulls`
+/// rows with a NULL for a NOT NULL column are left out.
+fn fit(rel: Rel, table: &Table, insert: &Insert, drop_nulls: bool) -> Result<Rel, SqlError> {
     let sink = &table.spec.schema;
     let place = insert.query.span();
     // Which query column each sink column gets.
@@ -332,11 +364,20 @@ fn fit(rel: Rel, table: &Table, insert: &Insert) -> Result<Rel, SqlError> {
         };
         projection.push(value);
     }
-    let same = projection.len() == rel.columns.len()
+    let mut filter = None;
+    for (value, field) in projection.iter().zip(&sink.fields) {
+        if drop_nulls && !field.data_type.nullable && value.data_type().nullable {
+            let there =
+                bind_call("IS NOT NULL", vec![value.clone()]).map_err(|error| SqlError::at(place, error.message))?;
+            filter = Some(filter.map_or_else(|| there.clone(), |filter| and(filter, there.clone())));
+        }
+    }
+    let same = filter.is_none()
+        && projection.len() == rel.columns.len()
         && projection.iter().enumerate().all(|(at, expr)| matches!(expr, Expr::Column { index, .. } if *index == at));
     if same {
         return Ok(rel);
     }
     let names = sink.fields.iter().map(|field| field.name.clone()).collect();
-    Ok(calc(rel, None, projection, names))
+    Ok(calc(rel, filter, projection, names))
 }

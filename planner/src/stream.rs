@@ -1,9 +1,10 @@
 //! From relations to the stream plan: operators, parallelism, exchanges, phases, state.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_common::config::Options;
-use tidemill_common::connector::ConnectorCatalog;
+use tidemill_common::connector::{ConnectorCatalog, TableError};
+use tidemill_common::expr::Expr;
 use tidemill_common::hash::hash_bytes;
 use tidemill_common::ids::OperatorId;
 use tidemill_common::key_group::default_max_parallelism;
@@ -56,9 +57,10 @@ impl<'a> StreamPlanner<'a> {
             None => parallelism,
         };
         // Updates of one row must meet in one subtask, in order.
+        let set = |key: &[usize]| key.iter().copied().collect::<BTreeSet<usize>>();
         let keyed = changelog != ChangelogMode::InsertOnly
             && !spec.table.primary_key.is_empty()
-            && upsert_key.as_ref().is_none_or(|key| key != &spec.table.primary_key);
+            && upsert_key.is_none_or(|key| set(&key) != set(&spec.table.primary_key));
         let partitioning = if keyed {
             Partitioning::Hash { keys: spec.table.primary_key.clone() }
         } else {
@@ -105,11 +107,19 @@ impl<'a> StreamPlanner<'a> {
                 let input = self.relation(input)?;
                 let from = &self.operators[input.0 as usize];
                 let (parallelism, changelog) = (from.parallelism, from.changelog);
+                // Of a row that no longer passes the filter the last version would stay for ever.
+                if changelog != ChangelogMode::InsertOnly
+                    && let Some(filter) = filter
+                    && !from.upsert_key.as_ref().is_some_and(|key| filter.columns().iter().all(|at| key.contains(at)))
+                {
+                    return Err(SqlError::general(
+                        "WHERE or HAVING over results that update is not supported yet, but for conditions on the keys and the window",
+                    )
+                    .with_hint("filter before the aggregation, or set 'table.exec.emit.allow-lateness' to 0"));
+                }
                 let upsert_key = from.upsert_key.as_ref().and_then(|key| {
                     let position = |key: &usize| {
-                        projection.iter().position(
-                            |expr| matches!(expr, tidemill_common::expr::Expr::Column { index, .. } if index == key),
-                        )
+                        projection.iter().position(|expr| matches!(expr, Expr::Column { index, .. } if index == key))
                     };
                     key.iter().map(position).collect::<Option<Vec<usize>>>()
                 });
@@ -162,14 +172,14 @@ impl<'a> StreamPlanner<'a> {
     }
 
     fn scan(&mut self, table: &Table) -> Result<OperatorId, SqlError> {
-        let fail = |error: tidemill_common::connector::TableError| {
+        let fail = |error: TableError| {
             let option = table.options.iter().find(|option| Some(&option.key) == error.option.as_ref());
             let span = option.map_or(table.options_span, |option| option.value_span);
             SqlError::at(span, format!("table '{}': {}", table.spec.name, error.message))
         };
         self.connectors.check_source(&table.spec).map_err(fail)?;
         let projection: Vec<usize> = {
-            let mut used: Vec<usize> = table.values.iter().flat_map(tidemill_common::expr::Expr::columns).collect();
+            let mut used: Vec<usize> = table.values.iter().flat_map(Expr::columns).collect();
             used.sort_unstable();
             used.dedup();
             used
@@ -178,17 +188,13 @@ impl<'a> StreamPlanner<'a> {
         let computed: Vec<_> = table
             .values
             .iter()
-            .map(|value| {
-                value.map_columns(&mut |index, data_type| {
-                    tidemill_common::expr::Expr::column(position(index), data_type.clone())
-                })
-            })
+            .map(|value| value.map_columns(&mut |index, data_type| Expr::column(position(index), data_type.clone())))
             .collect();
         let plain = computed.len() == projection.len()
             && computed
                 .iter()
                 .enumerate()
-                .all(|(at, value)| matches!(value, tidemill_common::expr::Expr::Column { index, .. } if *index == at));
+                .all(|(at, value)| matches!(value, Expr::Column { index, .. } if *index == at));
         let interval_ms =
             Options(self.options).duration("pipeline.auto-watermark-interval").map_or(200, |d| d.as_millis() as i64);
         let watermark = table.watermark.as_ref().map(|watermark| WatermarkSpec {
@@ -282,6 +288,7 @@ impl<'a> StreamPlanner<'a> {
             None,
             Vec::new(),
         )?;
+        let meaning = format!("{:?}", OperatorKind::WindowAggregate(spec.clone()));
         let key_positions: Vec<usize> = (0..keys.len()).collect();
         spec.phase = AggregatePhase::Global;
         spec.keys.clone_from(&key_positions);
@@ -289,7 +296,8 @@ impl<'a> StreamPlanner<'a> {
             *column = local_fields.len() - 1;
         }
         let edge = PlanEdge { from: local_id, partitioning: exchange(key_positions) };
-        self.add(
+        self.add_as(
+            &meaning,
             OperatorKind::WindowAggregate(spec),
             vec![edge],
             schema(rel),
@@ -343,6 +351,23 @@ impl<'a> StreamPlanner<'a> {
         upsert_key: Option<Vec<usize>>,
         state: Vec<StateDescriptor>,
     ) -> Result<OperatorId, SqlError> {
+        let meaning = format!("{kind:?}");
+        self.add_as(&meaning, kind, inputs, schema, parallelism, changelog, upsert_key, state)
+    }
+
+    /// Adds an operator, or finds the one that does the same. `meaning` goes into the uid.
+    #[expect(clippy::too_many_arguments, reason = "the fields of one operator")]
+    fn add_as(
+        &mut self,
+        meaning: &str,
+        kind: OperatorKind,
+        inputs: Vec<PlanEdge>,
+        schema: Schema,
+        parallelism: u32,
+        changelog: ChangelogMode,
+        upsert_key: Option<Vec<usize>>,
+        state: Vec<StateDescriptor>,
+    ) -> Result<OperatorId, SqlError> {
         let is_sink = matches!(kind, OperatorKind::Sink(_));
         let fingerprint = format!("{kind:?} {inputs:?} {parallelism}");
         if !is_sink && let Some(id) = self.known.get(&fingerprint) {
@@ -352,9 +377,21 @@ impl<'a> StreamPlanner<'a> {
             return Err(SqlError::general(format!("the job has more than {PLAN_OPERATORS_MAX} operators")));
         }
         let id = OperatorId(self.operators.len() as u32);
-        // The uid depends on what the operator means and reads, not on parallelism or position.
-        let above: Vec<&str> = inputs.iter().map(|edge| self.operators[edge.from.0 as usize].uid.as_str()).collect();
-        let mut uid = format!("{:016x}", hash_bytes(format!("{kind:?} {above:?}").as_bytes()));
+        // The uid depends on what the operator means and reads, not on parallelism or position: a
+        // local phase, which comes and goes with the parallelism, is looked through.
+        let read: Vec<&str> = inputs
+            .iter()
+            .map(|edge| {
+                let from = &self.operators[edge.from.0 as usize];
+                match (&from.kind, from.inputs.as_slice()) {
+                    (OperatorKind::WindowAggregate(aggregate), [below]) if aggregate.phase == AggregatePhase::Local => {
+                        self.operators[below.from.0 as usize].uid.as_str()
+                    }
+                    _ => from.uid.as_str(),
+                }
+            })
+            .collect();
+        let mut uid = format!("{:016x}", hash_bytes(format!("{meaning} {read:?}").as_bytes()));
         let repeats = self.operators.iter().filter(|operator| operator.uid.starts_with(&uid)).count();
         if repeats > 0 {
             uid = format!("{uid}-{repeats}");

@@ -1,5 +1,9 @@
 //! Whole scripts: every golden script plans, plans read well, errors point at their place.
 
+mod limits;
+mod plans;
+mod refused;
+
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
@@ -276,7 +280,7 @@ fn a_statement_set_reads_and_aggregates_once() {
             [4] Sink(table=[out1], fields=[channel, window_start, n, total])
                   parallelism 2
                   input       [3] forward
-            [5] Calc(select=[UPPER(channel) AS channel, window_start, $agg0 AS n, CAST(1 AS BIGINT) AS total], where=[($agg0 > 5)])
+            [5] Calc(select=[UPPER(channel) AS channel, window_start, $agg0 AS n, 1 AS total], where=[($agg0 > 5)])
                   parallelism 2
                   input       [2] forward
                   changelog   insert-only

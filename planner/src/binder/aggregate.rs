@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{Expr as Ast, Select, Spanned};
 use sqlparser::tokenizer::Span;
-use tidemill_common::expr::Expr;
+use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
 use tidemill_common::types::{DataType, LogicalType};
 use tidemill_expr::bind::fold_constants;
@@ -156,7 +156,7 @@ impl Grouping<'_> {
                 Expr::Column { index, .. } if Some(*index) == window.start => has_start = true,
                 Expr::Column { index, .. } if Some(*index) == window.end => has_end = true,
                 Expr::Column { index, .. } if Some(*index) == window.time => {}
-                Expr::Literal { value, .. } if matches!(value, tidemill_common::expr::Scalar::Int(_)) => {
+                Expr::Literal { value: Scalar::Int(_), .. } => {
                     return Err(SqlError::on(ast, "GROUP BY a number has no meaning")
                         .with_hint("positions are not column references in Flink: repeat the expression"));
                 }

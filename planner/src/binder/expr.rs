@@ -7,18 +7,19 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::limits::SQL_DEPTH_MAX;
+use tidemill_common::limits::{EXPR_PARTS_MAX, SQL_DEPTH_MAX, TYPE_DEPTH_MAX};
 use tidemill_common::plan::AggregateCall;
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::LogicalType;
 use tidemill_expr::bind::{
-    BindError, aggregate_names, bind_aggregate, bind_call, bind_case, bind_cast, bind_field, function_names,
-    is_aggregate, literal_interval, literal_number, literal_string, literal_typed,
+    BindError, aggregate_names, bind_aggregate, bind_call, bind_case, bind_cast, bind_field, coerce, fold_constants,
+    function_names, is_aggregate, literal_interval, literal_number, literal_string, literal_typed,
 };
 
 use super::scope::Scope;
 use crate::diagnostic::SqlError;
 use crate::dialect::{symmetric, types};
+use crate::rel::Size;
 
 /// Column indices from here on stand for aggregate calls while a SELECT list is bound.
 pub(super) const AGGREGATE_BASE: usize = 1 << 24;
@@ -60,7 +61,15 @@ impl<'a> ExprBinder<'a> {
         }
         let bound = self.bind_inner(ast);
         self.depth -= 1;
-        bound.map_err(|error| error.or_at(ast.span()))
+        let bound = bound.map_err(|error| error.or_at(ast.span()))?;
+        // BETWEEN, NULLIF and others repeat their operands, so that nesting them doubles.
+        if !Size::of(&bound).allowed() {
+            return Err(SqlError::on(ast, format!("the expression has more than {EXPR_PARTS_MAX} parts")));
+        }
+        if type_depth(&bound.data_type().logical) > TYPE_DEPTH_MAX {
+            return Err(SqlError::on(ast, format!("the type nests more than {TYPE_DEPTH_MAX} levels deep")));
+        }
+        Ok(bound)
     }
 
     fn bind_inner(&mut self, ast: &Ast) -> Result<Expr, SqlError> {
@@ -97,6 +106,8 @@ impl<'a> ExprBinder<'a> {
                     other => Err(SqlError::on(ast, format!("operator '{other}' does not exist in Flink SQL"))),
                 }
             }
+            Ast::BinaryOp { op: op @ BinaryOperator::And, .. } => self.chain("AND", op, ast),
+            Ast::BinaryOp { op: op @ BinaryOperator::Or, .. } => self.chain("OR", op, ast),
             Ast::BinaryOp { left, op, right } => {
                 let name = match op {
                     BinaryOperator::Plus => "+",
@@ -111,8 +122,6 @@ impl<'a> ExprBinder<'a> {
                     BinaryOperator::LtEq => "<=",
                     BinaryOperator::Eq => "=",
                     BinaryOperator::NotEq => "<>",
-                    BinaryOperator::And => "AND",
-                    BinaryOperator::Or => "OR",
                     BinaryOperator::Overlaps => return self.overlaps(left, right),
                     other => return Err(SqlError::on(ast, format!("operator '{other}' does not exist in Flink SQL"))),
                 };
@@ -143,8 +152,9 @@ impl<'a> ExprBinder<'a> {
             }
             Ast::In { expr, target, negated, .. } => match target {
                 InTarget::List(list) => {
-                    let args: Vec<&Ast> = std::iter::once(&**expr).chain(list).collect();
-                    let found = self.call("IN", args)?;
+                    let needle = self.bind(expr)?;
+                    let items = list.iter().map(|item| self.bind(item)).collect::<Result<Vec<_>, _>>()?;
+                    let found = in_list(&needle, items)?;
                     if *negated { call("NOT", vec![found]) } else { Ok(found) }
                 }
                 _ => Err(SqlError::on(ast, "IN with a subquery is not supported yet")),
@@ -224,6 +234,22 @@ impl<'a> ExprBinder<'a> {
     fn call<'b>(&mut self, name: &str, args: impl IntoIterator<Item = &'b Ast>) -> Result<Expr, SqlError> {
         let args = args.into_iter().map(|arg| self.bind(arg)).collect::<Result<Vec<_>, _>>()?;
         call(name, args)
+    }
+
+    /// `a AND b AND c ...`, which nests to the left: long chains become balanced trees, as programs
+    /// write hundreds of conditions. The order of evaluation stays.
+    fn chain(&mut self, name: &str, op: &BinaryOperator, ast: &Ast) -> Result<Expr, SqlError> {
+        let mut operands = Vec::new();
+        let mut rest = ast;
+        while let Ast::BinaryOp { left, op: next, right } = rest
+            && next == op
+        {
+            operands.push(&**right);
+            rest = left;
+        }
+        operands.push(rest);
+        let operands = operands.into_iter().rev().map(|operand| self.bind(operand)).collect::<Result<Vec<_>, _>>()?;
+        balanced(name, operands)
     }
 
     fn like(
@@ -421,6 +447,56 @@ pub(super) fn arguments(function: &Function) -> Result<(Vec<&FunctionArgExpr>, b
             Ok((args, matches!(list.duplicate_treatment, Some(DuplicateTreatment::Distinct))))
         }
     }
+}
+
+/// Operands of a chain from which on it becomes a balanced tree.
+const BALANCED_FROM: usize = 9;
+
+fn balanced(name: &str, mut operands: Vec<Expr>) -> Result<Expr, SqlError> {
+    if operands.len() <= 1 {
+        return operands.pop().ok_or_else(|| SqlError::general(format!("{name} without operands")));
+    }
+    let split = if operands.len() < BALANCED_FROM { operands.len() - 1 } else { operands.len() / 2 };
+    let right = operands.split_off(split);
+    call(name, vec![balanced(name, operands)?, balanced(name, right)?])
+}
+
+/// Items of IN that are compared one by one, before the comparisons become a balanced tree.
+const IN_CHUNK: usize = 64;
+
+/// `needle IN (items)`. Narrower integers take the needle's type, so that one set of values is
+/// looked up; what has to be compared one by one does not nest with the length of the list.
+fn in_list(needle: &Expr, items: Vec<Expr>) -> Result<Expr, SqlError> {
+    let wanted = needle.data_type();
+    let widen = |item: Expr| match &item {
+        Expr::Literal {
+            value: Scalar::TinyInt(_) | Scalar::SmallInt(_) | Scalar::Int(_) | Scalar::BigInt(_), ..
+        } if wanted.logical.is_integer() => {
+            coerce(item.clone(), wanted).map_or(item, |widened| fold_constants(widened, "UTC"))
+        }
+        _ => item,
+    };
+    let items: Vec<Expr> = items.into_iter().map(widen).collect();
+    let test = |items: &[Expr]| call("IN", std::iter::once(needle).chain(items).cloned().collect());
+    if items.len() <= IN_CHUNK {
+        return test(&items);
+    }
+    let tests = items.chunks(IN_CHUNK).map(test).collect::<Result<Vec<_>, _>>()?;
+    if tests.iter().all(|test| matches!(test, Expr::Call { function, .. } if function.name == "IN")) {
+        return test(&items);
+    }
+    balanced("OR", tests)
+}
+
+/// How deep a type nests.
+fn type_depth(logical: &LogicalType) -> usize {
+    let below = match logical {
+        LogicalType::Array(element) => type_depth(&element.logical),
+        LogicalType::Map(key, value) => type_depth(&key.logical).max(type_depth(&value.logical)),
+        LogicalType::Row(fields) => fields.iter().map(|field| type_depth(&field.data_type.logical)).max().unwrap_or(0),
+        _ => 0,
+    };
+    below + 1
 }
 
 fn call(name: &str, args: Vec<Expr>) -> Result<Expr, SqlError> {

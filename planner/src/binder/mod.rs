@@ -13,7 +13,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::Expr;
-use tidemill_common::limits::SQL_DEPTH_MAX;
+use tidemill_common::limits::{PLAN_OPERATORS_MAX, SQL_DEPTH_MAX};
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::LogicalType;
 use tidemill_expr::bind::{coerce, common_type, fold_constants};
@@ -22,10 +22,13 @@ pub use self::expr::ExprBinder;
 pub use self::scope::Scope;
 use crate::catalog::{Catalog, Relation};
 use crate::diagnostic::SqlError;
-use crate::rel::{Column, Rel, RelOp, calc, one_row};
+use crate::rel::{Column, Rel, RelOp, calc, is_larger_than, one_row};
 
 /// Most rows of one VALUES: each is a small sub-plan.
 const VALUES_ROWS_MAX: usize = 1_000;
+
+/// Most nodes of one query's tree, where each use of a view or CTE counts in full.
+const QUERY_PARTS_MAX: usize = 4 * PLAN_OPERATORS_MAX;
 
 /// Binds the queries of one script.
 pub struct QueryBinder<'a> {
@@ -59,7 +62,15 @@ impl<'a> QueryBinder<'a> {
         let bound = self.query_inner(query);
         self.ctes.truncate(ctes_before);
         self.depth -= 1;
-        bound
+        let bound = bound?;
+        // Views that use others twice double with every level.
+        if is_larger_than(&bound, QUERY_PARTS_MAX) {
+            return Err(SqlError::on(
+                query,
+                format!("the query has more than {QUERY_PARTS_MAX} parts when its views are written out"),
+            ));
+        }
+        Ok(bound)
     }
 
     fn query_inner(&mut self, query: &Query) -> Result<Rel, SqlError> {
@@ -89,15 +100,30 @@ impl<'a> QueryBinder<'a> {
         match body {
             SetExpr::Select(select) => self.select(select),
             SetExpr::Query(query) => self.query(query),
-            SetExpr::SetOperation { left, op: SetOperator::Union, set_quantifier: SetQuantifier::All, right } => {
+            SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, .. } => {
+                // A chain of unions nests to the left; it is walked, not descended into.
+                let mut branches = Vec::new();
+                let mut rest = body;
+                while let SetExpr::SetOperation {
+                    left,
+                    op: SetOperator::Union,
+                    set_quantifier: SetQuantifier::All,
+                    right,
+                } = rest
+                {
+                    branches.push(&**right);
+                    rest = left;
+                }
                 self.depth += 1;
                 if self.depth > SQL_DEPTH_MAX {
-                    return Err(SqlError::on(body, format!("nested more than {SQL_DEPTH_MAX} levels deep")));
+                    return Err(SqlError::on(rest, format!("nested more than {SQL_DEPTH_MAX} levels deep")));
                 }
-                let span = right.span();
-                let (left, right) = (self.set_expr(left)?, self.set_expr(right)?);
+                let mut all = self.set_expr(rest)?;
+                for branch in branches.into_iter().rev() {
+                    all = union(all, self.set_expr(branch)?, branch.span())?;
+                }
                 self.depth -= 1;
-                union(left, right, span)
+                Ok(all)
             }
             SetExpr::SetOperation { op, set_quantifier, .. } => Err(SqlError::on(
                 body,

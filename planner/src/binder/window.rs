@@ -252,7 +252,18 @@ impl<'a> Arguments<'a> {
             Ok(())
         };
         Ok(match self.function {
-            "TUMBLE" => WindowKind::Tumble { size_ms: self.positive("SIZE")?, offset_ms },
+            "TUMBLE" => {
+                let size_ms = self.positive("SIZE")?;
+                if offset_ms.checked_abs().is_none_or(|offset| offset >= size_ms) {
+                    return Err(SqlError::at(
+                        self.span,
+                        format!(
+                            "TUMBLE needs an offset below its size, but the size is {size_ms} ms and the offset {offset_ms} ms"
+                        ),
+                    ));
+                }
+                WindowKind::Tumble { size_ms, offset_ms }
+            }
             "HOP" => {
                 let (slide_ms, size_ms) = (self.positive("SLIDE")?, self.positive("SIZE")?);
                 divides(slide_ms, size_ms, "slide")?;

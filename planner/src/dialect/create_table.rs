@@ -115,7 +115,7 @@ fn element(parser: &mut StatementParser, table: &mut CreateTable) -> Result<(), 
     }
     let mut key = false;
     let kind = if parser.accept_words(&["AS"]) {
-        ColumnKind::Computed(parser.expression()?)
+        ColumnKind::Computed(Box::new(parser.expression()?))
     } else {
         let mut data_type = types::parse(parser)?;
         if parser.peek_words(&["METADATA"]) {

@@ -6,7 +6,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
 use tidemill_common::limits::SQL_DEPTH_MAX;
 
 use super::FlinkDialect;
-use super::tokens::{end_of, is_word, lower_first, rewrite};
+use super::tokens::{check_chains, end_of, is_word, lower_first, rewrite};
 use crate::diagnostic::SqlError;
 
 /// Reads one statement.
@@ -18,6 +18,7 @@ pub(super) struct StatementParser {
 
 impl StatementParser {
     pub(super) fn new(tokens: &[TokenWithSpan]) -> Result<Self, SqlError> {
+        check_chains(tokens)?;
         let parser =
             Parser::new(&FlinkDialect).with_recursion_limit(SQL_DEPTH_MAX).with_tokens_with_locations(rewrite(tokens)?);
         Ok(Self { parser, end: end_of(tokens) })

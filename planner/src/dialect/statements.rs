@@ -137,7 +137,7 @@ fn create(parser: &mut StatementParser) -> Result<StatementKind, SqlError> {
     }
     let _temporary = parser.accept_words(&["TEMPORARY"]);
     if parser.accept_words(&["TABLE"]) {
-        return create_table(parser).map(StatementKind::CreateTable);
+        return Ok(StatementKind::CreateTable(Box::new(create_table(parser)?)));
     }
     if parser.accept_words(&["VIEW"]) {
         let if_not_exists = parser.accept_words(&["IF", "NOT", "EXISTS"]);

@@ -5,6 +5,8 @@ use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
+use tidemill_common::limits::SQL_CHAIN_MAX;
+
 use super::FlinkDialect;
 use crate::diagnostic::SqlError;
 
@@ -108,14 +110,15 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, Sq
                 continue;
             }
         }
-        if is_word(token, "MAP") && next.is_some_and(|next| next.token == Token::LBracket) {
-            if let Some(close) = matching_bracket(tokens, at + 1) {
-                out.push(token.clone());
-                out.push(TokenWithSpan::new(Token::LParen, tokens[at + 1].span));
-                closing_brackets.push(close);
-                at += 2;
-                continue;
-            }
+        if is_word(token, "MAP")
+            && next.is_some_and(|next| next.token == Token::LBracket)
+            && let Some(close) = matching_bracket(tokens, at + 1)
+        {
+            out.push(token.clone());
+            out.push(TokenWithSpan::new(Token::LParen, tokens[at + 1].span));
+            closing_brackets.push(close);
+            at += 2;
+            continue;
         }
         if token.token == Token::ShiftRight {
             out.extend([TokenWithSpan::new(Token::Gt, token.span), TokenWithSpan::new(Token::Gt, token.span)]);
@@ -175,6 +178,67 @@ fn table_argument(tokens: &[TokenWithSpan], at: usize, out: &mut Vec<TokenWithSp
     out.extend_from_slice(&tokens[next..columns_end]);
     out.push(TokenWithSpan::new(Token::RParen, by));
     Ok(columns_end + usize::from(parenthesised))
+}
+
+/// Refuses chains of operators (`a + b + c`, `... UNION ALL ...`) so long that the syntax tree, which
+/// nests them, could not be walked.
+pub(super) fn check_chains(tokens: &[TokenWithSpan]) -> Result<(), SqlError> {
+    /// What was seen at one level of parentheses; looser operators end chains of tighter ones.
+    #[derive(Default)]
+    struct Level {
+        operators: usize,
+        conditions: usize,
+        set_operations: usize,
+    }
+    let mut level = Level::default();
+    let mut outer = Vec::new();
+    for token in tokens {
+        match &token.token {
+            Token::LParen | Token::LBracket => {
+                // Subscripts follow each other: a[1][2][3].
+                level.operators += usize::from(token.token == Token::LBracket);
+                outer.push(std::mem::take(&mut level));
+            }
+            Token::RParen | Token::RBracket => level = outer.pop().unwrap_or_default(),
+            Token::Comma | Token::SemiColon => (level.operators, level.conditions) = (0, 0),
+            Token::Word(word) if word.quote_style.is_none() => match word.keyword {
+                Keyword::UNION | Keyword::INTERSECT | Keyword::EXCEPT | Keyword::MINUS => {
+                    level.set_operations += 1;
+                    (level.operators, level.conditions) = (0, 0);
+                }
+                Keyword::SELECT | Keyword::FROM | Keyword::WHERE | Keyword::WHEN | Keyword::THEN | Keyword::ELSE => {
+                    (level.operators, level.conditions) = (0, 0);
+                }
+                Keyword::AND | Keyword::OR => {
+                    level.conditions += 1;
+                    level.operators = 0;
+                }
+                Keyword::NOT
+                | Keyword::IS
+                | Keyword::IN
+                | Keyword::LIKE
+                | Keyword::BETWEEN
+                | Keyword::SIMILAR
+                | Keyword::OVERLAPS
+                | Keyword::COLLATE
+                | Keyword::AT
+                | Keyword::ARRAY => level.operators += 1,
+                _ => {}
+            },
+            Token::Word(_)
+            | Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::Period
+            | Token::Colon
+            | Token::RArrow => {}
+            _ => level.operators += 1,
+        }
+        if level.operators.max(level.conditions).max(level.set_operations) > SQL_CHAIN_MAX {
+            return Err(SqlError::at(token.span, format!("a chain of more than {SQL_CHAIN_MAX} operators"))
+                .with_hint("put parts of it into views"));
+        }
+    }
+    Ok(())
 }
 
 fn matching_bracket(tokens: &[TokenWithSpan], open: usize) -> Option<usize> {

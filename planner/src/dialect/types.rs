@@ -7,7 +7,7 @@
 use sqlparser::ast::{DataType as SqlType, Ident, ObjectName, ObjectNamePart, TypeModifier};
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, Word};
-use tidemill_common::limits::SQL_DEPTH_MAX;
+use tidemill_common::limits::TYPE_DEPTH_MAX;
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::{DECIMAL_PRECISION_MAX, DataType, Field, LogicalType, MAX_LENGTH};
 
@@ -113,9 +113,7 @@ struct TypeParser<'p, 'd> {
 impl TypeParser<'_, '_> {
     fn data_type(&mut self) -> Result<DataType, ParserError> {
         self.depth += 1;
-        if self.depth > SQL_DEPTH_MAX {
-            return Err(ParserError::RecursionLimitExceeded);
-        }
+        self.check_depth(self.depth)?;
         let logical = self.logical()?;
         let nullable = if self.accept_words(&["NOT", "NULL"]) {
             false
@@ -125,11 +123,25 @@ impl TypeParser<'_, '_> {
         };
         let mut data_type = DataType { logical, nullable };
         // The postfix form: INT ARRAY, INT MULTISET.
+        let mut arrays = 0;
         while self.accept_words(&["ARRAY"]) {
+            arrays += 1;
+            self.check_depth(self.depth + arrays)?;
             data_type = LogicalType::Array(Box::new(data_type)).nullable();
         }
         self.depth -= 1;
         Ok(data_type)
+    }
+
+    fn check_depth(&self, depth: usize) -> Result<(), ParserError> {
+        if depth <= TYPE_DEPTH_MAX {
+            return Ok(());
+        }
+        let place = self.raw.peek_token_ref().span.start;
+        Err(ParserError::ParserError(format!(
+            "a type nests more than {TYPE_DEPTH_MAX} levels deep at Line: {}, Column: {}",
+            place.line, place.column
+        )))
     }
 
     fn logical(&mut self) -> Result<LogicalType, ParserError> {
