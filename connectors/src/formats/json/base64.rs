@@ -20,7 +20,7 @@ pub(crate) fn encode(bytes: &[u8], out: &mut String) {
 
 /// Appends the bytes of a text; `None` if it is no base64.
 pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
-    if text.len() % 4 != 0 {
+    if !text.len().is_multiple_of(4) {
         return None;
     }
     for (index, chunk) in text.chunks(4).enumerate() {
