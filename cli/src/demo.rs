@@ -101,7 +101,7 @@ async fn show_results(database: PathBuf, limit: Option<Duration>, ended: Arc<Not
         if text != last || live {
             let clear = if live { "\u{1b}[2J\u{1b}[H" } else { "" };
             let mut out = std::io::stdout().lock();
-            if write!(out, "{clear}{text}\n").and_then(|()| out.flush()).is_err() {
+            if writeln!(out, "{clear}{text}").and_then(|()| out.flush()).is_err() {
                 break;
             }
             last = text;

@@ -97,7 +97,8 @@ fn description(job: &JobDetail) -> String {
 
 fn operator_row(operator: &OperatorStatus) -> Vec<String> {
     let total = operator.busy_ms + operator.idle_ms + operator.backpressured_ms;
-    let share = |part: u64| if total == 0 { "-".to_owned() } else { format!("{} %", part * 100 / total) };
+    let share =
+        |part: u64| (part * 100).checked_div(total).map_or_else(|| "-".to_owned(), |share| format!("{share} %"));
     vec![
         short(&operator.name),
         operator.task.to_string(),

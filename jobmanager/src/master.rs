@@ -122,7 +122,7 @@ impl Master {
                     tracing::warn!(task_manager = %id, epoch = %message.epoch, "refused a message of another leader epoch");
                 } else if self.is_current(&id, connection) {
                     self.cluster.seen(&id, self.clock.now_ms());
-                    self.from_task_manager(id, message.message);
+                    self.on_task_manager(id, message.message);
                 }
             }
             Command::Disconnected { id, connection, reason } => {
@@ -221,7 +221,7 @@ impl Master {
         }
     }
 
-    fn from_task_manager(&mut self, id: TaskManagerId, message: TaskManagerMessage) {
+    fn on_task_manager(&mut self, id: TaskManagerId, message: TaskManagerMessage) {
         match message {
             TaskManagerMessage::Register(_) => {
                 tracing::warn!(task_manager = %id, "refused a second registration on one connection");

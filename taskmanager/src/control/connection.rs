@@ -30,8 +30,7 @@ pub enum ConnectError {
 pub async fn connect(jobmanager: &str, registration: &Registration) -> Result<Connection, ConnectError> {
     let endpoint = wire::endpoint(jobmanager, CONNECT_TIMEOUT).map_err(ConnectError::Address)?;
     let (outbound, messages) = mpsc::channel(OUTBOUND_MAX);
-    let register =
-        Fenced { epoch: LeaderEpoch(0), message: TaskManagerMessage::Register(registration.clone()) };
+    let register = Fenced { epoch: LeaderEpoch(0), message: TaskManagerMessage::Register(registration.clone()) };
     outbound.send(register).await.map_err(|_| ConnectError::Unreachable("the stream is closed".to_owned()))?;
     let inbound = tokio::time::timeout(CONNECT_TIMEOUT, wire::attach(endpoint, messages))
         .await

@@ -146,7 +146,10 @@ impl TaskManager {
                     match outcome {
                         Outcome::Stopped => return Ok(()),
                         Outcome::Refused(reason) => {
-                            return Err(TaskManagerError::Refused { jobmanager: self.config.jobmanager.clone(), reason });
+                            return Err(TaskManagerError::Refused {
+                                jobmanager: self.config.jobmanager.clone(),
+                                reason,
+                            });
                         }
                         Outcome::Lost(reason) => {
                             tracing::warn!(reason, "lost the job manager; its jobs are cancelled here");

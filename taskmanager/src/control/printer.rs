@@ -9,7 +9,10 @@ use super::credit::LinePermit;
 
 /// Where lines go.
 #[derive(Clone)]
-pub struct PrintTarget(Arc<dyn Fn(&[String]) + Send + Sync>);
+pub struct PrintTarget(Arc<Print>);
+
+/// Takes lines.
+type Print = dyn Fn(&[String]) + Send + Sync;
 
 impl PrintTarget {
     /// Any function. It may block.

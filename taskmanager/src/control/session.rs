@@ -5,9 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidemill_common::control::{
-    DeployRequest, Fenced, JobManagerMessage, SubtaskState, TaskManagerMessage,
-};
+use tidemill_common::control::{DeployRequest, Fenced, JobManagerMessage, SubtaskState, TaskManagerMessage};
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, SubtaskId};
 use tidemill_common::plan::{OperatorKind, StreamPlan};
 use tidemill_connectors::api::Split;

@@ -40,10 +40,8 @@ pub async fn attach(
     let mut client = TaskManagerGatewayClient::new(channel)
         .max_decoding_message_size(GRPC_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(GRPC_MESSAGE_BYTES_MAX);
-    let response = client
-        .attach(ReceiverStream::new(messages).map(encode))
-        .await
-        .map_err(|status| status.message().to_owned())?;
+    let response =
+        client.attach(ReceiverStream::new(messages).map(encode)).await.map_err(|status| status.message().to_owned())?;
     Ok(response.into_inner())
 }
 
@@ -95,12 +93,14 @@ fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
                 metrics: last.map(metrics),
             })
         }
-        TaskManagerMessage::SplitRequest { job, attempt, operator, reader } => Message::SplitRequest(v1::SplitRequest {
-            job_id: job.0,
-            attempt: attempt.0,
-            operator: operator.0,
-            reader: reader.0,
-        }),
+        TaskManagerMessage::SplitRequest { job, attempt, operator, reader } => {
+            Message::SplitRequest(v1::SplitRequest {
+                job_id: job.0,
+                attempt: attempt.0,
+                operator: operator.0,
+                reader: reader.0,
+            })
+        }
         TaskManagerMessage::CollectedLines { job, attempt, sequence, lines } => {
             Message::CollectedLines(v1::CollectedLines { job_id: job.0, attempt: attempt.0, sequence, lines })
         }
