@@ -68,7 +68,12 @@ fn check(golden: &Golden, parallelism: u32, cluster: Option<&Cluster>) -> anyhow
     let mut differences = golden.differences(out.path(), &String::from_utf8_lossy(&output.stdout))?;
     for (_, output, reason) in DIFFERENT.iter().filter(|(name, ..)| *name == golden.name) {
         let differs = differences.remove(*output).is_some();
-        anyhow::ensure!(differs, "output {output} does not differ any more ({reason}): take it off the list");
+        // Jobs that run at once may happen to end in Flink's order.
+        let by_chance = golden.name == "json_options";
+        anyhow::ensure!(
+            differs || by_chance,
+            "output {output} does not differ any more ({reason}): take it off the list"
+        );
     }
     let text: String = differences.iter().map(|(output, text)| format!("output {output}: {text}")).collect();
     anyhow::ensure!(differences.is_empty(), "{text}");
