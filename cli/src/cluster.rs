@@ -2,10 +2,11 @@
 
 use std::io::Write;
 use std::process::{ExitCode, Stdio};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use tidemill_common::process_options::{PROCESS_OPTIONS, ProcessConfig};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStdin, Command};
 
 use crate::args::{ClusterArgs, ProcessFlags};
 use crate::client::connect_to;
@@ -47,8 +48,15 @@ pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
 
 struct Cluster {
     flags: ProcessFlags,
-    jobmanager: Child,
-    taskmanagers: Vec<Child>,
+    jobmanager: Process,
+    taskmanagers: Vec<Process>,
+}
+
+/// A process of the cluster, which lives as long as its standard input is open. (`Child::wait`
+/// closes what is left in the child, so it is kept apart.)
+struct Process {
+    child: Child,
+    stdin: Option<ChildStdin>,
 }
 
 impl Cluster {
@@ -70,7 +78,7 @@ impl Cluster {
                     announced = true;
                     result?;
                 }
-                status = self.jobmanager.wait() => return Err(ended("job manager", status)),
+                status = self.jobmanager.child.wait() => return Err(ended("job manager", status)),
                 (index, status) = first_ended(&mut self.taskmanagers) => {
                     tracing::warn!("task manager {} ended ({status}); it is started again", index + 1);
                     tokio::time::sleep(RESTART_PAUSE).await;
@@ -84,7 +92,7 @@ impl Cluster {
     async fn stop(mut self) {
         stop_child(&mut self.jobmanager, "job manager").await;
         for child in &mut self.taskmanagers {
-            drop(child.stdin.take());
+            child.stdin = None;
         }
         for child in &mut self.taskmanagers {
             stop_child(child, "task manager").await;
@@ -93,7 +101,7 @@ impl Cluster {
 }
 
 /// Starts this binary in another role, with the same options.
-fn spawn(role: &str, flags: &ProcessFlags) -> Result<Child, CliError> {
+fn spawn(role: &str, flags: &ProcessFlags) -> Result<Process, CliError> {
     let binary = std::env::current_exe().map_err(CliError::Spawn)?;
     let mut command = Command::new(binary);
     command.arg(role).arg("--exit-with-parent");
@@ -108,31 +116,27 @@ fn spawn(role: &str, flags: &ProcessFlags) -> Result<Child, CliError> {
     // Its own process group: Ctrl-C comes here, and the processes end in order. When this process
     // dies, its end of their standard input closes and they end too.
     command.stdin(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let child = command.spawn().map_err(CliError::Spawn)?;
+    let mut child = command.spawn().map_err(CliError::Spawn)?;
+    let stdin = child.stdin.take();
     tracing::info!(pid = child.id(), "started the {role}");
-    Ok(child)
+    Ok(Process { child, stdin })
 }
 
-async fn first_ended(children: &mut [Child]) -> (usize, String) {
-    let (sender, mut first) = tokio::sync::mpsc::channel(1);
-    let waits = children.iter_mut().enumerate().map(|(index, child)| {
-        let sender = sender.clone();
-        Box::pin(async move {
-            let status = child.wait().await;
-            let _ = sender.send((index, status.map_or_else(|error| error.to_string(), |s| s.to_string()))).await;
-        })
-    });
-    let mut waits: Vec<_> = waits.collect();
+/// Waits for the first process to end: its position, and how it ended.
+async fn first_ended(processes: &mut [Process]) -> (usize, String) {
+    let mut waits: Vec<_> = processes.iter_mut().map(|process| Box::pin(process.child.wait())).collect();
     std::future::poll_fn(|context| {
-        for wait in &mut waits {
-            if wait.as_mut().poll(context).is_ready() {
-                return std::task::Poll::Ready(());
+        for (index, wait) in waits.iter_mut().enumerate() {
+            if let Poll::Ready(status) = wait.as_mut().poll(context) {
+                return Poll::Ready((
+                    index,
+                    status.map_or_else(|error| error.to_string(), |status| status.to_string()),
+                ));
             }
         }
-        std::task::Poll::Pending
+        Poll::Pending
     })
-    .await;
-    first.try_recv().unwrap_or((0, "unknown".to_owned()))
+    .await
 }
 
 /// Waits until all task managers have registered, and says so on standard output.
@@ -160,8 +164,8 @@ async fn announce(config: ProcessConfig, taskmanagers: usize) -> Result<(), CliE
     }
 }
 
-async fn stop_child(child: &mut Child, process: &str) {
-    drop(child.stdin.take());
+async fn stop_child(Process { child, stdin }: &mut Process, process: &str) {
+    *stdin = None;
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         tracing::warn!("the {process} did not end within {} s and is killed", STOP_TIMEOUT.as_secs());
         if let Err(error) = child.kill().await {
