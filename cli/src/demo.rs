@@ -19,7 +19,7 @@ use crate::args::{DemoArgs, Output, ScriptArgs};
 use crate::embedded::Embedded;
 use crate::error::CliError;
 use crate::follow::Follow;
-use crate::run::{print_target, show};
+use crate::run::{output_limit, print_target, show};
 use crate::signals::Signals;
 use crate::table::render;
 use crate::terminal::Terminal;
@@ -62,7 +62,7 @@ pub async fn demo(args: DemoArgs) -> Result<ExitCode, CliError> {
     Signals::listen()?.end_at_once();
     shown.abort();
     stop.store(true, Ordering::Relaxed);
-    embedded.shutdown().await?;
+    embedded.shutdown(output_limit(&followed)).await?;
     let lines = writing.await.map_err(|error| CliError::Refused(error.to_string()))??;
     eprintln!("{lines} lines of log were generated");
     show(&followed?, Output::Text, &terminal)

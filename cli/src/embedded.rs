@@ -36,6 +36,7 @@ impl Embedded {
             data_host: Ipv4Addr::LOCALHOST.to_string(),
             slots: PARALLELISM_MAX,
             print,
+            print_timeout: None,
             ..TaskManagerConfig::from_process(config)?
         };
         let taskmanager = TaskManager::start(taskmanager_config, new_task_manager_id()).await?;
@@ -51,10 +52,16 @@ impl Embedded {
         connect_to(&self.jobmanager.address().to_string(), self.client_timeout).await
     }
 
-    /// Ends it; returns when all that was printed is written.
-    pub async fn shutdown(self) -> Result<(), CliError> {
+    /// Ends it; returns when all that was printed is written, or this time has passed.
+    pub async fn shutdown(mut self, limit: Option<Duration>) -> Result<(), CliError> {
         let _ = self.stop.send(());
-        let ended = self.taskmanager.await;
+        let ended = match limit {
+            None => (&mut self.taskmanager).await,
+            Some(limit) => match tokio::time::timeout(limit, &mut self.taskmanager).await {
+                Ok(ended) => ended,
+                Err(_) => Ok(Ok(())),
+            },
+        };
         self.jobmanager.shutdown().await;
         match ended {
             Ok(result) => Ok(result?),

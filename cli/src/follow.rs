@@ -1,7 +1,7 @@
 //! Shows the jobs of a script until they have ended.
 
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
 use tidemill_common::control::{JobDetail, JobState, SubmittedJob, SubmittedScript, SubmittedStatement};
@@ -16,6 +16,8 @@ use crate::terminal::Terminal;
 
 /// States that may wait to be shown.
 const UPDATES_MAX: usize = 64;
+/// How long the last output of jobs that were cancelled may take.
+pub const LAST_OUTPUT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What the caller wants.
 pub struct Follow<'a> {
@@ -56,7 +58,6 @@ impl Follow<'_> {
         drop(sender);
         let mut details: Vec<Option<JobDetail>> = vec![None; jobs.len()];
         let mut bars: Vec<Option<ProgressBar>> = jobs.iter().map(|_| self.terminal.progress()).collect();
-        let mut signals = Some(&mut signals);
         let mut ending = false;
         tokio::pin!(output_closed);
         while details.iter().any(|job| !job.as_ref().is_some_and(|job| job.summary.state.is_terminal())) {
@@ -65,7 +66,7 @@ impl Follow<'_> {
                     Some(update) => update,
                     None => return Err(CliError::Protocol("the job manager stopped telling of the jobs".to_owned())),
                 },
-                () = wait(&mut signals) => {
+                () = signals.wait() => {
                     if ending {
                         // Asked twice: do not wait for the jobs.
                         return Err(CliError::Refused("interrupted before the jobs had ended".to_owned()));
@@ -100,9 +101,7 @@ impl Follow<'_> {
                 }
             }
         }
-        if let Err(error) = rows.await {
-            self.terminal.message(&format!("warning: printing the rows ended early: {error}"));
-        }
+        self.finish_rows(rows, &mut signals, ending).await;
         let details: Vec<JobDetail> = details.into_iter().flatten().collect();
         Ok(ScriptSummary::new(&details, start.elapsed().as_millis() as i64))
     }
@@ -160,6 +159,17 @@ impl Follow<'_> {
         })
     }
 
+    /// Waits until the rows are printed: as long as their reader takes, unless nobody wants them.
+    async fn finish_rows(&self, rows: tokio::task::JoinHandle<()>, signals: &mut Signals, ending: bool) {
+        tokio::select! {
+            printed = rows => if let Err(error) = printed {
+                self.terminal.message(&format!("warning: printing the rows ended early: {error}"));
+            },
+            () = signals.wait() => {}
+            () = tokio::time::sleep(LAST_OUTPUT_TIMEOUT), if ending => {}
+        }
+    }
+
     async fn cancel(&mut self, jobs: &[SubmittedJob], details: &[Option<JobDetail>]) {
         for (job, detail) in jobs.iter().zip(details) {
             if detail.as_ref().is_some_and(|detail| detail.summary.state.is_terminal()) {
@@ -172,13 +182,6 @@ impl Follow<'_> {
     }
 }
 
-async fn wait(signals: &mut Option<&mut Signals>) {
-    match signals {
-        Some(signals) => signals.wait().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Writes lines to standard output, around the progress.
 pub fn print_lines(terminal: &Terminal, lines: &[String]) -> std::io::Result<()> {
     let mut text = String::with_capacity(lines.iter().map(|line| line.len() + 1).sum());
@@ -186,7 +189,7 @@ pub fn print_lines(terminal: &Terminal, lines: &[String]) -> std::io::Result<()>
         text.push_str(line);
         text.push('\n');
     }
-    terminal.suspend(|| {
+    terminal.results(|| {
         let mut out = std::io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tidemill_common::control::JobState;
 use tidemill_taskmanager::control::PrintTarget;
@@ -10,7 +11,7 @@ use tokio::sync::Notify;
 use crate::args::{Output, RunArgs};
 use crate::embedded::Embedded;
 use crate::error::CliError;
-use crate::follow::{Follow, failures, print_lines};
+use crate::follow::{Follow, LAST_OUTPUT_TIMEOUT, failures, print_lines};
 use crate::signals::Signals;
 use crate::summary::ScriptSummary;
 use crate::terminal::Terminal;
@@ -29,7 +30,7 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CliError> {
     let submitted = match client.submit(script).await {
         Ok(submitted) => submitted,
         Err(error) => {
-            embedded.shutdown().await?;
+            embedded.shutdown(None).await?;
             return Err(error);
         }
     };
@@ -37,8 +38,14 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CliError> {
     let followed = follow.run(submitted, signals, closed.notified()).await;
     // A terminal or pipe that is slow must not keep the process from ending when it is told to.
     Signals::listen()?.end_at_once();
-    embedded.shutdown().await?;
+    embedded.shutdown(output_limit(&followed)).await?;
     show(&followed?, args.output, &terminal)
+}
+
+/// How long the last printed lines may take: no limit, unless the jobs were cut short.
+pub fn output_limit(followed: &Result<ScriptSummary, CliError>) -> Option<Duration> {
+    let finished = matches!(followed, Ok(summary) if summary.state == JobState::Finished);
+    (!finished).then_some(LAST_OUTPUT_TIMEOUT)
 }
 
 /// Writes around the progress, and tells when nobody reads any more.

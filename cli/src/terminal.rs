@@ -10,6 +10,8 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 pub struct Terminal {
     bars: MultiProgress,
     interactive: bool,
+    /// Whether results go to the terminal as well.
+    results_here: bool,
 }
 
 impl Terminal {
@@ -17,7 +19,8 @@ impl Terminal {
     pub fn detect() -> Self {
         let interactive = std::io::stderr().is_terminal();
         let target = if interactive { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), interactive }
+        let results_here = interactive && std::io::stdout().is_terminal();
+        Self { bars: MultiProgress::with_draw_target(target), interactive, results_here }
     }
 
     pub fn is_interactive(&self) -> bool {
@@ -27,6 +30,12 @@ impl Terminal {
     /// Runs something that writes to the terminal, with the progress out of its way.
     pub fn suspend<T>(&self, write: impl FnOnce() -> T) -> T {
         if self.interactive { self.bars.suspend(write) } else { write() }
+    }
+
+    /// Runs something that writes results. Where these go elsewhere the progress is not in their
+    /// way, and must not wait for whoever reads them.
+    pub fn results<T>(&self, write: impl FnOnce() -> T) -> T {
+        if self.results_here { self.bars.suspend(write) } else { write() }
     }
 
     /// One line of progress; `None` if nobody looks on.

@@ -28,6 +28,8 @@ const EVENTS_MAX: usize = 1_024;
 /// Waits between tries to reach the job manager: doubled from the first to the last.
 const RECONNECT_FIRST: Duration = Duration::from_millis(50);
 const RECONNECT_LAST: Duration = Duration::from_secs(2);
+/// How long the end of a process waits for whoever reads its standard output.
+const PRINT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Settings of a task manager.
 #[derive(Clone)]
@@ -43,6 +45,8 @@ pub struct TaskManagerConfig {
     pub registration_timeout: Duration,
     /// Where `print` tables write.
     pub print: PrintTarget,
+    /// How long the end waits for what was printed to be written; `None` for as long as it takes.
+    pub print_timeout: Option<Duration>,
 }
 
 impl TaskManagerConfig {
@@ -60,6 +64,7 @@ impl TaskManagerConfig {
             },
             registration_timeout: config.duration("taskmanager.registration.timeout"),
             print: PrintTarget::stdout(),
+            print_timeout: Some(PRINT_TIMEOUT),
         })
     }
 }
@@ -114,7 +119,10 @@ impl TaskManager {
         tokio::pin!(stop);
         let mut session = Session::new(self.executor.clone(), self.config.print.clone());
         let ended = self.serve(&mut session, &mut stop).await;
-        session.close().await;
+        let limit = self.config.print_timeout.unwrap_or(Duration::MAX);
+        if tokio::time::timeout(limit, session.close()).await.is_err() {
+            tracing::warn!("standard output is not read; the last lines of print tables are dropped");
+        }
         ended
     }
 
