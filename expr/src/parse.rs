@@ -16,16 +16,6 @@ pub fn parse_instant(text: &str, precision: u8) -> Option<i64> {
     parse_timestamp(text.strip_suffix('Z')?, precision)
 }
 
-/// The ISO-8601 form `yyyy-MM-ddTHH:mm:ss[.fffffffff]`.
-pub fn parse_timestamp_iso(text: &str, precision: u8) -> Option<i64> {
-    TimestampReader::new(precision, true, false).read(text.as_bytes())
-}
-
-/// An instant: [`parse_timestamp_iso`]'s form with a `Z` at its end.
-pub fn parse_instant_iso(text: &str, precision: u8) -> Option<i64> {
-    TimestampReader::new(precision, true, true).read(text.as_bytes())
-}
-
 /// Reads the timestamps of a JSON column: `yyyy-MM-dd HH:mm:ss[.fffffffff]` with two digits everywhere, or
 /// with a `T` as in ISO-8601, where the seconds may be missing; of an instant with a `Z` at its end. The
 /// last minute is remembered, as the rows of a stream tend to follow each other in time.

@@ -19,8 +19,12 @@ use tidemill_common::types::{LogicalType, Schema, units_per_millisecond};
 use tidemill_expr::calendar::days_from_civil;
 
 use super::columns::{Column, Data};
+use super::json::TimestampFormat;
 use super::{Faults, Records};
 use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Encoder, Format, Slab, SubtaskContext};
+
+#[cfg(test)]
+mod tests;
 
 const IDENTIFIER: &str = "access-log";
 
@@ -111,7 +115,7 @@ impl Format for AccessLog {
         }
         Ok(Box::new(AccessLogDecoder {
             schema: Schema::new(fields.clone()).to_arrow(),
-            columns: fields.iter().map(|field| Column::new(&field.data_type)).collect(),
+            columns: fields.iter().map(|field| Column::new(&field.data_type, TimestampFormat::Sql)).collect(),
             targets,
             rows: 0,
             records: 0,
@@ -184,7 +188,7 @@ impl AccessLogDecoder {
                 }
                 _ => 1,
             };
-            if let Data::I64(values) = &mut column.data {
+            if let Data::Timestamp { values, .. } = &mut column.data {
                 values.push(millis.saturating_mul(scale));
                 column.validity.push(true);
             }
@@ -239,7 +243,7 @@ impl AccessLogDecoder {
         if !value.is_ascii() && std::str::from_utf8(value).is_err() {
             return Err("the line is not UTF-8".to_owned());
         }
-        if let Data::Bytes { bytes, ends } = &mut column.data {
+        if let Data::Text { bytes, ends } = &mut column.data {
             bytes.extend_from_slice(value);
             ends.push(i32::try_from(bytes.len()).map_err(|_| "a batch has more than 2 GiB in one column".to_owned())?);
             column.validity.push(true);

@@ -10,10 +10,16 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    DataType as ArrowType, Field as ArrowField, Fields, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampNanosecondType,
+    ArrowTimestampType, DataType as ArrowType, Field as ArrowField, Fields, TimeUnit, TimestampMicrosecondType,
+    TimestampMillisecondType, TimestampNanosecondType,
 };
 use tidemill_common::types::{DataType, LogicalType, timestamp_unit};
+use tidemill_expr::parse::TimestampReader;
+
+use super::json::TimestampFormat;
+
+/// Largest room that a column keeps ready for the next batch, in values or bytes.
+const KEPT_ROOM_MAX: usize = 1 << 20;
 
 /// Validity of a column's values; nothing is stored until the first NULL.
 #[derive(Debug, Default)]
@@ -72,10 +78,20 @@ pub(crate) enum Data {
     I16(Vec<i16>),
     I32(Vec<i32>),
     I64(Vec<i64>),
+    Date(Vec<i32>),
+    Time(Vec<i32>),
+    Timestamp {
+        values: Vec<i64>,
+        reader: TimestampReader,
+    },
     F32(Vec<f32>),
     F64(Vec<f64>),
     Decimal(Vec<i128>),
-    /// Strings and bytes: where each value ends.
+    /// Strings, which are UTF-8, and where each ends.
+    Text {
+        bytes: Vec<u8>,
+        ends: Vec<i32>,
+    },
     Bytes {
         bytes: Vec<u8>,
         ends: Vec<i32>,
@@ -96,33 +112,37 @@ pub(crate) enum Data {
 }
 
 impl Column {
-    /// An empty column.
-    pub fn new(data_type: &DataType) -> Self {
+    /// An empty column; `timestamps` is the form of texts that its reader takes.
+    pub fn new(data_type: &DataType, timestamps: TimestampFormat) -> Self {
+        let new = |data_type: &DataType| Self::new(data_type, timestamps);
+        let iso = timestamps == TimestampFormat::Iso8601;
         let data = match &data_type.logical {
             LogicalType::Null => Data::Null,
             LogicalType::Boolean => Data::Boolean(Vec::new()),
             LogicalType::TinyInt => Data::I8(Vec::new()),
             LogicalType::SmallInt => Data::I16(Vec::new()),
-            LogicalType::Int | LogicalType::Date | LogicalType::Time(_) | LogicalType::IntervalYearMonth => {
-                Data::I32(Vec::new())
+            LogicalType::Int | LogicalType::IntervalYearMonth => Data::I32(Vec::new()),
+            LogicalType::Date => Data::Date(Vec::new()),
+            LogicalType::Time(_) => Data::Time(Vec::new()),
+            LogicalType::BigInt | LogicalType::IntervalDaySecond => Data::I64(Vec::new()),
+            LogicalType::Timestamp(precision) => {
+                Data::Timestamp { values: Vec::new(), reader: TimestampReader::new(*precision, iso, false) }
             }
-            LogicalType::BigInt
-            | LogicalType::Timestamp(_)
-            | LogicalType::TimestampLtz(_)
-            | LogicalType::IntervalDaySecond => Data::I64(Vec::new()),
+            LogicalType::TimestampLtz(precision) => {
+                Data::Timestamp { values: Vec::new(), reader: TimestampReader::new(*precision, iso, true) }
+            }
             LogicalType::Float => Data::F32(Vec::new()),
             LogicalType::Double => Data::F64(Vec::new()),
             LogicalType::Decimal(..) => Data::Decimal(Vec::new()),
-            LogicalType::Char(_) | LogicalType::Varchar(_) | LogicalType::Binary(_) | LogicalType::Varbinary(_) => {
-                Data::Bytes { bytes: Vec::new(), ends: Vec::new() }
-            }
-            LogicalType::Array(item) => Data::List { item: Box::new(Self::new(item)), ends: Vec::new() },
+            LogicalType::Char(_) | LogicalType::Varchar(_) => Data::Text { bytes: Vec::new(), ends: Vec::new() },
+            LogicalType::Binary(_) | LogicalType::Varbinary(_) => Data::Bytes { bytes: Vec::new(), ends: Vec::new() },
+            LogicalType::Array(item) => Data::List { item: Box::new(new(item)), ends: Vec::new() },
             LogicalType::Map(key, value) => {
-                Data::Map { key: Box::new(Self::new(key)), value: Box::new(Self::new(value)), ends: Vec::new() }
+                Data::Map { key: Box::new(new(key)), value: Box::new(new(value)), ends: Vec::new() }
             }
             LogicalType::Row(fields) => Data::Row {
                 names: fields.iter().map(|field| field.name.clone()).collect(),
-                fields: fields.iter().map(|field| Self::new(&field.data_type)).collect(),
+                fields: fields.iter().map(|field| new(&field.data_type)).collect(),
             },
         };
         Self { data, validity: Validity::default(), logical: data_type.logical.clone() }
@@ -141,12 +161,12 @@ impl Column {
             Data::Boolean(values) => values.push(false),
             Data::I8(values) => values.push(0),
             Data::I16(values) => values.push(0),
-            Data::I32(values) => values.push(0),
-            Data::I64(values) => values.push(0),
+            Data::I32(values) | Data::Date(values) | Data::Time(values) => values.push(0),
+            Data::I64(values) | Data::Timestamp { values, .. } => values.push(0),
             Data::F32(values) => values.push(0.0),
             Data::F64(values) => values.push(0.0),
             Data::Decimal(values) => values.push(0),
-            Data::Bytes { bytes, ends } => ends.push(bytes.len() as i32),
+            Data::Text { bytes, ends } | Data::Bytes { bytes, ends } => ends.push(bytes.len() as i32),
             Data::List { item, ends } => ends.push(item.len() as i32),
             Data::Map { key, ends, .. } => ends.push(key.len() as i32),
             Data::Row { fields, .. } => fields.iter_mut().for_each(Column::push_null),
@@ -161,12 +181,12 @@ impl Column {
             Data::Boolean(values) => values.truncate(length),
             Data::I8(values) => values.truncate(length),
             Data::I16(values) => values.truncate(length),
-            Data::I32(values) => values.truncate(length),
-            Data::I64(values) => values.truncate(length),
+            Data::I32(values) | Data::Date(values) | Data::Time(values) => values.truncate(length),
+            Data::I64(values) | Data::Timestamp { values, .. } => values.truncate(length),
             Data::F32(values) => values.truncate(length),
             Data::F64(values) => values.truncate(length),
             Data::Decimal(values) => values.truncate(length),
-            Data::Bytes { bytes, ends } => {
+            Data::Text { bytes, ends } | Data::Bytes { bytes, ends } => {
                 ends.truncate(length);
                 bytes.truncate(ends.last().map_or(0, |end| *end as usize));
             }
@@ -185,13 +205,13 @@ impl Column {
         self.validity.truncate(length);
     }
 
-    /// The column as an array; the builder is empty again and keeps no memory that the array uses.
+    /// The column as an array; the builder is empty again, with room for as much as it held.
     pub fn take(&mut self) -> ArrayRef {
         let length = self.len();
         let nulls = self.validity.take();
         macro_rules! primitive {
             ($array:ty, $values:expr) => {
-                Arc::new(<$array>::new(std::mem::take($values).into(), nulls)) as ArrayRef
+                Arc::new(<$array>::new(renew($values).into(), nulls)) as ArrayRef
             };
         }
         match &mut self.data {
@@ -199,38 +219,15 @@ impl Column {
             Data::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(std::mem::take(values)), nulls)),
             Data::I8(values) => primitive!(Int8Array, values),
             Data::I16(values) => primitive!(Int16Array, values),
-            Data::I32(values) => match self.logical {
-                LogicalType::Date => primitive!(Date32Array, values),
-                LogicalType::Time(_) => primitive!(Time32MillisecondArray, values),
-                _ => primitive!(Int32Array, values),
-            },
-            Data::I64(values) => {
-                let values: ScalarBuffer<i64> = std::mem::take(values).into();
-                let zone = matches!(self.logical, LogicalType::TimestampLtz(_)).then(|| "UTC".into());
-                match self.logical {
-                    LogicalType::Timestamp(precision) | LogicalType::TimestampLtz(precision) => {
-                        match timestamp_unit(precision) {
-                            TimeUnit::Millisecond => Arc::new(
-                                PrimitiveArray::<TimestampMillisecondType>::new(values, nulls)
-                                    .with_timezone_opt::<Arc<str>>(zone),
-                            ),
-                            TimeUnit::Microsecond => Arc::new(
-                                PrimitiveArray::<TimestampMicrosecondType>::new(values, nulls)
-                                    .with_timezone_opt::<Arc<str>>(zone),
-                            ),
-                            _ => Arc::new(
-                                PrimitiveArray::<TimestampNanosecondType>::new(values, nulls)
-                                    .with_timezone_opt::<Arc<str>>(zone),
-                            ),
-                        }
-                    }
-                    _ => Arc::new(Int64Array::new(values, nulls)),
-                }
-            }
+            Data::I32(values) => primitive!(Int32Array, values),
+            Data::Date(values) => primitive!(Date32Array, values),
+            Data::Time(values) => primitive!(Time32MillisecondArray, values),
+            Data::I64(values) => primitive!(Int64Array, values),
+            Data::Timestamp { values, .. } => timestamps(&self.logical, renew(values).into(), nulls),
             Data::F32(values) => primitive!(Float32Array, values),
             Data::F64(values) => primitive!(Float64Array, values),
             Data::Decimal(values) => {
-                let array = Decimal128Array::new(std::mem::take(values).into(), nulls);
+                let array = Decimal128Array::new(renew(values).into(), nulls);
                 match self.logical {
                     LogicalType::Decimal(precision, scale) => {
                         Arc::new(array.with_data_type(ArrowType::Decimal128(precision, scale as i8)))
@@ -238,23 +235,21 @@ impl Column {
                     _ => Arc::new(array),
                 }
             }
-            Data::Bytes { bytes, ends } => {
-                let offsets = offsets(ends);
-                let values = Buffer::from_vec(std::mem::take(bytes));
-                if self.logical.is_string() {
-                    match StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {
-                        Ok(array) => Arc::new(array),
-                        // Decoders check what they push, so this does not happen; replacing is better
-                        // than losing the batch.
-                        Err(_) => {
-                            let binary = BinaryArray::new(offsets, values, nulls);
-                            let text = |value: Option<&[u8]>| value.map(|v| String::from_utf8_lossy(v).into_owned());
-                            Arc::new(binary.iter().map(text).collect::<StringArray>())
-                        }
+            Data::Text { bytes, ends } => {
+                let (offsets, values) = (offsets(ends), Buffer::from_vec(renew(bytes)));
+                match StringArray::try_new(offsets.clone(), values.clone(), nulls.clone()) {
+                    Ok(array) => Arc::new(array),
+                    // Decoders check what they push, so this does not happen; replacing is better
+                    // than losing the batch.
+                    Err(_) => {
+                        let binary = BinaryArray::new(offsets, values, nulls);
+                        let text = |value: Option<&[u8]>| value.map(|v| String::from_utf8_lossy(v).into_owned());
+                        Arc::new(binary.iter().map(text).collect::<StringArray>())
                     }
-                } else {
-                    Arc::new(BinaryArray::new(offsets, values, nulls))
                 }
+            }
+            Data::Bytes { bytes, ends } => {
+                Arc::new(BinaryArray::new(offsets(ends), Buffer::from_vec(renew(bytes)), nulls))
             }
             Data::List { item, ends } => {
                 let values = item.take();
@@ -288,9 +283,36 @@ impl Column {
     }
 }
 
+fn timestamps(logical: &LogicalType, values: ScalarBuffer<i64>, nulls: Option<NullBuffer>) -> ArrayRef {
+    let (precision, zone) = match logical {
+        LogicalType::TimestampLtz(precision) => (*precision, Some(Arc::from("UTC"))),
+        LogicalType::Timestamp(precision) => (*precision, None),
+        _ => (3, None),
+    };
+    fn array<T: ArrowTimestampType>(
+        values: ScalarBuffer<i64>,
+        nulls: Option<NullBuffer>,
+        zone: Option<Arc<str>>,
+    ) -> ArrayRef {
+        Arc::new(PrimitiveArray::<T>::new(values, nulls).with_timezone_opt(zone))
+    }
+    match timestamp_unit(precision) {
+        TimeUnit::Microsecond => array::<TimestampMicrosecondType>(values, nulls, zone),
+        TimeUnit::Nanosecond => array::<TimestampNanosecondType>(values, nulls, zone),
+        _ => array::<TimestampMillisecondType>(values, nulls, zone),
+    }
+}
+
+/// Takes what a vector holds and leaves one with about as much room: the next batch is like this one.
+fn renew<T>(values: &mut Vec<T>) -> Vec<T> {
+    let room = values.len().min(KEPT_ROOM_MAX);
+    std::mem::replace(values, Vec::with_capacity(room + room / 8))
+}
+
 fn offsets(ends: &mut Vec<i32>) -> OffsetBuffer<i32> {
     let mut offsets = Vec::with_capacity(ends.len() + 1);
     offsets.push(0);
     offsets.append(ends);
+    // `ends` keeps its memory: the offsets are a copy, as they begin with a zero.
     OffsetBuffer::new(offsets.into())
 }

@@ -11,14 +11,19 @@ use chrono_tz::Tz;
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
 use tidemill_common::plan::TableSpec;
 use tidemill_common::types::{LogicalType, Schema};
+use tidemill_expr::calendar::days_from_civil;
 use tidemill_expr::decimal;
 use tidemill_expr::format::{TextStyle, format_value};
+use tidemill_expr::parse;
 
 use super::columns::{Column, Data};
 use super::json::scan::Fault;
-use super::json::{Settings, TimestampFormat, base64, text_value};
+use super::json::{TimestampFormat, base64, strict_time, text_value};
 use super::{Faults, Records, flag, option};
 use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Encoder, FileFraming, Format, Slab, SubtaskContext};
+
+#[cfg(test)]
+mod tests;
 
 const IDENTIFIER: &str = "csv";
 
@@ -141,7 +146,7 @@ impl Format for Csv {
         }
         Ok(Box::new(CsvDecoder {
             schema: Schema::new(fields.clone()).to_arrow(),
-            columns: fields.iter().map(|field| Column::new(&field.data_type)).collect(),
+            columns: fields.iter().map(|field| Column::new(&field.data_type, TimestampFormat::Sql)).collect(),
             targets,
             dialect,
             rows: 0,
@@ -185,7 +190,7 @@ impl CsvDecoder {
         let mut at = 0;
         let mut field = 0;
         loop {
-            let quoted = self.next_field(line, &mut at)?;
+            self.next_field(line, &mut at)?;
             let Some(target) = self.targets.get(field) else {
                 return Err(format!("the line has more than the table's {} fields", self.targets.len()));
             };
@@ -193,7 +198,7 @@ impl CsvDecoder {
                 let text = std::str::from_utf8(&self.scratch).map_err(|_| "the line is not UTF-8".to_owned())?;
                 let column = &mut self.columns[target];
                 let before = column.len();
-                if let Err(Fault::Field(reason) | Fault::Record(reason)) = put(text, quoted, column, &self.dialect) {
+                if let Err(Fault::Field(reason) | Fault::Record(reason)) = put(text, column, &self.dialect) {
                     if !self.faults.ignore {
                         return Err(format!("field {}: {reason}", field + 1));
                     }
@@ -216,8 +221,8 @@ impl CsvDecoder {
     }
 
     /// Reads the field at `at` into the scratch; `at` is then behind its delimiter, or beyond the
-    /// line's end after the last field. Says whether it was quoted.
-    fn next_field(&mut self, line: &[u8], at: &mut usize) -> Result<bool, String> {
+    /// line's end after the last field.
+    fn next_field(&mut self, line: &[u8], at: &mut usize) -> Result<(), String> {
         self.scratch.clear();
         let Dialect { delimiter, quote, escape, .. } = self.dialect;
         let rest = line.get(*at..).unwrap_or_default();
@@ -226,7 +231,7 @@ impl CsvDecoder {
                 let length = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
                 self.scratch.extend_from_slice(&rest[..length]);
                 *at += length + 1;
-                return Ok(false);
+                return Ok(());
             }
             let mut index = 0;
             while index < rest.len() && rest[index] != delimiter {
@@ -235,7 +240,7 @@ impl CsvDecoder {
                 index += 1;
             }
             *at += index + 1;
-            return Ok(false);
+            return Ok(());
         }
         let quote = rest[0];
         let mut index = 1;
@@ -269,21 +274,20 @@ impl CsvDecoder {
             Some(byte) if *byte == delimiter => *at += index + 1,
             Some(_) => return Err("text follows a closing quote".to_owned()),
         }
-        Ok(true)
+        Ok(())
     }
 }
 
 /// Puts one field into its column.
-fn put(text: &str, _quoted: bool, column: &mut Column, dialect: &Dialect) -> Result<(), Fault> {
+fn put(text: &str, column: &mut Column, dialect: &Dialect) -> Result<(), Fault> {
     if dialect.null_literal.as_deref() == Some(text) {
         column.push_null();
         return Ok(());
     }
-    let settings = Settings { timestamps: TimestampFormat::Sql, ignore_errors: false, fail_on_missing: false };
     if let Data::List { item, ends } = &mut column.data {
         if !text.is_empty() {
             for element in text.split(&dialect.array_delimiter) {
-                put(element, false, item, dialect)?;
+                put(element, item, dialect)?;
             }
         }
         ends.push(i32::try_from(item.len()).map_err(|_| Fault::Record("too many elements in a batch".to_owned()))?);
@@ -296,7 +300,35 @@ fn put(text: &str, _quoted: bool, column: &mut Column, dialect: &Dialect) -> Res
             column.logical
         )));
     }
-    text_value(text, column, settings)
+    // What Java's Date, LocalTime and Timestamp read is not what the json format takes.
+    let wrong = || Fault::Field(format!("'{text}' is no {}", column.logical));
+    match (&mut column.data, &column.logical) {
+        (Data::Date(values), _) => values.push(date(text).ok_or_else(wrong)?),
+        (Data::Time(values), LogicalType::Time(precision)) => {
+            let unit = 10_i32.pow(3 - u32::from(*precision).min(3));
+            values.push(strict_time(text, true).ok_or_else(wrong)? / unit * unit);
+        }
+        (Data::Timestamp { values, .. }, LogicalType::Timestamp(precision)) => {
+            let parsed = Some(text.trim()).filter(|text| text.contains(' '));
+            values.push(parsed.and_then(|text| parse::parse_timestamp(text, *precision)).ok_or_else(wrong)?);
+        }
+        _ => return text_value(text, column),
+    }
+    column.validity.push(true);
+    Ok(())
+}
+
+/// `yyyy-[m]m-[d]d` as `java.sql.Date` reads it: a day beyond the month's last is in the next month.
+fn date(text: &str) -> Option<i32> {
+    let mut parts = text.trim().splitn(3, '-');
+    let mut part = |lengths: std::ops::RangeInclusive<usize>| -> Option<i64> {
+        let part = parts.next()?;
+        let digits = lengths.contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+        if digits { part.parse().ok() } else { None }
+    };
+    let (year, month, day) = (part(4..=4)?, part(1..=2)?, part(1..=2)?);
+    let valid = (1..=12).contains(&month) && (1..=31).contains(&day);
+    if valid { i32::try_from(days_from_civil(year, month, 1) + day - 1).ok() } else { None }
 }
 
 impl Decoder for CsvDecoder {

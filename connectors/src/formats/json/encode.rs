@@ -170,31 +170,36 @@ fn quoted(array: &ArrayRef, logical: &LogicalType, row: usize, out: &mut String)
 
 /// A string as Jackson writes it to bytes: characters beyond the basic plane as two escapes.
 fn write_string(text: &str, out: &mut String) {
+    push_string(text, true, out);
+}
+
+/// A string with the escapes it needs; with `pairs`, characters beyond the basic plane as two of them.
+pub(super) fn push_string(text: &str, pairs: bool, out: &mut String) {
+    let least_escaped = if pairs { 0xf0 } else { 0xff };
+    let escaped = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\' || *byte >= least_escaped;
     out.push('"');
-    let plain = |byte: u8| (0x20..0xf0).contains(&byte) && byte != b'"' && byte != b'\\';
-    let mut start = 0;
-    for (at, character) in text.char_indices() {
-        if plain(text.as_bytes()[at]) {
-            continue;
-        }
-        out.push_str(&text[start..at]);
-        start = at + character.len_utf8();
-        match character {
-            '"' => out.push_str("\\\""),
-            '\\' => out.push_str("\\\\"),
-            '\n' => out.push_str("\\n"),
-            '\r' => out.push_str("\\r"),
-            '\t' => out.push_str("\\t"),
-            '\u{8}' => out.push_str("\\b"),
-            '\u{c}' => out.push_str("\\f"),
-            other => {
+    let mut rest = text;
+    while let Some(at) = rest.as_bytes().iter().position(escaped) {
+        out.push_str(&rest[..at]);
+        let mut characters = rest[at..].chars();
+        match characters.next() {
+            Some('"') => out.push_str("\\\""),
+            Some('\\') => out.push_str("\\\\"),
+            Some('\n') => out.push_str("\\n"),
+            Some('\r') => out.push_str("\\r"),
+            Some('\t') => out.push_str("\\t"),
+            Some('\u{8}') => out.push_str("\\b"),
+            Some('\u{c}') => out.push_str("\\f"),
+            Some(other) => {
                 for unit in other.encode_utf16(&mut [0; 2]) {
                     // Writing to a String cannot fail.
                     let _ = write!(out, "\\u{unit:04X}");
                 }
             }
+            None => {}
         }
+        rest = characters.as_str();
     }
-    out.push_str(&text[start..]);
+    out.push_str(rest);
     out.push('"');
 }

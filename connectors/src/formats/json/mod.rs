@@ -1,9 +1,12 @@
 //! The format `json`, with Flink's options and leniencies.
 
 pub(crate) mod base64;
+mod compact;
 mod decode;
 mod encode;
+mod marks;
 pub(crate) mod scan;
+mod value;
 
 #[cfg(test)]
 mod tests;
@@ -12,7 +15,7 @@ use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableErr
 use tidemill_common::plan::TableSpec;
 use tidemill_common::types::{LogicalType, Schema};
 
-pub(crate) use self::decode::{Settings, text_value};
+pub(crate) use self::value::{strict_time, text_value};
 use crate::api::{ConnectorError, Decoder, Encoder, Format, SubtaskContext};
 use crate::formats::{Faults, flag, option};
 
@@ -52,6 +55,18 @@ const OPTIONS: &[OptionSpec] = &[
         "Writes decimals with their whole scale, never in scientific notation.",
     ),
     spec("encode.ignore-null-fields", OptionKind::Boolean, Some("false"), "Leaves NULL fields out."),
+    spec(
+        "map-null-key.mode",
+        OptionKind::Enum(&["FAIL"]),
+        Some("FAIL"),
+        "Keys of maps are never NULL here; DROP and LITERAL are not taken.",
+    ),
+    spec(
+        "decode.json-parser.enabled",
+        OptionKind::Boolean,
+        Some("true"),
+        "Taken for scripts that set it; there is one decoder.",
+    ),
 ];
 
 const fn spec(
@@ -104,14 +119,14 @@ impl Format for Json {
         context: &SubtaskContext,
     ) -> Result<Box<dyn Decoder>, ConnectorError> {
         let faults = Faults::new(table, IDENTIFIER);
-        let settings = Settings {
-            timestamps: timestamps(table),
+        let settings = value::Settings {
             ignore_errors: faults.ignore,
             fail_on_missing: flag(table, IDENTIFIER, "fail-on-missing-field"),
         };
         let fields = projection.iter().filter_map(|column| table.schema.fields.get(*column).cloned()).collect();
         let metrics = context.metrics.clone();
-        Ok(Box::new(decode::JsonDecoder::new(&Schema::new(fields), settings, faults, metrics)))
+        let schema = Schema::new(fields);
+        Ok(Box::new(decode::JsonDecoder::new(&schema, timestamps(table), settings, faults, metrics)))
     }
 
     fn create_encoder(

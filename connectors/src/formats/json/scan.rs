@@ -1,5 +1,7 @@
 //! A cursor over the bytes of one JSON text.
 
+use super::marks::marks;
+
 /// Why a text cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -16,19 +18,6 @@ const DEPTH_MAX: usize = 512;
 pub(crate) struct Cursor<'a> {
     pub bytes: &'a [u8],
     pub at: usize,
-}
-
-const LOW: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
-
-/// High bits set where a byte of `word` is a quote, a back slash or a control character.
-#[inline(always)]
-fn special(word: u64) -> u64 {
-    let quote = word ^ (LOW * 0x22);
-    let slash = word ^ (LOW * 0x5c);
-    let zero = |x: u64| x.wrapping_sub(LOW) & !x;
-    let control = word.wrapping_sub(LOW * 0x20) & !word;
-    (zero(quote) | zero(slash) | control) & HIGH
 }
 
 impl<'a> Cursor<'a> {
@@ -68,38 +57,42 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    /// The inside of a string whose opening quote was consumed, and whether it has escapes.
+    /// The inside of a string whose opening quote was consumed, and whether it has escapes. Control
+    /// characters may stand in it as they are, as in Flink.
     #[inline(always)]
     pub fn string(&mut self) -> Result<(&'a [u8], bool), Fault> {
         let start = self.at;
-        let mut escaped = false;
         let mut at = start;
-        loop {
-            if let Some(chunk) = self.bytes.get(at..at + 8) {
-                let mut word = [0; 8];
-                word.copy_from_slice(chunk);
-                let found = special(u64::from_le_bytes(word));
-                if found == 0 {
-                    at += 8;
-                    continue;
+        while let Some(chunk) = self.bytes.get(at..).and_then(|rest| rest.first_chunk::<16>()) {
+            let marks = marks(chunk);
+            if marks != 0 {
+                at += marks.trailing_zeros() as usize;
+                if self.bytes[at] == b'"' {
+                    self.at = at + 1;
+                    return Ok((&self.bytes[start..at], false));
                 }
-                at += (found.trailing_zeros() / 8) as usize;
+                break;
             }
-            match self.bytes.get(at) {
-                Some(b'"') => {
+            at += 16;
+        }
+        self.string_from(start, at)
+    }
+
+    /// The rest of a string: its last bytes before the record's end, or one with escapes.
+    fn string_from(&mut self, start: usize, mut at: usize) -> Result<(&'a [u8], bool), Fault> {
+        let mut escaped = false;
+        loop {
+            let rest = self.bytes.get(at..).unwrap_or_default();
+            match memchr::memchr2(b'"', b'\\', rest) {
+                Some(found) if rest[found] == b'"' => {
+                    at += found;
                     self.at = at + 1;
                     return Ok((&self.bytes[start..at], escaped));
                 }
-                Some(b'\\') => {
+                Some(found) => {
                     escaped = true;
-                    at += 2;
+                    at += found + 2;
                 }
-                Some(0..0x20) => {
-                    self.at = at;
-                    return Err(self.broken("an escaped control character"));
-                }
-                // A false alarm of `special`: a borrow from the byte below.
-                Some(_) => at += 1,
                 None => {
                     self.at = self.bytes.len();
                     return Err(self.broken("a closing quote"));
@@ -122,13 +115,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Passes over one value, checking its structure and words.
+    #[inline]
     pub fn skip_value(&mut self) -> Result<(), Fault> {
         self.skip_space();
         match self.peek() {
-            b'"' => {
-                self.at += 1;
-                self.string().map(drop)
-            }
+            b'"' => self.skip_string(),
             b'{' | b'[' => self.skip_nested(),
             _ => {
                 let word = self.word();
@@ -138,6 +129,16 @@ impl<'a> Cursor<'a> {
                 self.at -= word.len();
                 Err(self.broken("a value"))
             }
+        }
+    }
+
+    /// Passes over a string from its opening quote on, checking its escapes.
+    #[inline(always)]
+    fn skip_string(&mut self) -> Result<(), Fault> {
+        self.at += 1;
+        match self.string()? {
+            (_, false) => Ok(()),
+            (raw, true) => unescape(raw, &mut Vec::new()),
         }
     }
 
@@ -158,10 +159,7 @@ impl<'a> Cursor<'a> {
                     levels.push(open == b'{');
                     opened = true;
                 }
-                b'"' => {
-                    self.at += 1;
-                    self.string()?;
-                }
+                b'"' => self.skip_string()?,
                 _ => {
                     let word = self.word();
                     if !is_word(word) {
@@ -182,10 +180,11 @@ impl<'a> Cursor<'a> {
                     return Err(self.broken(if object { "',' or '}'" } else { "',' or ']'" }));
                 }
                 if object {
-                    if !self.accept(b'"') {
+                    self.skip_space();
+                    if self.peek() != b'"' {
                         return Err(self.broken("a field name"));
                     }
-                    self.string()?;
+                    self.skip_string()?;
                     if !self.accept(b':') {
                         return Err(self.broken("':'"));
                     }
