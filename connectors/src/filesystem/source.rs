@@ -144,6 +144,21 @@ impl OpenSplit {
         }
     }
 
+    /// Lines of the file before the position.
+    fn lines_before(&self, settings: &Settings) -> Result<u64, ConnectorError> {
+        let fail = |error: std::io::Error| io_error(&settings.table, "read", &self.split.path, &error);
+        let mut before = File::open(&self.split.path).map_err(fail)?.take(self.split.position);
+        let (mut buffer, mut lines) = (vec![0; READ_BYTES], 0);
+        loop {
+            match before.read(&mut buffer) {
+                Ok(0) => return Ok(lines),
+                Ok(read) => lines += memchr::memchr_iter(b'\n', &buffer[..read]).count() as u64,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(fail(error)),
+            }
+        }
+    }
+
     fn origin(&self) -> Origin {
         match self.split.line {
             Some(first_line) => Origin::File { path: self.split.path.to_string_lossy().into(), first_line },
@@ -203,7 +218,17 @@ impl SourceReader for FileReader {
             }
             let origin = split.origin();
             let slab = Slab { bytes: &split.buffer[split.begin..end], ends: None, origin: &origin };
-            let used = self.decoder.decode(&slab, 0, BATCH_ROWS_TARGET)?;
+            let used = match self.decoder.decode(&slab, 0, BATCH_ROWS_TARGET) {
+                Err(ConnectorError::Malformed { .. }) if split.split.line.is_none() => {
+                    // The split begins inside the file: only now its line numbers are worth counting.
+                    self.decoder.take()?;
+                    split.split.line = Some(1 + split.lines_before(&self.settings)?);
+                    let origin = split.origin();
+                    let slab = Slab { origin: &origin, ..slab };
+                    self.decoder.decode(&slab, 0, BATCH_ROWS_TARGET)?
+                }
+                other => other?,
+            };
             split.advance(used, self.decoder.pending_records());
             let rows = self.decoder.pending_rows();
             let records = self.decoder.take()?;

@@ -84,6 +84,29 @@ fn splits_of_every_size_give_every_line_once() {
 }
 
 #[test]
+fn a_malformed_line_is_named_by_its_number_in_every_split() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("lines.json");
+    let lines: Vec<String> =
+        (1..=50).map(|i| if i == 37 { "oops".to_owned() } else { format!("{{\"i\":{i}}}") }).collect();
+    std::fs::write(&path, lines.join("\n")).unwrap();
+    for size in [10, 64, 10_000] {
+        let spec = source(table(&path, &[("source.split-size", &format!("{size} b"))]));
+        let mut enumerator = Filesystem.create_enumerator(&spec, 1, &connector_context()).unwrap();
+        enumerator.discover().unwrap();
+        let mut reader = Filesystem.create_reader(&spec, &subtask_context(0, 1)).unwrap();
+        let error = loop {
+            match reader.poll(Duration::ZERO) {
+                Ok(SourcePoll::NoSplits) => reader.add_splits(enumerator.next_splits(SubtaskIndex(0))).unwrap(),
+                Ok(_) => {}
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(error.contains("lines.json:37: "), "{size}: {error}");
+    }
+}
+
+#[test]
 fn directories_are_read_without_hidden_files() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::create_dir(directory.path().join("sub")).unwrap();
