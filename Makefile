@@ -24,7 +24,7 @@ test: build
 	cargo test --release --workspace
 
 bench: build
-	cargo build --release -p tidemill-bench --bins
+	cargo build --release -p tidemill-bench --bins --features json-libraries
 	./bench/run.sh
 
 # Beside a real Apache Flink (fetched from the package registries; needs Java 17).
