@@ -71,7 +71,9 @@ fn kafka_to_postgres_on_a_cluster() {
     // One more event in every partition moves its watermark beyond the last minute.
     let file = tempfile::NamedTempFile::new().unwrap();
     let last = "{\"ts\":\"2024-06-01 10:30:00\",\"user_id\":\"u0\",\"region\":\"eu-west\",\"section\":\"end\",\"status\":200,\"ms\":1}\n";
-    std::fs::write(file.path(), text + &last.repeat(200)).unwrap();
+    // Keys spread them over the partitions; without keys a producer may send them all to one.
+    let ends: String = (0..200).map(|key| format!("k{key}\t{last}")).collect();
+    std::fs::write(file.path(), text + &ends).unwrap();
     kafka.run("topic", &["access-events", "2"]).unwrap();
     kafka.run("produce", &["access-events", &file.path().display().to_string()]).unwrap();
     let schema = std::fs::read_to_string(examples.join("postgres.sql")).unwrap();
