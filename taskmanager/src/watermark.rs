@@ -21,9 +21,9 @@ pub enum MergeEvent {
 /// The minimum over the inputs that are active. Idle and finished inputs are set aside; the merged
 /// watermark never falls, also when an input becomes active again behind it.
 ///
-/// When every input is idle the merge is idle itself, and its watermark stays: who merges it further
-/// sets it aside too. (Flink raises it to the maximum of the idle inputs then, which makes the result
-/// depend on the order in which they fell silent.)
+/// When the last active input becomes idle, the watermark rises to the highest of the idle inputs
+/// before the merge is idle itself, as in Flink's `StatusWatermarkValve`: otherwise the result would
+/// depend on the order in which they fell silent.
 #[derive(Clone, Debug)]
 pub struct WatermarkMerger {
     inputs: Vec<(State, Watermark)>,
@@ -44,7 +44,8 @@ impl WatermarkMerger {
         self.advance()
     }
 
-    /// An input became idle or active. Both may come of it: idle first.
+    /// An input became idle or active. Both events may come of it, in the order in which they are to be
+    /// handed on.
     pub fn idle(&mut self, input: usize, idle: bool) -> Vec<MergeEvent> {
         if self.inputs[input].0 == State::Finished {
             return Vec::new();
@@ -68,6 +69,10 @@ impl WatermarkMerger {
         let mut events = Vec::new();
         let unfinished = || self.inputs.iter().filter(|(state, _)| *state != State::Finished);
         let idle = unfinished().next().is_some() && unfinished().all(|(state, _)| *state == State::Idle);
+        if idle && !self.idle {
+            let highest = unfinished().map(|(_, watermark)| *watermark).max().unwrap_or(Watermark::MIN);
+            events.extend(self.rise(highest));
+        }
         if idle != self.idle {
             self.idle = idle;
             events.push(MergeEvent::Idle(idle));
@@ -79,9 +84,13 @@ impl WatermarkMerger {
     fn advance(&mut self) -> Option<MergeEvent> {
         let active = self.inputs.iter().filter(|(state, _)| *state == State::Active);
         let lowest = active.map(|(_, watermark)| *watermark).min()?;
-        (lowest > self.merged).then(|| {
-            self.merged = lowest;
-            MergeEvent::Advanced(lowest)
+        self.rise(lowest)
+    }
+
+    fn rise(&mut self, watermark: Watermark) -> Option<MergeEvent> {
+        (watermark > self.merged).then(|| {
+            self.merged = watermark;
+            MergeEvent::Advanced(watermark)
         })
     }
 }
@@ -134,6 +143,22 @@ mod tests {
         let mut seen = 0;
         every_sequence(4, &WatermarkMerger::new(3), 1, &mut seen);
         assert!(seen > 50_000, "only {seen} states were visited");
+    }
+
+    #[test]
+    fn the_order_in_which_inputs_fall_silent_does_not_matter() {
+        for order in [[0, 1], [1, 0]] {
+            let mut merger = WatermarkMerger::new(2);
+            merger.watermark(0, Watermark(10));
+            merger.watermark(1, Watermark(30));
+            let events: Vec<MergeEvent> = order.into_iter().flat_map(|input| merger.idle(input, true)).collect();
+            assert_eq!(merger.merged(), Watermark(30), "{order:?}");
+            let [before @ .., MergeEvent::Idle(true)] = events.as_slice() else { panic!("{events:?}") };
+            assert!(
+                before.contains(&MergeEvent::Advanced(Watermark(30))),
+                "the rise comes before idleness: {events:?}"
+            );
+        }
     }
 
     #[test]

@@ -142,7 +142,9 @@ impl SplitWatermarks {
         self.after_batch()
     }
 
-    /// Sets splits aside that were silent for `timeout`. Those that wait are not silent.
+    /// Sets splits aside that were silent for `timeout`. Those that wait are not silent. When all are
+    /// silent the watermark rises to the highest of them, as in Flink, so that it does not depend on the
+    /// order in which they fell silent.
     pub fn find_idle(&mut self, timeout: Duration, now: Duration) {
         for state in self.splits.values_mut() {
             if state.paused {
@@ -150,6 +152,11 @@ impl SplitWatermarks {
             } else if now.saturating_sub(state.silent_since) >= timeout {
                 state.idle = true;
             }
+        }
+        if self.splits.values().all(|state| state.idle)
+            && let Some(highest) = self.splits.values().map(|state| state.watermark).max()
+        {
+            self.raised = self.raised.max(highest);
         }
     }
 
@@ -286,5 +293,23 @@ mod tests {
         assert_eq!(watermarks.pauses(), [], "the bound holds it");
         watermarks.set_bound(9_000);
         assert_eq!(watermarks.pauses(), [(split("a"), false)]);
+    }
+
+    #[test]
+    fn the_order_in_which_splits_fall_silent_does_not_matter() {
+        for first in ["a", "b"] {
+            let mut watermarks = SplitWatermarks::new(200, false);
+            let second = Duration::from_secs(1);
+            for (name, time) in [("a", 10_000), ("b", 50_000)] {
+                watermarks.add(split(name), Duration::ZERO);
+                let silent_since = if name == first { Duration::ZERO } else { second };
+                watermarks.rows(&split(name), [(time, Some(time))].into_iter(), silent_since, &mut Vec::new());
+            }
+            watermarks.find_idle(second, second);
+            watermarks.find_idle(second, 2 * second);
+            assert_eq!(watermarks.idle_changed(), Some(true));
+            watermarks.periodic();
+            assert_eq!(watermarks.sent, 50_000, "{first} first");
+        }
     }
 }
