@@ -17,7 +17,7 @@ mod tests;
 use std::any::Any;
 
 use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, PrimitiveArray};
-use tidemill_common::plan::{AggregateCall, AggregateFunction};
+use tidemill_common::plan::{AggregateCall, AggregateFunction, accumulator_types};
 use tidemill_common::types::{DataType, Field, LogicalType};
 
 use crate::StateError;
@@ -83,17 +83,21 @@ pub fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, StateError> 
 pub fn state_types(call: &AggregateCall) -> Result<Vec<DataType>, StateError> {
     // Refuses what has no accumulator.
     create(call)?;
+    // What can be aggregated in two phases by the plan's rule is kept as the plan says.
+    if let Some(types) = accumulator_types(call) {
+        return Ok(types);
+    }
     let arg = || call.arg_types[0].logical.clone().nullable();
-    let count = LogicalType::BigInt.nullable();
     if call.distinct && !matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
         let member = if call.args.len() == 1 { arg() } else { LogicalType::BYTES.nullable() };
         return Ok(vec![LogicalType::Array(Box::new(member)).nullable()]);
     }
     Ok(match &call.function {
-        AggregateFunction::Count => vec![count],
-        AggregateFunction::Sum => vec![sum_type(&call.arg_types[0].logical)],
-        AggregateFunction::Avg => vec![sum_type(&call.arg_types[0].logical), count],
-        AggregateFunction::Min | AggregateFunction::Max => vec![arg()],
+        AggregateFunction::Count
+        | AggregateFunction::Sum
+        | AggregateFunction::Avg
+        | AggregateFunction::Min
+        | AggregateFunction::Max => return Err(unsupported(call, "it has no accumulator columns")),
         AggregateFunction::ApproxCountDistinct => vec![LogicalType::BYTES.nullable()],
         AggregateFunction::Percentile { .. } => {
             let member = LogicalType::Row(vec![
@@ -103,16 +107,6 @@ pub fn state_types(call: &AggregateCall) -> Result<Vec<DataType>, StateError> {
             vec![LogicalType::Array(Box::new(member.nullable())).nullable()]
         }
     })
-}
-
-/// What sums of this type are kept as.
-fn sum_type(arg: &LogicalType) -> DataType {
-    match arg {
-        LogicalType::Float | LogicalType::Double => LogicalType::Double,
-        LogicalType::Decimal(_, scale) => LogicalType::Decimal(38, *scale),
-        _ => LogicalType::BigInt,
-    }
-    .nullable()
 }
 
 fn unsupported(call: &AggregateCall, reason: &'static str) -> StateError {
