@@ -9,11 +9,9 @@ trap 'rm -rf "$work"' EXIT
 
 # CPU seconds (user and system) of a command.
 cpu() {
-    local before after
-    before=$(times | tail -n 1 | sed 's/[ms]/ /g' | awk '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
-    "$@" > /dev/null 2> "$work/log" || { cat "$work/log" >&2; exit 1; }
-    after=$(times | tail -n 1 | sed 's/[ms]/ /g' | awk '{ print $1 * 60 + $2 + $3 * 60 + $4 }')
-    awk -v a="$before" -v b="$after" 'BEGIN { printf "%.2f", b - a }'
+    local TIMEFORMAT='%U %S'
+    { time "$@" > /dev/null 2> "$work/log"; } 2> "$work/times" || { cat "$work/log" >&2; exit 1; }
+    awk '{ printf "%.2f", $1 + $2 }' "$work/times"
 }
 
 echo "machine: $(nproc) cores, load $(cut -d' ' -f1-3 /proc/loadavg)"

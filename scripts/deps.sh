@@ -10,6 +10,8 @@ need() { # package, test command
 need g++ "command -v c++"
 need make "command -v make"
 need cmake "command -v cmake"
+need ccache "command -v ccache"
+need libclang-dev "ldconfig -p | grep -q libclang || ls /usr/lib/llvm-*/lib/libclang*.so*"
 need pkg-config "command -v pkg-config"
 need zlib1g-dev "pkg-config --exists zlib || test -f /usr/include/zlib.h"
 

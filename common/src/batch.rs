@@ -60,12 +60,14 @@ impl Batch {
 }
 
 /// Separates the rows before a checkpoint from those after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Barrier {
     pub checkpoint: CheckpointId,
     /// When the checkpoint was triggered, in milliseconds since the epoch.
     pub timestamp_ms: i64,
-    pub savepoint: bool,
+    /// The URL of the savepoint's directory, which all state is written to; `None` in checkpoints, which
+    /// are kept in the job's own directory.
+    pub savepoint: Option<Arc<str>>,
 }
 
 /// One element of a stream, in order within its channel.

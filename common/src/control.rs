@@ -5,7 +5,10 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SplitId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId};
+use crate::checkpoint::{SplitPosition, SubtaskSnapshot};
+use crate::ids::{
+    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
+};
 
 /// From a task manager to the job manager. The first message of a connection is `Register`.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +33,22 @@ pub enum TaskManagerMessage {
         attempt: AttemptId,
         operator: OperatorId,
         reader: SubtaskIndex,
+    },
+    /// A subtask's part of a checkpoint is complete and synced.
+    CheckpointAcknowledged {
+        job: JobId,
+        attempt: AttemptId,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        snapshot: Box<SubtaskSnapshot>,
+    },
+    /// A subtask cannot take its part of a checkpoint; the job goes on.
+    CheckpointDeclined {
+        job: JobId,
+        attempt: AttemptId,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        reason: String,
     },
     /// Rows of a top-level SELECT; `sequence` counts the chunks of this job from this task manager.
     CollectedLines {
@@ -70,8 +89,7 @@ pub enum JobManagerMessage {
         attempt: AttemptId,
         operator: OperatorId,
         reader: SubtaskIndex,
-        /// Id and the connector's state of each split.
-        splits: Vec<(SplitId, serde_json::Value)>,
+        splits: Vec<SplitPosition>,
         no_more: bool,
     },
     Cancel {
@@ -88,6 +106,31 @@ pub enum JobManagerMessage {
         attempt: AttemptId,
         group: String,
         max_watermark_ms: i64,
+    },
+    /// The sources take their part of a checkpoint and send a barrier. What was assigned to them before
+    /// is part of it, what comes later is not.
+    TriggerCheckpoint {
+        job: JobId,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+        timestamp_ms: i64,
+        /// URL of a savepoint's directory.
+        savepoint: Option<String>,
+        /// After it the sources end: with `true` event time goes to its end before the barrier.
+        stop: Option<bool>,
+    },
+    /// Every part is there and the checkpoint is written: what was staged for it is published. Covers
+    /// all older ones.
+    CheckpointComplete {
+        job: JobId,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
+    },
+    /// It will not be complete.
+    CheckpointAborted {
+        job: JobId,
+        attempt: AttemptId,
+        checkpoint: CheckpointId,
     },
     /// The client has taken all chunks up to this one.
     LinesTaken {
@@ -107,6 +150,10 @@ pub struct DeployRequest {
     pub plan: std::sync::Arc<Vec<u8>>,
     /// To run there.
     pub subtasks: Vec<SubtaskId>,
+    /// URL of the directory of the job's checkpoints; `None` if the job takes none.
+    pub checkpoint_directory: Option<String>,
+    /// URL of the directory whose `_metadata` the job starts from.
+    pub restore: Option<String>,
     /// Of all subtasks of the job: task manager and data address.
     pub locations: Vec<(SubtaskId, TaskManagerId, String)>,
 }
@@ -122,9 +169,20 @@ pub struct Fenced<T> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubtaskState {
     Running,
+    /// Its input has ended; it waits for the checkpoint that publishes its tail.
+    Finishing,
     Finished,
     Canceled,
-    Failed { cause: String },
+    Failed {
+        cause: String,
+    },
+}
+
+impl SubtaskState {
+    /// Whether the subtask does nothing more.
+    pub fn has_ended(&self) -> bool {
+        !matches!(self, Self::Running | Self::Finishing)
+    }
 }
 
 /// Cumulative counters of one subtask.

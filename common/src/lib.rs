@@ -6,6 +6,7 @@
 //! depending on each other.
 
 pub mod batch;
+pub mod checkpoint;
 pub mod config;
 pub mod connector;
 pub mod control;

@@ -95,6 +95,21 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
     ),
     option("parallelism.default", OptionKind::Integer, Some("1"), "Parallelism of jobs that set none."),
     option(
+        "s3.access-key",
+        OptionKind::Text,
+        None,
+        "Access key of the S3 store checkpoints are kept in; the standard environment variables and instance roles otherwise.",
+    ),
+    option("s3.endpoint", OptionKind::Text, None, "URL of an S3-compatible store, such as http://127.0.0.1:9000."),
+    option(
+        "s3.path-style-access",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether buckets are named in the path of a URL and not in its host, as MinIO and its like want it.",
+    ),
+    option("s3.region", OptionKind::Text, None, "Region of the S3 store."),
+    option("s3.secret-key", OptionKind::Text, None, "Secret key that belongs to s3.access-key."),
+    option(
         "slot.request.timeout",
         OptionKind::Duration,
         Some("30 s"),
@@ -216,6 +231,12 @@ impl Default for ProcessConfig {
 }
 
 impl ProcessConfig {
+    /// The options of stores that checkpoints are kept in, as far as they are set.
+    pub fn store_options(&self) -> BTreeMap<String, String> {
+        let stores = PROCESS_OPTIONS.iter().filter(|option| option.key.starts_with("s3."));
+        stores.filter_map(|option| Some((option.key.to_owned(), self.text(option.key)?.to_owned()))).collect()
+    }
+
     /// The defaults, covered by the layers: weakest first, each with what errors call it.
     pub fn from_layers<'a>(
         layers: impl IntoIterator<Item = (&'a str, BTreeMap<String, String>)>,

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tidemill_common::batch::Batch;
+use tidemill_common::checkpoint::EpochOrigin;
 use tidemill_common::connector::{ConnectorInfo, TableError};
-use tidemill_common::ids::{SplitId, SubtaskIndex};
+use tidemill_common::ids::{AttemptId, CheckpointId, SplitId, SubtaskIndex};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 use tidemill_common::types::Schema;
 
@@ -81,6 +82,12 @@ pub struct SubtaskContext {
     pub job_id: String,
     pub subtask: SubtaskIndex,
     pub parallelism: u32,
+    /// Uid of the operator.
+    pub operator: String,
+    /// Rises with every restart of the job; what an older attempt does must have no effect.
+    pub attempt: AttemptId,
+    /// Whether the job takes checkpoints: rows that cannot be overwritten are published with them.
+    pub checkpointed: bool,
     /// IANA name of the session time zone.
     pub session_zone: String,
     pub metrics: Arc<ConnectorMetrics>,
@@ -113,6 +120,16 @@ pub struct ConnectorMetrics {
 pub struct Split {
     pub id: SplitId,
     pub state: serde_json::Value,
+    /// Kept by the source operator beside the split; connectors hand it on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_ms: Option<i64>,
+}
+
+impl Split {
+    /// A split that nobody has read from.
+    pub fn new(id: SplitId, state: serde_json::Value) -> Self {
+        Self { id, state, watermark_ms: None }
+    }
 }
 
 /// What a reader says of its splits after a new leader or attempt asks.
@@ -178,6 +195,12 @@ pub trait SourceReader: Send {
 
     /// The unfinished splits, with the position after the last row that `poll` returned.
     fn snapshot(&self) -> Vec<Split>;
+
+    /// A checkpoint with these positions is complete: they may be told to the outside (the offsets of a
+    /// Kafka consumer group). Does not wait for an answer; nothing depends on it.
+    fn checkpoint_complete(&mut self, positions: &[Split]) {
+        let _ = positions;
+    }
 }
 
 /// Writes rows. All calls come from one thread. `write` may block on the writer's own bounded queue
@@ -185,8 +208,39 @@ pub trait SourceReader: Send {
 pub trait SinkWriter: Send {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError>;
 
-    /// Returns when everything written so far is durable outside. At barriers and at the end.
+    /// Returns when everything written so far is durable outside.
     fn flush(&mut self) -> Result<(), ConnectorError>;
+
+    /// A barrier has come, and with it the end of an epoch. A writer that can overwrite what it wrote
+    /// (an upsert) makes everything written so far durable outside and gives `None`. A writer that
+    /// cannot gives the epoch's rows in a form of its own; they are kept in the checkpoint and are to be
+    /// published by [`SinkWriter::commit`] once it is complete.
+    ///
+    /// # Errors
+    /// If the epoch cannot be made durable: the job fails and starts again from the checkpoint before.
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<u8>>, ConnectorError> {
+        let _ = checkpoint;
+        self.flush().map(|()| None)
+    }
+
+    /// The checkpoint is complete: publishes this and all older epochs, in order, each exactly once.
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError> {
+        let _ = checkpoint;
+        Ok(())
+    }
+
+    /// Before the first row: epochs that a complete checkpoint holds and that may be published already.
+    /// Publishes those that are not, under their origin, and fences writers of earlier attempts.
+    /// Called also with no epoch.
+    fn recover(&mut self, epochs: Vec<PreparedEpoch>) -> Result<(), ConnectorError> {
+        match epochs.first() {
+            None => Ok(()),
+            Some(epoch) => Err(ConnectorError::State {
+                table: epoch.origin.sink.clone(),
+                reason: "the checkpoint holds rows to publish, and this sink publishes as it writes".to_owned(),
+            }),
+        }
+    }
 
     /// When [`SinkWriter::on_timer`] wants to be called (`sink.buffer-flush.interval`).
     fn next_timer(&self) -> Option<Instant> {
@@ -198,8 +252,16 @@ pub trait SinkWriter: Send {
         Ok(())
     }
 
-    /// The input has ended: flush, publish what is pending, close.
+    /// The input has ended: flush and close. Publishes what is pending if the job takes no checkpoints
+    /// ([`SubtaskContext::checkpointed`]); else a last checkpoint follows and is committed.
     fn finish(&mut self) -> Result<(), ConnectorError>;
+}
+
+/// What [`SinkWriter::prepare_commit`] gave, as it comes back from a checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreparedEpoch {
+    pub origin: EpochOrigin,
+    pub rows: Vec<u8>,
 }
 
 /// Where a record came from, for error messages.

@@ -226,7 +226,7 @@ mod tests {
     #[test]
     fn splits_go_to_their_readers_once_and_survive_a_snapshot() {
         let splits: Vec<Split> =
-            (0..5).map(|i| Split { id: SplitId(format!("s{i}")), state: serde_json::json!({ "i": i }) }).collect();
+            (0..5).map(|i| Split::new(SplitId(format!("s{i}")), serde_json::json!({ "i": i }))).collect();
         let mut enumerator = StaticEnumerator::new("datagen", "t", 2, splits);
         assert_eq!(enumerator.next_splits(SubtaskIndex(0)).len(), 3);
         assert!(enumerator.is_exhausted(SubtaskIndex(0)));

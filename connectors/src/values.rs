@@ -82,7 +82,7 @@ impl Connector for Values {
 }
 
 fn the_split() -> Split {
-    Split { id: SplitId("values".to_owned()), state: serde_json::Value::Null }
+    Split::new(SplitId("values".to_owned()), serde_json::Value::Null)
 }
 
 struct OneSplit {

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
+use tidemill_state::storage::StoreOptions;
 
 /// Settings of a job manager.
 #[derive(Clone, Debug)]
@@ -18,6 +19,8 @@ pub struct JobManagerConfig {
     pub cancellation_timeout: Duration,
     pub probe_timeout: Duration,
     pub collect_attach_timeout: Duration,
+    /// How stores of checkpoints are reached.
+    pub store: StoreOptions,
     /// Ended jobs that are remembered.
     pub history_jobs_max: usize,
 }
@@ -35,6 +38,7 @@ impl JobManagerConfig {
             cancellation_timeout: config.duration("task.cancellation.timeout"),
             probe_timeout: config.duration("connector.probe.timeout"),
             collect_attach_timeout: config.duration("collect.attach.timeout"),
+            store: config.store_options(),
             history_jobs_max: config.integer("jobstore.max-capacity") as usize,
         })
     }

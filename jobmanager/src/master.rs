@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
+use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::connector::ConnectorCatalog;
 use tidemill_common::control::{
     ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, Registration, SubtaskState,
@@ -246,7 +247,7 @@ impl Master {
                     && let Some(report) = metrics
                     && found.machine.placement().get(&subtask) == Some(&id)
                 {
-                    found.report(report, state != SubtaskState::Running);
+                    found.report(report, state.has_ended());
                 }
                 self.apply(&job, JobEvent::SubtaskChanged { attempt, task_manager: id, subtask, state });
             }
@@ -254,6 +255,10 @@ impl Master {
                 let Some(found) = self.current(&job, attempt) else { return };
                 let actions = found.splits.get_mut(&operator).map(|s| s.requested(reader)).unwrap_or_default();
                 self.perform_splits(&job, operator, actions);
+            }
+            TaskManagerMessage::CheckpointAcknowledged { job, checkpoint, subtask, .. }
+            | TaskManagerMessage::CheckpointDeclined { job, checkpoint, subtask, .. } => {
+                tracing::warn!(%job, %checkpoint, %subtask, "an answer about a checkpoint that nobody asked for");
             }
             TaskManagerMessage::CollectedLines { job, attempt, sequence, lines } => {
                 let Some(found) = self.current(&job, attempt) else { return };
@@ -453,6 +458,8 @@ impl Master {
                 job_name: job_name.clone(),
                 attempt,
                 plan: plan.clone(),
+                checkpoint_directory: None,
+                restore: None,
                 subtasks,
                 locations: locations.clone(),
             };
@@ -493,7 +500,14 @@ impl Master {
                     else {
                         continue;
                     };
-                    let splits = splits.into_iter().map(|split| (split.id, split.state)).collect();
+                    let splits = splits
+                        .into_iter()
+                        .map(|split| SplitPosition {
+                            id: split.id,
+                            state: split.state,
+                            watermark_ms: split.watermark_ms,
+                        })
+                        .collect();
                     let message =
                         JobManagerMessage::AssignSplits { job: id.clone(), attempt, operator, reader, splits, no_more };
                     self.send(&task_manager, message);

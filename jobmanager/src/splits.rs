@@ -156,7 +156,7 @@ mod tests {
             self.interval
         }
         fn next_splits(&mut self, _reader: SubtaskIndex) -> Vec<Split> {
-            let split = |n: u32| Split { id: tidemill_common::ids::SplitId(n.to_string()), state: n.into() };
+            let split = |n: u32| Split::new(tidemill_common::ids::SplitId(n.to_string()), n.into());
             self.files.pop_front().map(split).into_iter().collect()
         }
         fn is_exhausted(&self, _reader: SubtaskIndex) -> bool {

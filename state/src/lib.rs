@@ -13,6 +13,7 @@ pub mod fused;
 mod key_table;
 mod rows;
 mod slot_map;
+pub mod storage;
 
 pub use key_table::{KeyBatch, KeyTable};
 pub use rows::Rows;

@@ -8,7 +8,7 @@ use tidemill_common::batch::Barrier;
 use tidemill_common::ids::CheckpointId;
 
 /// What the task has to do, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AlignAction {
     /// Read this channel no more for now.
     Block(usize),
@@ -40,7 +40,7 @@ impl BarrierAligner {
         if self.passed.is_some_and(|passed| barrier.checkpoint <= passed) {
             return actions;
         }
-        match self.current {
+        match &self.current {
             Some(current) if barrier.checkpoint < current.checkpoint => return actions,
             Some(current) if barrier.checkpoint > current.checkpoint => {
                 // The older checkpoint was aborted: its barriers count no more.
@@ -66,12 +66,11 @@ impl BarrierAligner {
     }
 
     fn complete(&mut self, actions: &mut Vec<AlignAction>) {
-        let Some(barrier) = self.current else { return };
+        let Some(barrier) = &self.current else { return };
         if self.arrived.iter().zip(&self.finished).all(|(arrived, finished)| *arrived || *finished) {
             self.arrived.fill(false);
-            self.current = None;
             self.passed = Some(barrier.checkpoint);
-            actions.push(AlignAction::Pass(barrier));
+            actions.extend(self.current.take().map(AlignAction::Pass));
             actions.push(AlignAction::UnblockAll);
         }
     }
@@ -82,7 +81,7 @@ mod tests {
     use super::*;
 
     fn barrier(id: u64) -> Barrier {
-        Barrier { checkpoint: CheckpointId(id), timestamp_ms: 0, savepoint: false }
+        Barrier { checkpoint: CheckpointId(id), timestamp_ms: 0, savepoint: None }
     }
 
     /// Every interleaving of channels that each carry barriers 1 and 2 (and may end between): each

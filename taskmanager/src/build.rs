@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono_tz::Tz;
-use tidemill_common::ids::SubtaskIndex;
+use tidemill_common::ids::{AttemptId, SubtaskIndex};
 use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
 use tidemill_common::types::Schema;
 use tidemill_connectors::api::{Connector, ConnectorContext, ConnectorError, RowOutput, SourceReader, SubtaskContext};
@@ -19,6 +19,9 @@ pub struct BuildContext {
     pub job_id: String,
     pub job_name: String,
     pub subtask: SubtaskIndex,
+    pub attempt: AttemptId,
+    /// Whether the job takes checkpoints.
+    pub checkpointed: bool,
     pub zone: Tz,
     pub connector: ConnectorContext,
     /// Makes the way of lines of a sink with this connector.
@@ -51,6 +54,9 @@ impl BuildContext {
             job_id: self.job_id.clone(),
             subtask: self.subtask,
             parallelism: operator.parallelism,
+            operator: operator.uid.clone(),
+            attempt: self.attempt,
+            checkpointed: self.checkpointed,
             session_zone: self.zone.name().to_owned(),
             metrics: metrics.connector.clone(),
             output: (self.output)(connector),
@@ -83,7 +89,7 @@ impl BuildContext {
             OperatorKind::Sink(spec) => {
                 let connector = connector(&spec.table.name, &spec.table.connector)?;
                 let context = self.subtask_context(operator, &spec.table.connector, metrics);
-                Ok(Box::new(Sink(connector.create_writer(spec, &context)?)))
+                Ok(Box::new(Sink::new(connector.create_writer(spec, &context)?, self.checkpointed)))
             }
         }
     }

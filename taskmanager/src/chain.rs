@@ -3,15 +3,19 @@
 use std::sync::Arc;
 
 use tidemill_common::batch::{Barrier, Batch};
+use tidemill_common::ids::CheckpointId;
 use tidemill_common::time::{TimestampMs, Watermark};
 
+use crate::checkpoint::OperatorPart;
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::shuffle::Outputs;
+use crate::snapshot::Snapshot;
 
 /// One operator and its counters.
 pub struct Stage {
     pub operator: Box<dyn Operator>,
+    pub uid: String,
     pub metrics: Arc<OperatorMetrics>,
 }
 
@@ -118,10 +122,31 @@ impl Chain {
         self.outputs.has_pending()
     }
 
-    /// Hands on a barrier.
-    pub fn barrier(&mut self, barrier: Barrier) -> Result<(), OperatorError> {
-        self.each(|operator, output| operator.flush(output))?;
-        self.outputs.barrier(barrier)
+    /// Collects what every operator keeps at a barrier, and hands the barrier on.
+    pub fn barrier(&mut self, barrier: Barrier) -> Result<Vec<OperatorPart>, OperatorError> {
+        let mut parts = Vec::with_capacity(self.stages.len());
+        let mut stages = self.stages.as_mut_slice();
+        while let Some((stage, rest)) = stages.split_first_mut() {
+            let mut next = Downstream { from: Some(&stage.metrics), stages: rest, outputs: &mut self.outputs };
+            stage.operator.flush(&mut next)?;
+            let mut snapshot = Snapshot::new(barrier.checkpoint, barrier.savepoint.is_some());
+            stage.operator.snapshot(&mut snapshot)?;
+            let (operator, uid) = (stage.metrics.operator(), stage.uid.clone());
+            parts.push(OperatorPart { operator, uid, snapshot, splits: Vec::new() });
+            stages = rest;
+        }
+        self.outputs.barrier(barrier)?;
+        Ok(parts)
+    }
+
+    /// A checkpoint is complete, everywhere.
+    pub fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        self.stages.iter_mut().try_for_each(|stage| stage.operator.checkpoint_complete(checkpoint))
+    }
+
+    /// A checkpoint will not be complete.
+    pub fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        self.stages.iter_mut().for_each(|stage| stage.operator.checkpoint_aborted(checkpoint));
     }
 
     /// All inputs are idle, or one is active again.
@@ -130,10 +155,15 @@ impl Chain {
         self.outputs.idle(idle)
     }
 
-    /// The input has ended: every operator finishes, in order, and the outputs end.
+    /// The input has ended: every operator finishes, in order, and no data follows.
     pub fn finish(&mut self, drain: bool) -> Result<(), OperatorError> {
         self.each(|operator, output| operator.finish(output))?;
-        self.outputs.end(drain)
+        self.outputs.end_of_data(drain)
+    }
+
+    /// Nothing follows at all, no barrier either.
+    pub fn end(&mut self) -> Result<(), OperatorError> {
+        self.outputs.end()
     }
 
     /// The earliest processing-time timer of all operators.

@@ -5,15 +5,18 @@ mod subtask;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tidemill_common::ids::{AttemptId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
+use tidemill_common::batch::Barrier;
+use tidemill_common::checkpoint::SubtaskSnapshot;
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::StreamPlan;
 use tidemill_connectors::api::{ConnectorContext, Split};
+use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::control::credit::LinePermit;
@@ -36,6 +39,8 @@ pub struct ExecutorConfig {
     /// For network and file work.
     pub io: tokio::runtime::Handle,
     pub compression: Compression,
+    /// How stores of checkpoints are reached (`s3.endpoint` and its like).
+    pub store: StoreOptions,
 }
 
 /// How batches are compressed between task managers.
@@ -54,6 +59,10 @@ pub struct Deployment {
     pub plan: Arc<StreamPlan>,
     /// Ids of [`JobGraph::new`] of the plan.
     pub subtasks: Vec<SubtaskId>,
+    /// URL of the directory of the job's checkpoints; `None` if it takes none.
+    pub checkpoint_directory: Option<String>,
+    /// URL of the directory whose `_metadata` the subtasks start from.
+    pub restore: Option<String>,
     /// Of all subtasks of the job.
     pub locations: BTreeMap<SubtaskId, Location>,
 }
@@ -70,9 +79,13 @@ pub struct Location {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubtaskState {
     Running,
+    /// Its input has ended; it waits for the checkpoint that publishes its tail.
+    Finishing,
     Finished,
     Canceled,
-    Failed { cause: String },
+    Failed {
+        cause: String,
+    },
 }
 
 /// Whose eyes lines are for.
@@ -99,6 +112,14 @@ pub enum ExecutorEvent {
         attempt: AttemptId,
         operator: OperatorId,
         reader: SubtaskIndex,
+    },
+    /// A subtask's part of a checkpoint is complete and synced; or why it is not.
+    Checkpointed {
+        job: JobId,
+        attempt: AttemptId,
+        subtask: SubtaskId,
+        checkpoint: CheckpointId,
+        result: Result<Box<SubtaskSnapshot>, String>,
     },
     Lines {
         job: JobId,
@@ -224,6 +245,8 @@ impl TaskExecutor {
             here: self.config.id.clone(),
             network: self.network.clone(),
             events: self.events.clone(),
+            store: self.config.store.clone(),
+            restored: OnceLock::new(),
             graph,
             deployment,
         });
@@ -280,6 +303,27 @@ impl TaskExecutor {
     /// Sources end as if their input had ended; with `drain` event time ends too.
     pub fn stop_sources(&self, job: &JobId, attempt: AttemptId, drain: bool) {
         self.mail_sources(job, attempt, || Mail::StopSources { drain });
+    }
+
+    /// Sources take their part of a checkpoint; with `stop` they end after it.
+    pub fn trigger_checkpoint(&self, job: &JobId, attempt: AttemptId, barrier: Barrier, stop: Option<bool>) {
+        self.mail_sources(job, attempt, || Mail::TriggerCheckpoint { barrier: barrier.clone(), stop });
+    }
+
+    /// A checkpoint is complete: subtasks publish what waits for it.
+    pub fn checkpoint_complete(&self, job: &JobId, attempt: AttemptId, checkpoint: CheckpointId) {
+        self.mail_all(job, attempt, || Mail::CheckpointComplete(checkpoint));
+    }
+
+    /// A checkpoint will not be complete.
+    pub fn checkpoint_aborted(&self, job: &JobId, attempt: AttemptId, checkpoint: CheckpointId) {
+        self.mail_all(job, attempt, || Mail::CheckpointAborted(checkpoint));
+    }
+
+    fn mail_all(&self, job: &JobId, attempt: AttemptId, mail: impl Fn() -> Mail) {
+        self.with_attempt(job, attempt, |attempt| {
+            attempt.subtasks.values().for_each(|subtask| subtask.inbox.mail(mail()));
+        });
     }
 
     /// Every subtask ends as soon as it can and tells so.

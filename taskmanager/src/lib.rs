@@ -7,12 +7,14 @@
 pub mod aligner;
 mod build;
 pub mod chain;
+pub mod checkpoint;
 pub mod control;
 pub mod executor;
 pub mod metrics;
 pub mod operator;
 pub mod operators;
 pub mod shuffle;
+pub mod snapshot;
 pub mod source;
 pub mod task;
 pub mod watermark;

@@ -38,6 +38,11 @@ impl OperatorMetrics {
         }
     }
 
+    /// The operator that is counted.
+    pub fn operator(&self) -> OperatorId {
+        self.operator
+    }
+
     /// Rows arrived.
     pub fn count_in(&self, rows: usize) {
         add(&self.records_in, rows as u64);

@@ -4,7 +4,11 @@
 //! emit goes to an [`Output`]: the next operator of the chain, or the exchanges of the task.
 
 use tidemill_common::batch::Batch;
+use tidemill_common::ids::CheckpointId;
 use tidemill_common::time::{TimestampMs, Watermark};
+use tidemill_state::storage::StorageError;
+
+use crate::snapshot::{RestoredState, Snapshot};
 
 /// Where an operator sends what it emits.
 pub trait Output {
@@ -51,6 +55,30 @@ pub trait Operator: Send {
         self.flush(output)
     }
 
+    /// A barrier passes, after [`Operator::flush`]: keeps all that the rows before it have changed.
+    /// Copies what it must and leaves encoding and writing to the snapshot's parts.
+    fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
+        let _ = snapshot;
+        Ok(())
+    }
+
+    /// Before the first batch of a job that starts from a checkpoint.
+    fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
+        let _ = state;
+        Ok(())
+    }
+
+    /// The checkpoint and all older ones are complete, everywhere.
+    fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        let _ = checkpoint;
+        Ok(())
+    }
+
+    /// The checkpoint will not be complete: what its snapshot held is not kept anywhere.
+    fn checkpoint_aborted(&mut self, checkpoint: CheckpointId) {
+        let _ = checkpoint;
+    }
+
     /// Late rows dropped so far.
     fn late_rows_dropped(&self) -> u64 {
         0
@@ -65,6 +93,12 @@ pub enum OperatorError {
     /// An expression failed on a row, such as a cast of a text that is no number.
     #[error("{operator}: {reason}")]
     Evaluation { operator: String, reason: String },
+    /// State of a checkpoint cannot be read or written.
+    #[error("{operator}: {source}")]
+    Storage { operator: String, source: StorageError },
+    /// State of a checkpoint does not fit the operator.
+    #[error("{operator}: the state in the checkpoint cannot be used: {reason}")]
+    State { operator: String, reason: String },
     /// The channel to another task is gone: that task failed or the job was cancelled.
     #[error("the exchange to another task is closed")]
     ExchangeClosed,

@@ -4,17 +4,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidemill_common::batch::StreamElement;
+use tidemill_common::batch::{Barrier, StreamElement};
 use tidemill_common::limits::EXCHANGE_LINGER_MS;
 use tidemill_common::time::Watermark;
 use tidemill_connectors::api::ConnectorError;
 
 use crate::aligner::{AlignAction, BarrierAligner};
 use crate::chain::Chain;
+use crate::checkpoint::{Checkpoints, OperatorPart};
 use crate::metrics::{TaskMetrics, Wait};
 use crate::operator::OperatorError;
 use crate::operators::window::system_clock;
 use crate::shuffle::{Decoder, Delivery, Inbox, InputChannel, Mail, Received};
+use crate::snapshot::Snapshot;
 use crate::source::{Source, Step};
 use crate::watermark::{MergeEvent, WatermarkMerger};
 
@@ -56,6 +58,10 @@ pub struct Gate {
     data_open: usize,
     open: usize,
     drain: bool,
+    /// Whether a complete checkpoint covers the end of the input.
+    covered: bool,
+    /// When the first barrier of a checkpoint came.
+    aligning_since: Option<Instant>,
 }
 
 impl Gate {
@@ -72,6 +78,8 @@ impl Gate {
             data_open: count,
             open: count,
             drain: true,
+            covered: false,
+            aligning_since: None,
         }
     }
 }
@@ -94,13 +102,20 @@ pub struct Runtime {
     pub inbox: Arc<Inbox>,
     pub cancelled: Arc<AtomicBool>,
     pub metrics: Arc<TaskMetrics>,
+    pub checkpoints: Checkpoints,
     /// Since when something may wait in the chain.
     dirty_since: Option<Instant>,
 }
 
 impl Runtime {
-    pub fn new(chain: Chain, inbox: Arc<Inbox>, cancelled: Arc<AtomicBool>, metrics: Arc<TaskMetrics>) -> Self {
-        Self { chain, inbox, cancelled, metrics, dirty_since: None }
+    pub fn new(
+        chain: Chain,
+        inbox: Arc<Inbox>,
+        cancelled: Arc<AtomicBool>,
+        metrics: Arc<TaskMetrics>,
+        checkpoints: Checkpoints,
+    ) -> Self {
+        Self { chain, inbox, cancelled, metrics, checkpoints, dirty_since: None }
     }
 
     fn check_cancelled(&self) -> Result<(), TaskError> {
@@ -149,6 +164,20 @@ impl Runtime {
         Ok(())
     }
 
+    /// The subtask's part of a checkpoint: everything the rows before the barrier have changed.
+    fn checkpoint(&mut self, barrier: Barrier, source: Option<&Source>, alignment: Duration) -> Result<(), TaskError> {
+        let begun = Instant::now();
+        let mut parts = Vec::new();
+        if let Some(source) = source {
+            let mut snapshot = Snapshot::new(barrier.checkpoint, barrier.savepoint.is_some());
+            let splits = source.snapshot(&mut snapshot);
+            parts.push(OperatorPart { operator: source.operator(), uid: source.uid().to_owned(), snapshot, splits });
+        }
+        parts.extend(self.chain.barrier(barrier.clone())?);
+        self.checkpoints.take(&barrier, parts, alignment, begun.elapsed());
+        Ok(())
+    }
+
     /// A neighbour has ended early. Whoever ended it will cancel this subtask too.
     fn await_cancellation(&self, error: OperatorError) -> TaskError {
         let deadline = Instant::now() + NEIGHBOUR_GRACE;
@@ -186,8 +215,10 @@ impl Task {
 
 fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskError> {
     let mut needs_mail = false;
+    // Once the input has ended: stays for the checkpoint that publishes the tail.
+    let mut ended = false;
     loop {
-        let mail = if needs_mail {
+        let mail = if needs_mail || ended {
             runtime.settle()?;
             // Wakes up now and then, for idleness and timers.
             let latest = Instant::now() + Duration::from_millis(200);
@@ -204,10 +235,38 @@ fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskErro
         match mail {
             Some(Mail::Cancel) => return Err(OperatorError::Cancelled.into()),
             Some(Mail::Fail { cause }) => return Err(TaskError::Dependency(cause)),
-            Some(Mail::StopSources { drain }) => return end_of_input(runtime, drain),
+            Some(Mail::StopSources { drain }) if !ended => {
+                ended = true;
+                end_of_input(runtime, drain)?;
+                if !runtime.checkpoints.are_taken() {
+                    return Ok(runtime.chain.end()?);
+                }
+            }
+            Some(Mail::StopSources { .. }) => {}
             Some(Mail::AssignSplits { splits, no_more, .. }) => source.assign(splits, no_more, &mut runtime.chain)?,
             Some(Mail::Alignment { group, max_watermark }) => source.align(&group, max_watermark),
+            Some(Mail::TriggerCheckpoint { barrier, stop }) => {
+                if let Some(drain) = stop
+                    && !std::mem::replace(&mut ended, true)
+                {
+                    end_of_input(runtime, drain)?;
+                }
+                runtime.checkpoint(barrier, Some(source), Duration::ZERO)?;
+            }
+            Some(Mail::CheckpointComplete(checkpoint)) => {
+                runtime.chain.checkpoint_complete(checkpoint)?;
+                if let Some(positions) = runtime.checkpoints.complete(checkpoint) {
+                    source.checkpoint_complete(&positions);
+                }
+                if runtime.checkpoints.covers_the_end(checkpoint) {
+                    return Ok(runtime.chain.end()?);
+                }
+            }
+            Some(Mail::CheckpointAborted(checkpoint)) => runtime.chain.checkpoint_aborted(checkpoint),
             None => {}
+        }
+        if ended {
+            continue;
         }
         runtime.fire_timers()?;
         let timeout =
@@ -220,7 +279,13 @@ fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskErro
                 }
             }
             Step::NeedsMail => needs_mail = true,
-            Step::Ended => return end_of_input(runtime, true),
+            Step::Ended => {
+                ended = true;
+                end_of_input(runtime, true)?;
+                if !runtime.checkpoints.are_taken() {
+                    return Ok(runtime.chain.end()?);
+                }
+            }
         }
     }
 }
@@ -230,18 +295,31 @@ fn end_of_input(runtime: &mut Runtime, drain: bool) -> Result<(), TaskError> {
         runtime.metrics.set_watermark(Watermark::MAX);
         runtime.chain.watermark(Watermark::MAX)?;
     }
-    Ok(runtime.chain.finish(drain)?)
+    runtime.chain.finish(drain)?;
+    runtime.checkpoints.input_ended();
+    Ok(())
 }
 
 impl Gate {
     fn run(&mut self, runtime: &mut Runtime) -> Result<(), TaskError> {
-        while self.open > 0 {
+        while self.open > 0 || (runtime.checkpoints.are_taken() && !self.covered) {
             let deadline = runtime.deadline();
             match runtime.received(deadline) {
                 Received::Mail(Mail::Cancel) => return Err(OperatorError::Cancelled.into()),
                 Received::Mail(Mail::Fail { cause }) => return Err(TaskError::Dependency(cause)),
+                Received::Mail(Mail::CheckpointComplete(checkpoint)) => {
+                    runtime.chain.checkpoint_complete(checkpoint)?;
+                    runtime.checkpoints.complete(checkpoint);
+                    self.covered |= runtime.checkpoints.covers_the_end(checkpoint);
+                }
+                Received::Mail(Mail::CheckpointAborted(checkpoint)) => runtime.chain.checkpoint_aborted(checkpoint),
                 // For sources only.
-                Received::Mail(Mail::AssignSplits { .. } | Mail::StopSources { .. } | Mail::Alignment { .. }) => {}
+                Received::Mail(
+                    Mail::AssignSplits { .. }
+                    | Mail::StopSources { .. }
+                    | Mail::Alignment { .. }
+                    | Mail::TriggerCheckpoint { .. },
+                ) => {}
                 Received::Element { channel, delivery } => {
                     runtime.check_cancelled()?;
                     self.delivery(channel, delivery, runtime)?;
@@ -253,9 +331,11 @@ impl Gate {
                     }
                 }
             }
-            runtime.fire_timers()?;
+            if self.data_open > 0 {
+                runtime.fire_timers()?;
+            }
         }
-        Ok(())
+        Ok(runtime.chain.end()?)
     }
 
     fn delivery(&mut self, channel: usize, delivery: Delivery, runtime: &mut Runtime) -> Result<(), TaskError> {
@@ -283,14 +363,15 @@ impl Gate {
                 self.merged(events, runtime)?;
             }
             StreamElement::Barrier(barrier) => {
+                self.aligning_since.get_or_insert_with(Instant::now);
                 let actions = self.aligner.barrier(channel, barrier);
-                align(&actions, self.channels.len(), runtime)?;
+                self.align(actions, runtime)?;
             }
             StreamElement::EndOfData { drain } => self.end_of_data(channel, drain, runtime)?,
             StreamElement::EndOfPartition => {
                 self.end_of_data(channel, self.drain, runtime)?;
                 let actions = self.aligner.finish(channel);
-                align(&actions, self.channels.len(), runtime)?;
+                self.align(actions, runtime)?;
                 self.open -= 1;
             }
         }
@@ -307,6 +388,23 @@ impl Gate {
         self.data_open -= 1;
         if self.data_open == 0 {
             runtime.chain.finish(self.drain)?;
+            runtime.checkpoints.input_ended();
+        }
+        Ok(())
+    }
+
+    fn align(&mut self, actions: Vec<AlignAction>, runtime: &mut Runtime) -> Result<(), TaskError> {
+        for action in actions {
+            match action {
+                AlignAction::Block(channel) => runtime.inbox.set_blocked(channel, true),
+                AlignAction::Pass(barrier) => {
+                    let alignment = self.aligning_since.take().map_or(Duration::ZERO, |since| since.elapsed());
+                    runtime.checkpoint(barrier, None, alignment)?;
+                }
+                AlignAction::UnblockAll => {
+                    (0..self.channels.len()).for_each(|channel| runtime.inbox.set_blocked(channel, false));
+                }
+            }
         }
         Ok(())
     }
@@ -323,15 +421,4 @@ impl Gate {
         }
         Ok(())
     }
-}
-
-fn align(actions: &[AlignAction], channels: usize, runtime: &mut Runtime) -> Result<(), TaskError> {
-    for action in actions {
-        match action {
-            AlignAction::Block(channel) => runtime.inbox.set_blocked(*channel, true),
-            AlignAction::Pass(barrier) => runtime.chain.barrier(*barrier)?,
-            AlignAction::UnblockAll => (0..channels).for_each(|channel| runtime.inbox.set_blocked(channel, false)),
-        }
-    }
-    Ok(())
 }

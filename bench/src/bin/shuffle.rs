@@ -85,6 +85,7 @@ fn run(way: Way, rows: u64, producers: u32, consumers: u32) -> anyhow::Result<()
         data_host: "127.0.0.1".to_owned(),
         io: io.handle().clone(),
         compression: if way == Way::NetworkLz4 { Compression::Lz4 } else { Compression::None },
+        store: Default::default(),
     };
     let (sending, receiving) = (io.block_on(Network::start(&config))?, io.block_on(Network::start(&config))?);
     let (job, attempt) = (JobId::from("bench"), AttemptId(1));
@@ -147,7 +148,10 @@ fn run(way: Way, rows: u64, producers: u32, consumers: u32) -> anyhow::Result<()
             let mut outputs = Outputs::new(vec![exchange], Arc::new(AtomicBool::new(false)), metrics);
             let batch = batch.clone();
             scope.spawn(move || {
-                let sent = (0..batches).try_for_each(|_| outputs.emit(batch.clone())).and_then(|()| outputs.end(true));
+                let sent = (0..batches)
+                    .try_for_each(|_| outputs.emit(batch.clone()))
+                    .and_then(|()| outputs.end_of_data(true))
+                    .and_then(|()| outputs.end());
                 if let Err(error) = sent {
                     eprintln!("{error}");
                 }

@@ -154,7 +154,7 @@ impl Connector for Datagen {
         let splits = (0..stride)
             .map(|first| {
                 let split = DatagenSplit { seed, next: first, stride, rows: rows(&source.table) };
-                Ok(Split { id: SplitId(format!("rows-{first}-of-{stride}")), state: split.to_json()? })
+                Ok(Split::new(SplitId(format!("rows-{first}-of-{stride}")), split.to_json()?))
             })
             .collect::<Result<_, ConnectorError>>()?;
         Ok(Box::new(StaticEnumerator::new(IDENTIFIER, &source.table.name, parallelism, splits)))

@@ -169,9 +169,6 @@ impl SourceReader for DatagenReader {
     }
 
     fn snapshot(&self) -> Vec<Split> {
-        self.splits
-            .iter()
-            .filter_map(|split| Some(Split { id: split.id.clone(), state: split.state.to_json().ok()? }))
-            .collect()
+        self.splits.iter().filter_map(|split| Some(Split::new(split.id.clone(), split.state.to_json().ok()?))).collect()
     }
 }

@@ -34,7 +34,7 @@ impl FileSplit {
     pub fn to_split(&self, table: &str) -> Result<Split, ConnectorError> {
         let state = serde_json::to_value(self)
             .map_err(|error| ConnectorError::State { table: table.to_owned(), reason: error.to_string() })?;
-        Ok(Split { id: self.id(), state })
+        Ok(Split::new(self.id(), state))
     }
 
     pub fn from_split(split: &Split, table: &str) -> Result<Self, ConnectorError> {

@@ -30,7 +30,7 @@ impl PartitionSplit {
     pub fn to_split(&self) -> Result<Split, ConnectorError> {
         let state = serde_json::to_value(self)
             .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.to_string() })?;
-        Ok(Split { id: self.id(), state })
+        Ok(Split::new(self.id(), state))
     }
 }
 

@@ -191,7 +191,7 @@ impl Connector for Nexmark {
                 let split = NexmarkSplit::new(share, shares, config.base_time_ms());
                 let state = serde_json::to_value(&split)
                     .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.to_string() })?;
-                Ok(Split { id: SplitId(format!("events-{share}-of-{shares}")), state })
+                Ok(Split::new(SplitId(format!("events-{share}-of-{shares}")), state))
             })
             .collect::<Result<_, ConnectorError>>()?;
         Ok(Box::new(StaticEnumerator::new(IDENTIFIER, &source.table.name, parallelism, splits)))

@@ -280,7 +280,7 @@ impl SourceReader for NexmarkReader {
     fn snapshot(&self) -> Vec<Split> {
         self.splits
             .iter()
-            .filter_map(|split| Some(Split { id: split.id.clone(), state: serde_json::to_value(&split.state).ok()? }))
+            .filter_map(|split| Some(Split::new(split.id.clone(), serde_json::to_value(&split.state).ok()?)))
             .collect()
     }
 }

@@ -188,7 +188,7 @@ impl JobMachine {
         state: SubtaskState,
     ) -> Vec<JobAction> {
         match state {
-            SubtaskState::Running => self.set(subtask, Progress::Running),
+            SubtaskState::Running | SubtaskState::Finishing => self.set(subtask, Progress::Running),
             SubtaskState::Finished => self.set(subtask, Progress::Finished),
             SubtaskState::Canceled => {
                 self.set(subtask, Progress::Gone);

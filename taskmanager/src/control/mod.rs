@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tidemill_common::control::Registration;
 use tidemill_common::ids::TaskManagerId;
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
+use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor};
@@ -42,6 +43,8 @@ pub struct TaskManagerConfig {
     pub data_host: String,
     pub slots: u32,
     pub compression: Compression,
+    /// How stores of checkpoints are reached.
+    pub store: StoreOptions,
     pub registration_timeout: Duration,
     /// Where `print` tables write.
     pub print: PrintTarget,
@@ -62,6 +65,7 @@ impl TaskManagerConfig {
                 "lz4" => Compression::Lz4,
                 _ => Compression::None,
             },
+            store: config.store_options(),
             registration_timeout: config.duration("taskmanager.registration.timeout"),
             print: PrintTarget::stdout(),
             print_timeout: Some(PRINT_TIMEOUT),
@@ -102,6 +106,7 @@ impl TaskManager {
             data_host: config.data_host.clone(),
             io: tokio::runtime::Handle::current(),
             compression: config.compression,
+            store: config.store.clone(),
         };
         let executor = TaskExecutor::start(executor_config, sender).await?;
         let registration = Registration {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tidemill_common::batch::Barrier;
 use tidemill_common::control::{DeployRequest, Fenced, JobManagerMessage, SubtaskState, TaskManagerMessage};
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, SubtaskId};
 use tidemill_common::plan::{OperatorKind, StreamPlan};
@@ -171,7 +172,10 @@ impl Session {
             JobManagerMessage::Refused { reason } => return Err(reason),
             JobManagerMessage::Deploy(request) => return self.deploy(link, request).await,
             JobManagerMessage::AssignSplits { job, attempt, operator, reader, splits, no_more } => {
-                let splits = splits.into_iter().map(|(id, state)| Split { id, state }).collect();
+                let splits = splits
+                    .into_iter()
+                    .map(|split| Split { id: split.id, state: split.state, watermark_ms: split.watermark_ms })
+                    .collect();
                 self.executor.assign_splits(&job, attempt, operator, reader, splits, no_more);
             }
             JobManagerMessage::Cancel { job, attempt } => {
@@ -183,6 +187,16 @@ impl Session {
             JobManagerMessage::StopSources { job, attempt, drain } => self.executor.stop_sources(&job, attempt, drain),
             JobManagerMessage::UpdateAlignment { job, attempt, group, max_watermark_ms } => {
                 self.executor.update_alignment(&job, attempt, &group, max_watermark_ms);
+            }
+            JobManagerMessage::TriggerCheckpoint { job, attempt, checkpoint, timestamp_ms, savepoint, stop } => {
+                let barrier = Barrier { checkpoint, timestamp_ms, savepoint: savepoint.map(Into::into) };
+                self.executor.trigger_checkpoint(&job, attempt, barrier, stop);
+            }
+            JobManagerMessage::CheckpointComplete { job, attempt, checkpoint } => {
+                self.executor.checkpoint_complete(&job, attempt, checkpoint);
+            }
+            JobManagerMessage::CheckpointAborted { job, attempt, checkpoint } => {
+                self.executor.checkpoint_aborted(&job, attempt, checkpoint);
             }
             JobManagerMessage::LinesTaken { job, attempt, sequence } => {
                 if let Some(deployed) = self.jobs.get_mut(&job).filter(|deployed| deployed.attempt == attempt) {
@@ -196,7 +210,8 @@ impl Session {
     }
 
     async fn deploy(&mut self, link: &mut Link, request: DeployRequest) -> Result<(), String> {
-        let DeployRequest { job, job_name, attempt, plan, subtasks, locations } = request;
+        let DeployRequest { job, job_name, attempt, plan, subtasks, checkpoint_directory, restore, locations } =
+            request;
         if self.jobs.get(&job).is_some_and(|deployed| deployed.attempt > attempt) {
             tracing::warn!(%job, %attempt, "refused a deployment of a past attempt");
             return Ok(());
@@ -217,8 +232,16 @@ impl Session {
             .into_iter()
             .map(|(subtask, task_manager, data_address)| (subtask, Location { task_manager, data_address }))
             .collect();
-        let deployment =
-            Deployment { job: job.clone(), job_name, attempt, plan, subtasks: subtasks.clone(), locations };
+        let deployment = Deployment {
+            job: job.clone(),
+            job_name,
+            attempt,
+            plan,
+            subtasks: subtasks.clone(),
+            checkpoint_directory,
+            restore,
+            locations,
+        };
         match self.executor.deploy(deployment) {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -233,10 +256,11 @@ impl Session {
         match event {
             ExecutorEvent::StateChanged { job, attempt, subtask, state } => {
                 let state = subtask_state(state);
-                let metrics = (state != SubtaskState::Running)
+                let metrics = state
+                    .has_ended()
                     .then(|| self.executor.metrics().iter().map(report).find(|m| m.job == job && m.subtask == subtask))
                     .flatten();
-                if state != SubtaskState::Running
+                if state.has_ended()
                     && let Some(deployed) = self.jobs.get_mut(&job).filter(|deployed| deployed.attempt == attempt)
                 {
                     deployed.unended.remove(&subtask);
@@ -248,6 +272,15 @@ impl Session {
             }
             ExecutorEvent::SplitRequest { job, attempt, operator, reader } => {
                 link.send(TaskManagerMessage::SplitRequest { job, attempt, operator, reader }).await
+            }
+            ExecutorEvent::Checkpointed { job, attempt, subtask, checkpoint, result } => {
+                link.send(match result {
+                    Ok(snapshot) => {
+                        TaskManagerMessage::CheckpointAcknowledged { job, attempt, subtask, checkpoint, snapshot }
+                    }
+                    Err(reason) => TaskManagerMessage::CheckpointDeclined { job, attempt, subtask, checkpoint, reason },
+                })
+                .await
             }
             ExecutorEvent::Lines { target: LineTarget::Print, lines, permit, .. } => {
                 self.printer.print(lines, permit);
@@ -350,6 +383,7 @@ fn alignment_interval(plan: &StreamPlan) -> Option<Duration> {
 fn subtask_state(state: crate::executor::SubtaskState) -> SubtaskState {
     match state {
         crate::executor::SubtaskState::Running => SubtaskState::Running,
+        crate::executor::SubtaskState::Finishing => SubtaskState::Finishing,
         crate::executor::SubtaskState::Finished => SubtaskState::Finished,
         crate::executor::SubtaskState::Canceled => SubtaskState::Canceled,
         crate::executor::SubtaskState::Failed { cause } => SubtaskState::Failed { cause },

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::control::{
     DeployRequest, Fenced, JobManagerMessage, SubtaskReport, SubtaskState, TaskManagerMessage,
 };
 use tidemill_common::ids::{
-    AttemptId, JobId, LeaderEpoch, OperatorId, SplitId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
+    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SplitId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
 };
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
@@ -80,6 +81,7 @@ fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
         TaskManagerMessage::SubtaskStateChanged { job, attempt, subtask, state, metrics: last } => {
             let (state, cause) = match state {
                 SubtaskState::Running => (v1::SubtaskState::Running, String::new()),
+                SubtaskState::Finishing => (v1::SubtaskState::Finishing, String::new()),
                 SubtaskState::Finished => (v1::SubtaskState::Finished, String::new()),
                 SubtaskState::Canceled => (v1::SubtaskState::Canceled, String::new()),
                 SubtaskState::Failed { cause } => (v1::SubtaskState::Failed, cause),
@@ -99,6 +101,24 @@ fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
                 attempt: attempt.0,
                 operator: operator.0,
                 reader: reader.0,
+            })
+        }
+        TaskManagerMessage::CheckpointAcknowledged { job, attempt, subtask, checkpoint, snapshot } => {
+            Message::CheckpointAcknowledged(v1::CheckpointAcknowledged {
+                job_id: job.0,
+                attempt: attempt.0,
+                subtask: Some(subtask_id(subtask)),
+                checkpoint: checkpoint.0,
+                snapshot_json: serde_json::to_vec(&snapshot).unwrap_or_default(),
+            })
+        }
+        TaskManagerMessage::CheckpointDeclined { job, attempt, subtask, checkpoint, reason } => {
+            Message::CheckpointDeclined(v1::CheckpointDeclined {
+                job_id: job.0,
+                attempt: attempt.0,
+                subtask: Some(subtask_id(subtask)),
+                checkpoint: checkpoint.0,
+                reason,
             })
         }
         TaskManagerMessage::CollectedLines { job, attempt, sequence, lines } => {
@@ -175,6 +195,24 @@ fn decode(message: v1::JobManagerMessage) -> Result<Fenced<JobManagerMessage>, S
             group: update.group,
             max_watermark_ms: update.max_watermark_ms,
         },
+        Message::TriggerCheckpoint(trigger) => JobManagerMessage::TriggerCheckpoint {
+            job: JobId(trigger.job_id),
+            attempt: AttemptId(trigger.attempt),
+            checkpoint: CheckpointId(trigger.checkpoint),
+            timestamp_ms: trigger.timestamp_ms,
+            savepoint: trigger.savepoint,
+            stop: trigger.stop_drain,
+        },
+        Message::CheckpointComplete(notice) => JobManagerMessage::CheckpointComplete {
+            job: JobId(notice.job_id),
+            attempt: AttemptId(notice.attempt),
+            checkpoint: CheckpointId(notice.checkpoint),
+        },
+        Message::CheckpointAborted(notice) => JobManagerMessage::CheckpointAborted {
+            job: JobId(notice.job_id),
+            attempt: AttemptId(notice.attempt),
+            checkpoint: CheckpointId(notice.checkpoint),
+        },
         Message::LinesTaken(taken) => JobManagerMessage::LinesTaken {
             job: JobId(taken.job_id),
             attempt: AttemptId(taken.attempt),
@@ -184,10 +222,10 @@ fn decode(message: v1::JobManagerMessage) -> Result<Fenced<JobManagerMessage>, S
     Ok(Fenced { epoch, message })
 }
 
-fn split(split: v1::Split) -> Result<(SplitId, serde_json::Value), String> {
+fn split(split: v1::Split) -> Result<SplitPosition, String> {
     let state = serde_json::from_str(&split.state_json)
         .map_err(|error| format!("the state of split {} cannot be read: {error}", split.id))?;
-    Ok((SplitId(split.id), state))
+    Ok(SplitPosition { id: SplitId(split.id), state, watermark_ms: split.watermark_ms })
 }
 
 fn subtask(id: Option<v1::SubtaskId>) -> Result<SubtaskId, String> {
@@ -201,6 +239,8 @@ fn deploy_request(deploy: v1::Deploy) -> Result<DeployRequest, String> {
         job_name: deploy.job_name,
         attempt: AttemptId(deploy.attempt),
         plan: Arc::new(deploy.plan),
+        checkpoint_directory: deploy.checkpoint_directory,
+        restore: deploy.restore,
         subtasks: deploy.subtasks.into_iter().map(|id| subtask(Some(id))).collect::<Result<_, _>>()?,
         locations: deploy
             .locations

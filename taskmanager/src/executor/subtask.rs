@@ -3,8 +3,8 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use chrono_tz::Tz;
@@ -12,15 +12,18 @@ use tidemill_common::ids::{AttemptId, JobId, SubtaskId, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::OperatorKind;
 use tidemill_connectors::api::{ConnectorContext, ConnectorError, RowOutput};
+use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
 use super::{Deployment, ExecutorEvent, LineTarget, Subtask, SubtaskState};
 use crate::build::BuildContext;
 use crate::chain::{Chain, Stage};
+use crate::checkpoint::Checkpoints;
 use crate::control::credit::LineCredit;
 use crate::operator::OperatorError;
 use crate::shuffle::network::{ChannelKey, Network};
 use crate::shuffle::{Decoder, Exchange, Inbox, Mail, Outputs, Router, Target, channel_of, input_channels, receivers};
+use crate::snapshot::Restored;
 use crate::source::Source;
 use crate::task::{Gate, Head, Runtime, Task, TaskError};
 
@@ -34,6 +37,10 @@ pub(super) struct Launch {
     pub here: TaskManagerId,
     pub network: Arc<Network>,
     pub events: mpsc::Sender<ExecutorEvent>,
+    /// How stores of checkpoints are reached.
+    pub store: StoreOptions,
+    /// What the deployment starts from, read by the first subtask that needs it.
+    pub restored: OnceLock<Result<Option<Restored>, String>>,
 }
 
 /// The way of printed and collected rows: an event, with leave of the subtask's credit.
@@ -129,10 +136,13 @@ impl Launch {
             job_id: job.0.clone(),
             job_name: job_name.clone(),
             subtask: id.index,
+            attempt: *attempt,
+            checkpointed: self.deployment.checkpoint_directory.is_some(),
             zone: self.zone,
             connector: self.connector.clone(),
             output: Box::new(output),
         };
+        let restored = self.restored().map_err(TaskError::Dependency)?;
         let metrics = &subtask.metrics;
         let operators = &self.graph.tasks[id.task.0 as usize].operators;
         let mut source = None;
@@ -144,11 +154,18 @@ impl Launch {
             {
                 let reader = context.reader(operator, spec, counters)?;
                 let request = self.split_request(operator.id, id);
-                let built = Source::new(operator, spec, reader, self.zone, request, counters.clone(), metrics.clone())?;
+                let mut built =
+                    Source::new(operator, spec, reader, self.zone, request, counters.clone(), metrics.clone())?;
+                if let Some(restored) = restored {
+                    built.restore(&restored.of(operator, id.index, plan.max_parallelism));
+                }
                 source = Some(Box::new(built));
             } else {
-                let built = context.operator(operator, counters)?;
-                stages.push(Stage { operator: built, metrics: counters.clone() });
+                let mut built = context.operator(operator, counters)?;
+                if let Some(restored) = restored {
+                    built.restore(&restored.of(operator, id.index, plan.max_parallelism))?;
+                }
+                stages.push(Stage { operator: built, uid: operator.uid.clone(), metrics: counters.clone() });
             }
         }
         let outputs = Outputs::new(self.exchanges(id, &subtask.inbox)?, cancelled.clone(), metrics.clone());
@@ -156,8 +173,26 @@ impl Launch {
             Some(source) => Head::Source(source),
             None => Head::Inputs(self.gate(id)),
         };
-        let runtime = Runtime::new(Chain::new(stages, outputs), subtask.inbox.clone(), cancelled, metrics.clone());
+        let checkpoints = Checkpoints::new(
+            (job.clone(), *attempt, id),
+            self.deployment.checkpoint_directory.as_deref(),
+            self.store.clone(),
+            self.connector.io.clone(),
+            self.events.clone(),
+        )
+        .map_err(|error| TaskError::Dependency(error.to_string()))?;
+        let chain = Chain::new(stages, outputs);
+        let runtime = Runtime::new(chain, subtask.inbox.clone(), cancelled, metrics.clone(), checkpoints);
         Ok(Task { head, runtime })
+    }
+
+    /// The checkpoint that the deployment starts from.
+    fn restored(&self) -> Result<Option<&Restored>, String> {
+        let restored = self.restored.get_or_init(|| {
+            let Some(url) = &self.deployment.restore else { return Ok(None) };
+            Restored::read(url, &self.store, &self.connector.io).map(Some).map_err(|error| error.to_string())
+        });
+        restored.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }
 
     fn split_request(&self, operator: tidemill_common::ids::OperatorId, id: SubtaskId) -> Box<dyn Fn() + Send> {

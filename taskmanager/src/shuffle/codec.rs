@@ -79,7 +79,7 @@ pub fn encode(element: &StreamElement, channel: u32, attempt: u32, compress: boo
         StreamElement::Watermark(watermark) => control(FrameKind::Watermark, watermark.0),
         StreamElement::Barrier(barrier) => {
             let mut body = barrier.timestamp_ms.to_le_bytes().to_vec();
-            body.push(u8::from(barrier.savepoint));
+            body.extend_from_slice(barrier.savepoint.as_deref().unwrap_or_default().as_bytes());
             Frame::new(Header::control(FrameKind::Barrier, channel, attempt, barrier.checkpoint.0 as i64), &body)
         }
         StreamElement::Idle(idle) => control(FrameKind::Idle, i64::from(*idle)),
@@ -117,14 +117,13 @@ impl Decoder {
             FrameKind::Batch => StreamElement::Batch(decode::batch(header, body, &self.schema)?),
             FrameKind::Watermark => StreamElement::Watermark(Watermark(header.value)),
             FrameKind::Barrier => {
-                let bytes: [u8; 9] =
-                    body.as_slice().try_into().map_err(|_| FrameError::Damaged { what: "a barrier" })?;
-                let mut timestamp = [0; 8];
-                timestamp.copy_from_slice(&bytes[..8]);
+                let damaged = FrameError::Damaged { what: "a barrier" };
+                let Some((timestamp, url)) = body.as_slice().split_first_chunk::<8>() else { return Err(damaged) };
+                let url = std::str::from_utf8(url).map_err(|_| damaged)?;
                 StreamElement::Barrier(Barrier {
                     checkpoint: CheckpointId(header.value as u64),
-                    timestamp_ms: i64::from_le_bytes(timestamp),
-                    savepoint: bytes[8] != 0,
+                    timestamp_ms: i64::from_le_bytes(*timestamp),
+                    savepoint: (!url.is_empty()).then(|| url.into()),
                 })
             }
             FrameKind::Idle => StreamElement::Idle(flag()?),

@@ -32,7 +32,7 @@ pub enum FrameKind {
     Batch = 1,
     /// The value is the watermark.
     Watermark = 2,
-    /// The value is the checkpoint; the body has the timestamp and whether it is a savepoint.
+    /// The value is the checkpoint; the body has the timestamp and the URL of a savepoint.
     Barrier = 3,
     /// The value is 1 for idle, 0 for active.
     Idle = 4,

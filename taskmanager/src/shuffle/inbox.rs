@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use arrow::buffer::Buffer;
 use parking_lot::{Condvar, Mutex};
-use tidemill_common::batch::StreamElement;
-use tidemill_common::ids::OperatorId;
+use tidemill_common::batch::{Barrier, StreamElement};
+use tidemill_common::ids::{CheckpointId, OperatorId};
 use tidemill_common::limits::CHANNEL_CAPACITY_ELEMENTS;
 use tidemill_connectors::api::Split;
 
@@ -39,6 +39,15 @@ pub enum Mail {
         group: String,
         max_watermark: i64,
     },
+    /// For sources: take a part of this checkpoint and send its barrier; with `stop` end after it.
+    TriggerCheckpoint {
+        barrier: Barrier,
+        stop: Option<bool>,
+    },
+    /// This and all older checkpoints are complete.
+    CheckpointComplete(CheckpointId),
+    /// It will not be complete.
+    CheckpointAborted(CheckpointId),
     Cancel,
     /// Something the subtask depends on is gone, such as a connection.
     Fail {

@@ -237,9 +237,13 @@ impl Outputs {
         self.exchanges.iter().flat_map(|exchange| &exchange.senders).any(|sender| !sender.pending.is_empty())
     }
 
+    /// No data follows.
+    pub fn end_of_data(&mut self, drain: bool) -> Result<(), OperatorError> {
+        self.everyone(&StreamElement::EndOfData { drain })
+    }
+
     /// Nothing follows.
-    pub fn end(&mut self, drain: bool) -> Result<(), OperatorError> {
-        self.everyone(&StreamElement::EndOfData { drain })?;
+    pub fn end(&mut self) -> Result<(), OperatorError> {
         for sender in self.exchanges.iter_mut().flat_map(|exchange| &mut exchange.senders) {
             sender.send(StreamElement::EndOfPartition, &self.owner)?;
             sender.ended = true;

@@ -9,7 +9,8 @@ use arrow::array::{Array, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMillisecondType};
 use chrono_tz::Tz;
 use tidemill_common::batch::Batch;
-use tidemill_common::ids::SplitId;
+use tidemill_common::checkpoint::SplitPosition;
+use tidemill_common::ids::{OperatorId, SplitId, SubtaskIndex};
 use tidemill_common::plan::{PlanOperator, SourceSpec, WatermarkSpec};
 use tidemill_common::time::Watermark;
 use tidemill_common::types::Schema;
@@ -17,11 +18,15 @@ use tidemill_connectors::api::{SourcePoll, SourceReader, Split};
 use tidemill_expr::eval::{EvalContext, Program};
 
 use crate::chain::Chain;
+use crate::checkpoint::splits_of;
 use crate::metrics::{OperatorMetrics, TaskMetrics, Wait};
 use crate::operator::{OperatorError, Output};
 use crate::operators::window::system_clock;
+use crate::snapshot::{RestoredState, Snapshot};
 use watermarks::{Cut, SplitWatermarks};
 
+/// State: the watermark as the stream of rows has raised it.
+const RAISED: &str = "raised-watermark";
 /// The longest wait in a reader: mail is served that often.
 const POLL_WAIT_MAX: Duration = Duration::from_millis(20);
 /// A reader of an unbounded source that got no split in this time (there are fewer splits than
@@ -50,6 +55,8 @@ struct Watermarks {
 
 /// A source in one subtask.
 pub struct Source {
+    operator: OperatorId,
+    uid: String,
     name: String,
     reader: Box<dyn SourceReader>,
     bounded: bool,
@@ -108,6 +115,8 @@ impl Source {
             None => None,
         };
         Ok(Self {
+            operator: operator.id,
+            uid: operator.uid.clone(),
             name: operator.name.clone(),
             reader,
             bounded,
@@ -138,11 +147,57 @@ impl Source {
         }
         let now = self.clock();
         if let Some(watermarks) = &mut self.watermarks {
-            splits.iter().for_each(|split| watermarks.splits.add(split.id.clone(), now));
+            for split in &splits {
+                watermarks.splits.add(split.id.clone(), split.watermark_ms, now);
+            }
         }
         self.reader.add_splits(splits)?;
         self.pause_splits();
         Ok(())
+    }
+
+    /// The operator in its plan.
+    pub fn operator(&self) -> OperatorId {
+        self.operator
+    }
+
+    /// The operator, as checkpoints know it.
+    pub fn uid(&self) -> &str {
+        &self.uid
+    }
+
+    /// What the source keeps at a barrier: its splits behind the last row handed on, and how far the
+    /// watermark was raised.
+    pub fn snapshot(&self, snapshot: &mut Snapshot) -> Vec<SplitPosition> {
+        let watermarks = self.watermarks.as_ref().map(|watermarks| &watermarks.splits);
+        if let Some(watermarks) = watermarks {
+            snapshot.put_i64(RAISED, watermarks.raised());
+        }
+        let position = |split: Split| SplitPosition {
+            watermark_ms: watermarks.and_then(|watermarks| watermarks.of_split(&split.id)),
+            id: split.id,
+            state: split.state,
+        };
+        self.reader.snapshot().into_iter().map(position).collect()
+    }
+
+    /// Goes on where a checkpoint was taken. Its splits come like all others, from the job manager.
+    pub fn restore(&mut self, state: &RestoredState) {
+        let Some(watermarks) = &mut self.watermarks else { return };
+        let raised = |of: Option<SubtaskIndex>| {
+            let old = state.values.iter().filter(|(subtask, _)| of.is_none_or(|of| of == *subtask));
+            old.filter_map(|(_, values)| RestoredState::i64_of(values, RAISED)).min()
+        };
+        // The same reader gets the same splits; with other readers the lowest is right for all.
+        let same = state.values.len() == state.parallelism as usize;
+        if let Some(raised) = raised(same.then_some(state.subtask)) {
+            watermarks.splits.restore(raised);
+        }
+    }
+
+    /// A checkpoint with these positions is complete.
+    pub fn checkpoint_complete(&mut self, positions: &[SplitPosition]) {
+        self.reader.checkpoint_complete(&splits_of(positions));
     }
 
     /// Splits of this alignment group wait beyond the watermark `bound`.

@@ -57,9 +57,25 @@ impl SplitWatermarks {
         }
     }
 
-    /// A split will be read.
-    pub fn add(&mut self, split: SplitId, now: Duration) {
-        let state = SplitState { watermark: i64::MIN, idle: false, paused: false, silent_since: now };
+    /// Goes on with the watermark that the stream of rows had raised before.
+    pub fn restore(&mut self, raised: i64) {
+        self.raised = raised;
+    }
+
+    /// The watermark as the stream of rows has raised it.
+    pub fn raised(&self) -> i64 {
+        self.raised
+    }
+
+    /// The watermark of one split; `None` before it has rows.
+    pub fn of_split(&self, split: &SplitId) -> Option<i64> {
+        self.splits.get(split).map(|state| state.watermark).filter(|watermark| *watermark > i64::MIN)
+    }
+
+    /// A split will be read, by itself or from where its watermark was `watermark`.
+    pub fn add(&mut self, split: SplitId, watermark: Option<i64>, now: Duration) {
+        let watermark = watermark.unwrap_or(i64::MIN);
+        let state = SplitState { watermark, idle: false, paused: false, silent_since: now };
         self.splits.insert(split, state);
     }
 
@@ -201,7 +217,7 @@ mod tests {
     /// Which rows lie behind the watermark that was handed on before them.
     fn late_rows(times: &[i64], batch: usize) -> Vec<usize> {
         let mut watermarks = SplitWatermarks::new(200, false);
-        watermarks.add(split("a"), Duration::ZERO);
+        watermarks.add(split("a"), None, Duration::ZERO);
         let (mut sent, mut late) = (i64::MIN, Vec::new());
         for (start, chunk) in times.chunks(batch).enumerate() {
             let mut cuts = Vec::new();
@@ -254,8 +270,8 @@ mod tests {
     fn the_slowest_split_holds_the_watermark_until_it_is_idle_or_ends() {
         let mut watermarks = SplitWatermarks::new(200, false);
         let mut cuts = Vec::new();
-        watermarks.add(split("a"), Duration::ZERO);
-        watermarks.add(split("b"), Duration::ZERO);
+        watermarks.add(split("a"), None, Duration::ZERO);
+        watermarks.add(split("b"), None, Duration::ZERO);
         watermarks.rows(&split("a"), [(9_000, Some(9_000))].into_iter(), Duration::from_secs(1), &mut cuts);
         assert_eq!((watermarks.after_batch(), watermarks.periodic()), (None, None));
         watermarks.rows(
@@ -283,8 +299,8 @@ mod tests {
     fn splits_are_read_in_order_and_wait_beyond_the_bound() {
         let mut watermarks = SplitWatermarks::new(200, true);
         let mut cuts = Vec::new();
-        watermarks.add(split("a"), Duration::ZERO);
-        watermarks.add(split("b"), Duration::ZERO);
+        watermarks.add(split("a"), None, Duration::ZERO);
+        watermarks.add(split("b"), None, Duration::ZERO);
         assert_eq!(watermarks.pauses(), [(split("b"), true)]);
         watermarks.rows(&split("a"), [(9_000, Some(9_000))].into_iter(), Duration::ZERO, &mut cuts);
         assert_eq!(watermarks.pauses(), [(split("a"), true), (split("b"), false)]);
@@ -301,7 +317,7 @@ mod tests {
             let mut watermarks = SplitWatermarks::new(200, false);
             let second = Duration::from_secs(1);
             for (name, time) in [("a", 10_000), ("b", 50_000)] {
-                watermarks.add(split(name), Duration::ZERO);
+                watermarks.add(split(name), None, Duration::ZERO);
                 let silent_since = if name == first { Duration::ZERO } else { second };
                 watermarks.rows(&split(name), [(time, Some(time))].into_iter(), silent_since, &mut Vec::new());
             }

@@ -48,6 +48,7 @@ impl Cluster {
                     data_host: "127.0.0.1".to_owned(),
                     io: io.handle().clone(),
                     compression,
+                    store: Default::default(),
                 };
                 io.block_on(TaskExecutor::start(config, sender.clone())).unwrap()
             })
@@ -78,6 +79,8 @@ impl Cluster {
             let subtasks: Vec<SubtaskId> = all.iter().filter(|id| place(id) == index).copied().collect();
             if !subtasks.is_empty() {
                 let deployment = Deployment {
+                    checkpoint_directory: None,
+                    restore: None,
                     job: job.clone(),
                     job_name: "test".to_owned(),
                     attempt,
@@ -146,13 +149,16 @@ impl Job<'_> {
         match event {
             ExecutorEvent::StateChanged { attempt, subtask, state, .. } => {
                 assert_eq!(attempt, self.attempt);
-                if state != SubtaskState::Running {
+                if !matches!(state, SubtaskState::Running | SubtaskState::Finishing) {
                     assert!(self.open.remove(&subtask), "{subtask} ended twice");
                 }
                 if matches!(state, SubtaskState::Failed { .. }) {
                     self.cancel();
                 }
                 self.outcome.states.insert(subtask, state);
+            }
+            ExecutorEvent::Checkpointed { subtask, checkpoint, .. } => {
+                panic!("{subtask} answers about checkpoint {checkpoint}, which nobody asked for")
             }
             ExecutorEvent::SplitRequest { operator, reader, .. } => {
                 let enumerator = self.enumerators.get_mut(&operator).unwrap();

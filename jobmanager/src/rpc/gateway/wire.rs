@@ -3,11 +3,14 @@
 use std::pin::Pin;
 
 use futures::{Stream, StreamExt};
+use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::control::{
     DeployRequest, Fenced, JobManagerMessage, OperatorCounters, Registration, SubtaskReport, SubtaskState,
     TaskManagerMessage,
 };
-use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId};
+use tidemill_common::ids::{
+    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
+};
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
 use tidemill_proto::v1::task_manager_gateway_server::{TaskManagerGateway, TaskManagerGatewayServer};
@@ -113,6 +116,21 @@ fn decode(message: v1::TaskManagerMessage) -> Result<Fenced<TaskManagerMessage>,
             operator: OperatorId(request.operator),
             reader: SubtaskIndex(request.reader),
         },
+        Message::CheckpointAcknowledged(ack) => TaskManagerMessage::CheckpointAcknowledged {
+            job: JobId(ack.job_id),
+            attempt: AttemptId(ack.attempt),
+            subtask: subtask(ack.subtask)?,
+            checkpoint: CheckpointId(ack.checkpoint),
+            snapshot: serde_json::from_slice(&ack.snapshot_json)
+                .map_err(|error| Status::invalid_argument(format!("the snapshot cannot be read: {error}")))?,
+        },
+        Message::CheckpointDeclined(declined) => TaskManagerMessage::CheckpointDeclined {
+            job: JobId(declined.job_id),
+            attempt: AttemptId(declined.attempt),
+            subtask: subtask(declined.subtask)?,
+            checkpoint: CheckpointId(declined.checkpoint),
+            reason: declined.reason,
+        },
         Message::CollectedLines(collected) => TaskManagerMessage::CollectedLines {
             job: JobId(collected.job_id),
             attempt: AttemptId(collected.attempt),
@@ -131,6 +149,7 @@ fn subtask(id: Option<v1::SubtaskId>) -> Result<SubtaskId, Status> {
 fn subtask_state(state: v1::SubtaskState, cause: &str) -> Result<SubtaskState, Status> {
     match state {
         v1::SubtaskState::Running => Ok(SubtaskState::Running),
+        v1::SubtaskState::Finishing => Ok(SubtaskState::Finishing),
         v1::SubtaskState::Finished => Ok(SubtaskState::Finished),
         v1::SubtaskState::Canceled => Ok(SubtaskState::Canceled),
         v1::SubtaskState::Failed => Ok(SubtaskState::Failed { cause: cause.to_owned() }),
@@ -171,9 +190,10 @@ fn encode(fenced: Fenced<JobManagerMessage>) -> v1::JobManagerMessage {
         JobManagerMessage::HeartbeatAck { sequence } => Message::HeartbeatAck(v1::HeartbeatAck { sequence }),
         JobManagerMessage::Deploy(request) => Message::Deploy(deploy(request)),
         JobManagerMessage::AssignSplits { job, attempt, operator, reader, splits, no_more } => {
-            let split = |(id, state): (tidemill_common::ids::SplitId, serde_json::Value)| v1::Split {
-                id: id.0,
-                state_json: state.to_string(),
+            let split = |split: SplitPosition| v1::Split {
+                id: split.id.0,
+                state_json: split.state.to_string(),
+                watermark_ms: split.watermark_ms,
             };
             Message::AssignSplits(v1::AssignSplits {
                 job_id: job.0,
@@ -193,11 +213,31 @@ fn encode(fenced: Fenced<JobManagerMessage>) -> v1::JobManagerMessage {
         JobManagerMessage::UpdateAlignment { job, attempt, group, max_watermark_ms } => {
             Message::UpdateAlignment(v1::UpdateAlignment { job_id: job.0, attempt: attempt.0, group, max_watermark_ms })
         }
+        JobManagerMessage::TriggerCheckpoint { job, attempt, checkpoint, timestamp_ms, savepoint, stop } => {
+            Message::TriggerCheckpoint(v1::TriggerCheckpoint {
+                job_id: job.0,
+                attempt: attempt.0,
+                checkpoint: checkpoint.0,
+                timestamp_ms,
+                savepoint,
+                stop_drain: stop,
+            })
+        }
+        JobManagerMessage::CheckpointComplete { job, attempt, checkpoint } => {
+            Message::CheckpointComplete(notice(job, attempt, checkpoint))
+        }
+        JobManagerMessage::CheckpointAborted { job, attempt, checkpoint } => {
+            Message::CheckpointAborted(notice(job, attempt, checkpoint))
+        }
         JobManagerMessage::LinesTaken { job, attempt, sequence } => {
             Message::LinesTaken(v1::LinesTaken { job_id: job.0, attempt: attempt.0, sequence })
         }
     };
     v1::JobManagerMessage { leader_epoch: fenced.epoch.0, message: Some(message) }
+}
+
+fn notice(job: JobId, attempt: AttemptId, checkpoint: CheckpointId) -> v1::CheckpointNotice {
+    v1::CheckpointNotice { job_id: job.0, attempt: attempt.0, checkpoint: checkpoint.0 }
 }
 
 fn deploy(request: DeployRequest) -> v1::Deploy {
@@ -207,6 +247,8 @@ fn deploy(request: DeployRequest) -> v1::Deploy {
         job_name: request.job_name,
         attempt: request.attempt.0,
         plan: request.plan.as_ref().clone(),
+        checkpoint_directory: request.checkpoint_directory,
+        restore: request.restore,
         subtasks: request.subtasks.into_iter().map(id).collect(),
         locations: request
             .locations

@@ -176,7 +176,8 @@ proptest! {
 #[test]
 fn the_other_elements_arrive_as_they_were_sent() {
     let decoder = Decoder::new(Arc::new(Schema::empty()));
-    let barrier = Barrier { checkpoint: CheckpointId(u64::MAX), timestamp_ms: -5, savepoint: true };
+    let barrier =
+        Barrier { checkpoint: CheckpointId(u64::MAX), timestamp_ms: -5, savepoint: Some("file:///s/p 1".into()) };
     let elements = [
         StreamElement::Watermark(Watermark::MAX),
         StreamElement::Barrier(barrier),

@@ -21,6 +21,7 @@ fn network(io: &tokio::runtime::Runtime) -> Arc<Network> {
         data_host: "127.0.0.1".to_owned(),
         io: io.handle().clone(),
         compression: Compression::None,
+        store: Default::default(),
     };
     io.block_on(Network::start(&config)).unwrap()
 }

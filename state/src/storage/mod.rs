@@ -1,0 +1,237 @@
+//! Where checkpoints are kept: a directory of any store that `object_store` reaches, by URL.
+//!
+//! Every write is complete and, on local disks, synced before it is reported. Credentials and
+//! endpoints of remote stores come from the process's own environment and options, never from a job.
+
+mod files;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
+use url::Url;
+
+pub use files::{FileReader, FileWriter, checksum};
+
+/// The longest that one request to a store may take, retries included.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A directory in a store.
+#[derive(Clone)]
+pub struct Directory {
+    store: Arc<dyn ObjectStore>,
+    url: Url,
+    path: Path,
+}
+
+impl std::fmt::Debug for Directory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.url.as_str())
+    }
+}
+
+/// Why a store cannot be used. Names the object; holds no secret.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum StorageError {
+    #[error(
+        "'{url}' is not a directory checkpoints can be kept in: {reason}; write for instance file:///var/lib/tidemill or s3://bucket/path"
+    )]
+    Url { url: String, reason: String },
+    #[error("'{url}' does not exist")]
+    NotFound { url: String },
+    #[error("'{url}' exists already")]
+    Exists { url: String },
+    #[error("'{url}' cannot be {doing}: {reason}")]
+    Failed { url: String, doing: &'static str, reason: String },
+    #[error("'{url}' is damaged: {reason}")]
+    Damaged { url: String, reason: String },
+}
+
+/// Options of stores, such as `s3.endpoint` and `s3.path-style-access`, by their names in the
+/// configuration of a process.
+pub type StoreOptions = BTreeMap<String, String>;
+
+impl Directory {
+    /// Opens a directory. A bare path is a local one. Nothing is created or read.
+    ///
+    /// # Errors
+    /// If the URL's scheme is not known or its options are not usable.
+    pub fn open(text: &str, options: &StoreOptions) -> Result<Self, StorageError> {
+        let fail = |reason: String| StorageError::Url { url: text.to_owned(), reason };
+        let url = match Url::parse(text) {
+            Ok(url) => url,
+            Err(url::ParseError::RelativeUrlWithoutBase) if std::path::Path::new(text).is_absolute() => {
+                Url::from_directory_path(text).map_err(|()| fail("it is not an absolute path".to_owned()))?
+            }
+            Err(error) => return Err(fail(error.to_string())),
+        };
+        let (store, path): (Arc<dyn ObjectStore>, Path) = match url.scheme() {
+            "file" => {
+                let store = object_store::local::LocalFileSystem::new().with_fsync(true);
+                let path = url.to_file_path().map_err(|()| fail("it is not a local path".to_owned()))?;
+                (Arc::new(store), Path::from_absolute_path(path).map_err(|error| fail(error.to_string()))?)
+            }
+            "s3" | "s3a" | "gs" | "az" | "abfs" | "abfss" => remote(&url, options).map_err(fail)?,
+            other => return Err(fail(format!("the scheme '{other}' is not one of file, s3, gs and az"))),
+        };
+        Ok(Self { store, url, path })
+    }
+
+    /// Its URL, without a slash at the end.
+    pub fn url(&self) -> String {
+        self.url.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The URL of an object in it.
+    pub fn url_of(&self, name: &str) -> String {
+        format!("{}/{name}", self.url())
+    }
+
+    /// A directory in it. `name` may have several parts.
+    pub fn child(&self, name: &str) -> Self {
+        let mut child = self.clone();
+        child.path =
+            name.split('/').filter(|part| !part.is_empty()).fold(self.path.clone(), |path, part| path.join(part));
+        if let Ok(url) = Url::parse(&self.url_of(name)) {
+            child.url = url;
+        }
+        child
+    }
+
+    fn at(&self, name: &str) -> Path {
+        name.split('/').filter(|part| !part.is_empty()).fold(self.path.clone(), |path, part| path.join(part))
+    }
+
+    fn error(&self, name: &str, doing: &'static str, error: &object_store::Error) -> StorageError {
+        let url = self.url_of(name);
+        match error {
+            object_store::Error::NotFound { .. } => StorageError::NotFound { url },
+            object_store::Error::AlreadyExists { .. } | object_store::Error::Precondition { .. } => {
+                StorageError::Exists { url }
+            }
+            error => StorageError::Failed { url, doing, reason: with_sources(error) },
+        }
+    }
+
+    /// Writes an object, in place of what was there.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer.
+    pub async fn put(&self, name: &str, content: impl Into<PutPayload>) -> Result<(), StorageError> {
+        let written = self.store.put(&self.at(name), content.into()).await;
+        written.map(drop).map_err(|error| self.error(name, "written", &error))
+    }
+
+    /// Writes an object unless there is one. Of several writers one wins, the others get
+    /// [`StorageError::Exists`].
+    ///
+    /// # Errors
+    /// If there is one, or the store refuses or does not answer.
+    pub async fn put_if_absent(&self, name: &str, content: impl Into<PutPayload>) -> Result<(), StorageError> {
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        let written = self.store.put_opts(&self.at(name), content.into(), options).await;
+        written.map(drop).map_err(|error| self.error(name, "written", &error))
+    }
+
+    /// Reads an object.
+    ///
+    /// # Errors
+    /// If there is none, or the store refuses or does not answer.
+    pub async fn get(&self, name: &str) -> Result<Bytes, StorageError> {
+        let read = match self.store.get(&self.at(name)).await {
+            Ok(found) => found.bytes().await,
+            Err(error) => Err(error),
+        };
+        read.map_err(|error| self.error(name, "read", &error))
+    }
+
+    /// Deletes an object. One that is not there counts as deleted.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer.
+    pub async fn delete(&self, name: &str) -> Result<(), StorageError> {
+        match self.store.delete(&self.at(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(self.error(name, "deleted", &error)),
+        }
+    }
+
+    /// The objects in it and below, as names relative to it.
+    ///
+    /// # Errors
+    /// If the store refuses or does not answer.
+    pub async fn list(&self) -> Result<Vec<String>, StorageError> {
+        let mut names = Vec::new();
+        let mut found = self.store.list(Some(&self.path));
+        while let Some(object) = found.try_next().await.map_err(|error| self.error("", "listed", &error))? {
+            if let Some(rest) = object.location.prefix_match(&self.path) {
+                let parts: Vec<_> = rest.map(|part| part.as_ref().to_owned()).collect();
+                names.push(parts.join("/"));
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn remote(url: &Url, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, Path), String> {
+    let retry = RetryConfig { retry_timeout: REQUEST_TIMEOUT, ..RetryConfig::default() };
+    let option = |keys: &[&str]| keys.iter().find_map(|key| options.get(*key)).cloned();
+    let bucket = url.host_str().ok_or_else(|| "it names no bucket".to_owned())?.to_owned();
+    let path = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
+    let store: Arc<dyn ObjectStore> = match url.scheme() {
+        "s3" | "s3a" => {
+            let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
+            if let Some(endpoint) = option(&["s3.endpoint"]) {
+                builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
+            }
+            if let Some(region) = option(&["s3.region"]) {
+                builder = builder.with_region(region);
+            }
+            if let Some(key) = option(&["s3.access-key"]) {
+                builder = builder.with_access_key_id(key);
+            }
+            if let Some(secret) = option(&["s3.secret-key"]) {
+                builder = builder.with_secret_access_key(secret);
+            }
+            let path_style = option(&["s3.path-style-access", "s3.path.style.access"]).is_some_and(|on| on == "true");
+            builder = builder.with_virtual_hosted_style_request(!path_style);
+            Arc::new(builder.build().map_err(|error| with_sources(&error))?)
+        }
+        "gs" => Arc::new(
+            object_store::gcp::GoogleCloudStorageBuilder::from_env()
+                .with_bucket_name(bucket)
+                .with_retry(retry)
+                .build()
+                .map_err(|error| with_sources(&error))?,
+        ),
+        _ => Arc::new(
+            object_store::azure::MicrosoftAzureBuilder::from_env()
+                .with_url(url.as_str())
+                .with_retry(retry)
+                .build()
+                .map_err(|error| with_sources(&error))?,
+        ),
+    };
+    Ok((store, path))
+}
+
+fn with_sources(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What operators keep at a barrier, and what they get back.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tidemill_common::checkpoint::{Blob, CheckpointMetadata, METADATA_NAME, StagedEpoch, StateFile};
+use tidemill_common::ids::{CheckpointId, SubtaskIndex};
+use tidemill_common::key_group::key_group_range;
+use tidemill_common::plan::PlanOperator;
+use tidemill_state::storage::{Directory, FileReader, FileWriter, StorageError, StoreOptions, checksum};
+
+/// Work that is left of a snapshot after its synchronous part: encodes and writes what was copied, on a
+/// thread beside the task.
+pub type SnapshotPart = Box<dyn FnOnce(&FileWriter) -> Result<Vec<StateFile>, StorageError> + Send>;
+
+/// Collects what one operator keeps in a checkpoint. Filled while the task stands still: copy, do not
+/// encode.
+pub struct Snapshot {
+    pub checkpoint: CheckpointId,
+    /// Files must not depend on those of other checkpoints: all state is written anew.
+    pub full: bool,
+    /// Small states by name.
+    pub values: BTreeMap<String, Blob>,
+    /// Keyed state.
+    pub parts: Vec<SnapshotPart>,
+    /// An epoch of a sink, to be published when the checkpoint is complete.
+    pub staged: Option<Vec<u8>>,
+}
+
+impl Snapshot {
+    pub fn new(checkpoint: CheckpointId, full: bool) -> Self {
+        Self { checkpoint, full, values: BTreeMap::new(), parts: Vec::new(), staged: None }
+    }
+
+    /// Keeps a number under a name.
+    pub fn put_i64(&mut self, name: &str, value: i64) {
+        self.values.insert(name.to_owned(), Blob(value.to_le_bytes().to_vec()));
+    }
+}
+
+/// A checkpoint that a deployment starts from.
+pub struct Restored {
+    metadata: CheckpointMetadata,
+    reader: Arc<FileReader>,
+}
+
+impl Restored {
+    /// Reads the `_metadata` in a directory. Blocks.
+    ///
+    /// # Errors
+    /// If it is missing, damaged or of a newer version.
+    pub fn read(url: &str, store: &StoreOptions, io: &tokio::runtime::Handle) -> Result<Self, StorageError> {
+        let directory = Directory::open(url, store)?;
+        let bytes = io.block_on(directory.get(METADATA_NAME))?;
+        let metadata = CheckpointMetadata::decode(&bytes, checksum).map_err(|error| StorageError::Damaged {
+            url: directory.url_of(METADATA_NAME),
+            reason: error.to_string(),
+        })?;
+        Ok(Self { metadata, reader: Arc::new(FileReader::new(directory, store.clone(), io.clone())) })
+    }
+
+    /// What subtask `subtask` of an operator starts from; empty if the checkpoint does not know it.
+    pub fn of(&self, operator: &PlanOperator, subtask: SubtaskIndex, max_parallelism: u32) -> RestoredState {
+        let key_groups = key_group_range(subtask, operator.parallelism, max_parallelism);
+        let mut state = RestoredState {
+            subtask,
+            parallelism: operator.parallelism,
+            key_groups: key_groups.clone(),
+            max_parallelism,
+            values: Vec::new(),
+            files: Vec::new(),
+            staged: Vec::new(),
+            reader: self.reader.clone(),
+        };
+        let Some(old) = self.metadata.operators.iter().find(|old| old.uid == operator.uid) else { return state };
+        for (index, snapshot) in &old.subtasks {
+            state.values.push((*index, snapshot.values.clone()));
+            let overlaps =
+                |file: &&StateFile| file.key_groups.start < key_groups.end && key_groups.start < file.key_groups.end;
+            let files: Vec<_> = snapshot.files.iter().filter(overlaps).cloned().collect();
+            if !files.is_empty() {
+                state.files.push((*index, files));
+            }
+            if index.0 % operator.parallelism == subtask.0 {
+                state.staged.extend(snapshot.staged.iter().cloned());
+            }
+        }
+        state
+    }
+}
+
+/// What an operator of a subtask starts from.
+pub struct RestoredState {
+    /// The subtask that restores, and of how many.
+    pub subtask: SubtaskIndex,
+    pub parallelism: u32,
+    /// The key groups it owns.
+    pub key_groups: Range<u32>,
+    pub max_parallelism: u32,
+    /// Small states of all old subtasks of the operator.
+    pub values: Vec<(SubtaskIndex, BTreeMap<String, Blob>)>,
+    /// Keyed state of the old subtasks that owned any of `key_groups`, each in rising sequence. Rows
+    /// outside of `key_groups` or of a file's own key groups are not to be taken.
+    pub files: Vec<(SubtaskIndex, Vec<StateFile>)>,
+    /// Epochs of a sink that this subtask publishes, oldest first.
+    pub staged: Vec<StagedEpoch>,
+    pub reader: Arc<FileReader>,
+}
+
+impl RestoredState {
+    /// The number that a subtask kept under a name.
+    pub fn i64_of(values: &BTreeMap<String, Blob>, name: &str) -> Option<i64> {
+        let bytes: [u8; 8] = values.get(name)?.0.as_slice().try_into().ok()?;
+        Some(i64::from_le_bytes(bytes))
+    }
+
+    /// The number that each old subtask kept under a name.
+    pub fn i64s<'a>(&'a self, name: &'a str) -> impl Iterator<Item = i64> + 'a {
+        self.values.iter().filter_map(move |(_, values)| Self::i64_of(values, name))
+    }
+}
