@@ -149,8 +149,78 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         Some("DISABLED"),
         "Casts fail where they cannot convert; the old behaviour, NULL, is that of TRY_CAST.",
     ),
+    job(
+        "restart-strategy.type",
+        OptionKind::Enum(RESTART_STRATEGIES),
+        None,
+        "Whether and when a job that failed starts again. Without it exponential-delay if the job takes checkpoints, else none.",
+    ),
+    job("restart-strategy", OptionKind::Enum(RESTART_STRATEGIES), None, "The older name of restart-strategy.type."),
+    job("restart-strategy.fixed-delay.attempts", OptionKind::Integer, Some("1"), "How often a job starts again."),
+    job("restart-strategy.fixed-delay.delay", OptionKind::Duration, Some("1 s"), "Delay before each restart."),
+    job(
+        "restart-strategy.failure-rate.max-failures-per-interval",
+        OptionKind::Integer,
+        Some("1"),
+        "Failures in an interval with which a job still starts again.",
+    ),
+    job(
+        "restart-strategy.failure-rate.failure-rate-interval",
+        OptionKind::Duration,
+        Some("1 min"),
+        "The interval in which failures are counted.",
+    ),
+    job("restart-strategy.failure-rate.delay", OptionKind::Duration, Some("1 s"), "Delay before each restart."),
+    job(
+        "restart-strategy.exponential-delay.initial-backoff",
+        OptionKind::Duration,
+        Some("1 s"),
+        "Delay before the first restart.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.max-backoff",
+        OptionKind::Duration,
+        Some("1 min"),
+        "The longest delay before a restart.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.backoff-multiplier",
+        OptionKind::Number,
+        Some("1.5"),
+        "By what the delay grows with each failure.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.reset-backoff-threshold",
+        OptionKind::Duration,
+        Some("1 h"),
+        "After so long without a failure the delay is the first one again.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.jitter-factor",
+        OptionKind::Number,
+        Some("0.1"),
+        "Share of the delay that is added or taken off by chance.",
+    ),
+    job(
+        "restart-strategy.exponential-delay.attempts-before-reset-backoff",
+        OptionKind::Integer,
+        None,
+        "How often a job starts again before the delay is reset; without it as often as it must.",
+    ),
     job("table.sql-dialect", OptionKind::Enum(&["default"]), Some("default"), "Only Flink's own dialect."),
     job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
+];
+
+const RESTART_STRATEGIES: &[&str] = &[
+    "none",
+    "off",
+    "disable",
+    "fixed-delay",
+    "fixeddelay",
+    "failure-rate",
+    "failurerate",
+    "exponential-delay",
+    "exponentialdelay",
 ];
 
 const fn job(
@@ -169,7 +239,6 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("execution.state-recovery.*", "there are no savepoints to start from yet"),
     ("execution.savepoint.*", "there are no savepoints to start from yet"),
     ("state.*", "checkpoints are not taken yet: state lives in memory"),
-    ("restart-strategy*", "jobs are not restarted by themselves yet"),
     ("table.exec.state.ttl", "the only keyed state is that of windows, which ends with them"),
     ("table.exec.mini-batch.*", "rows always move in batches"),
     ("table.exec.window-agg.*", "windows take the memory they need"),

@@ -225,7 +225,9 @@ pub enum JobState {
     /// The sources have ended, what they read is still on its way.
     Finishing,
     Finished,
-    /// Has failed, the rest is being cancelled.
+    /// Has failed, the rest is being cancelled; starts again after a delay.
+    Restarting,
+    /// Has failed for good, the rest is being cancelled.
     Failing,
     Failed,
     Canceling,
@@ -247,6 +249,7 @@ impl fmt::Display for JobState {
             Self::Running => "RUNNING",
             Self::Finishing => "FINISHING",
             Self::Finished => "FINISHED",
+            Self::Restarting => "RESTARTING",
             Self::Failing => "FAILING",
             Self::Failed => "FAILED",
             Self::Canceling => "CANCELING",

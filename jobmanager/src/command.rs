@@ -6,13 +6,13 @@ use tidemill_common::control::{
     ClusterInfo, Fenced, JobDetail, JobManagerMessage, JobSummary, Registration, TaskManagerMessage,
 };
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, TaskManagerId};
-use tidemill_connectors::api::{ConnectorError, SplitEnumerator};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::cluster::ConnectionId;
 use crate::error::JobManagerError;
 use crate::job::PreparedJob;
 use crate::rows::RowBuffer;
+use crate::splits::Discovered;
 
 /// Commands that may wait for the master.
 pub const COMMANDS_MAX: usize = 1_024;
@@ -46,7 +46,7 @@ pub enum Command {
         job: JobId,
         attempt: AttemptId,
         operator: OperatorId,
-        result: Result<Box<dyn SplitEnumerator>, ConnectorError>,
+        result: Discovered,
     },
     DiscoveryDue {
         job: JobId,
@@ -112,6 +112,8 @@ pub enum Timer {
     Deployment,
     /// `task.cancellation.timeout`
     Cancellation,
+    /// The delay before a restart.
+    Restart,
 }
 
 /// The way to the master.

@@ -23,7 +23,7 @@ use crate::error::JobManagerError;
 use crate::job::{Job, JobAction, JobEvent, PreparedJob};
 use crate::rows::Chunk;
 use crate::scheduler::{place, slots_needed};
-use crate::splits::{SplitAction, SplitAssigner};
+use crate::splits::{Discovered, SourceState, SplitAction, SplitAssigner};
 
 /// How often time-outs are looked at and counters shown.
 const TICK: Duration = Duration::from_millis(200);
@@ -135,7 +135,11 @@ impl Master {
             Command::Discovered { job, attempt, operator, result } => {
                 let Some(job_state) = self.current(&job, attempt) else { return };
                 let Some(assigner) = job_state.splits.get_mut(&operator) else { return };
-                match result.and_then(|enumerator| assigner.discovered(enumerator, Ok(()))) {
+                let discovered = result.and_then(|(enumerator, watermarks)| {
+                    assigner.restore_watermarks(watermarks);
+                    assigner.discovered(enumerator, Ok(()))
+                });
+                match discovered {
                     Ok(actions) => self.perform_splits(&job, operator, actions),
                     Err(error) => self.apply(&job, JobEvent::CoordinatorFailed { cause: error.to_string() }),
                 }
@@ -150,6 +154,7 @@ impl Master {
                     let event = match timer {
                         Timer::Deployment => JobEvent::DeploymentTimedOut,
                         Timer::Cancellation => JobEvent::CancellationTimedOut,
+                        Timer::Restart => JobEvent::RestartDue,
                     };
                     self.apply(&job, event);
                 }
@@ -381,12 +386,12 @@ impl Master {
     fn apply(&mut self, id: &JobId, event: JobEvent) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let before = job.machine.state();
-        let actions = job.machine.apply(event);
+        let actions = job.machine.at(self.clock.now_ms(), rand::random()).apply(event);
         let after = job.machine.state();
         if before != after {
             tracing::info!(job = %id, from = %before, to = %after, "job state");
         }
-        let ended = actions.contains(&JobAction::End);
+        let slots_back = actions.iter().any(|action| matches!(action, JobAction::End | JobAction::Reschedule));
         for action in actions {
             self.perform(id, action);
         }
@@ -395,7 +400,7 @@ impl Master {
         {
             job.publish();
         }
-        if ended {
+        if slots_back {
             self.forget_old();
             self.schedule();
         }
@@ -427,6 +432,14 @@ impl Master {
                 tracing::warn!(job = %id, cause, "failure");
                 job.record_failure(subtask, task_manager, cause, root, now);
             }
+            JobAction::RestartAfter { delay_ms } => {
+                tracing::info!(job = %id, delay_ms, "restarts");
+                self.start_timer(id, attempt, Timer::Restart, Duration::from_millis(delay_ms.max(0) as u64));
+            }
+            JobAction::Reschedule => {
+                job.attempt_ended(now);
+                self.cluster.release_slots(id);
+            }
             JobAction::End => {
                 job.ended(now);
                 self.cluster.release_slots(id);
@@ -444,7 +457,8 @@ impl Master {
             locations.push((*subtask, task_manager.clone(), member.registration.data_address.clone()));
             subtasks.entry(task_manager.clone()).or_default().push(*subtask);
         }
-        let (job_name, plan) = (job.plan.name.clone(), job.plan_json.clone());
+        let (job_name, plan, restore) = (job.plan.name.clone(), job.plan_json.clone(), job.restore.clone());
+        let plan_operators = job.plan.clone();
         let sources: Vec<_> =
             job.sources().map(|(operator, source, parallelism)| (operator, source.clone(), parallelism)).collect();
         let context = ConnectorContext { io: tokio::runtime::Handle::current(), cancelled: job.cancelled.clone() };
@@ -459,19 +473,29 @@ impl Master {
                 attempt,
                 plan: plan.clone(),
                 checkpoint_directory: None,
-                restore: None,
+                restore: restore.clone(),
                 subtasks,
                 locations: locations.clone(),
             };
             self.send(&task_manager, JobManagerMessage::Deploy(request));
         }
+        let uid = |operator: OperatorId| plan_operators.operator(operator).uid.clone();
         for (operator, source, parallelism) in sources {
             let context = context.clone();
+            let restore = restore.as_ref().map(|url| (url.clone(), uid(operator), self.config.store.clone()));
             self.discover(id, attempt, operator, move || {
                 let connector = connector(&source.table.connector).ok_or_else(|| unknown(&source.table))?;
                 let mut enumerator = connector.create_enumerator(&source, parallelism, &context)?;
+                let watermarks = match restore {
+                    Some((url, uid, store)) => {
+                        let state = SourceState::read(&url, &uid, &store, &context.io);
+                        let state = state.map_err(|error| unreadable(&source.table, &error))?;
+                        state.restore(enumerator.as_mut())?
+                    }
+                    None => BTreeMap::new(),
+                };
                 enumerator.discover()?;
-                Ok(enumerator)
+                Ok((enumerator, watermarks))
             });
         }
     }
@@ -483,7 +507,7 @@ impl Master {
             match action {
                 SplitAction::Discover(mut enumerator) => self.discover(id, attempt, operator, move || {
                     enumerator.discover()?;
-                    Ok(enumerator)
+                    Ok((enumerator, BTreeMap::new()))
                 }),
                 SplitAction::DiscoverAfter(time) => {
                     let (handle, job) = (self.handle.clone(), id.clone());
@@ -522,7 +546,7 @@ impl Master {
         id: &JobId,
         attempt: AttemptId,
         operator: OperatorId,
-        work: impl FnOnce() -> DiscoverResult + Send + 'static,
+        work: impl FnOnce() -> Discovered + Send + 'static,
     ) {
         let (handle, job) = (self.handle.clone(), id.clone());
         tokio::spawn(async move {
@@ -602,7 +626,10 @@ impl Master {
             return;
         }
         let waited = now.saturating_sub(job.start_ms);
-        if job.machine.state() == JobState::Created && waited > self.config.slot_request_timeout.as_millis() as i64 {
+        let waited_for_slots = now.saturating_sub(job.waiting_since_ms);
+        if job.machine.state() == JobState::Created
+            && waited_for_slots > self.config.slot_request_timeout.as_millis() as i64
+        {
             let cause = self.no_slots(slots_needed(&job.graph));
             self.apply(id, JobEvent::SlotsTimedOut(cause));
             return;
@@ -627,8 +654,12 @@ impl Master {
     }
 }
 
-type DiscoverResult =
-    Result<Box<dyn tidemill_connectors::api::SplitEnumerator>, tidemill_connectors::api::ConnectorError>;
+fn unreadable(
+    table: &tidemill_common::plan::TableSpec,
+    error: &dyn std::error::Error,
+) -> tidemill_connectors::api::ConnectorError {
+    tidemill_connectors::api::ConnectorError::State { table: table.name.clone(), reason: error.to_string() }
+}
 
 fn unknown(table: &tidemill_common::plan::TableSpec) -> tidemill_connectors::api::ConnectorError {
     tidemill_connectors::api::ConnectorError::External {

@@ -5,11 +5,13 @@
 //! bounded source with a watermark: there all splits are assigned at once, because a split that
 //! starts late would bring rows that are late; so the result does not depend on who was fast.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidemill_common::ids::SubtaskIndex;
+use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME, SplitPosition};
+use tidemill_common::ids::{SplitId, SubtaskIndex};
 use tidemill_connectors::api::{ConnectorError, Split, SplitEnumerator};
+use tidemill_state::storage::{Directory, StorageError, StoreOptions, checksum};
 
 /// What the caller has to do.
 pub enum SplitAction {
@@ -34,6 +36,55 @@ pub struct SplitAssigner {
     waiting: BTreeSet<SubtaskIndex>,
     /// Readers that were told that nothing will follow.
     exhausted: BTreeSet<SubtaskIndex>,
+    /// Of splits that were read before, from the checkpoint. Enumerators do not know of them.
+    watermarks: BTreeMap<SplitId, i64>,
+}
+
+/// An enumerator after its discovery, and the watermarks of restored splits.
+pub type Discovered = Result<(Box<dyn SplitEnumerator>, BTreeMap<SplitId, i64>), ConnectorError>;
+
+/// What a checkpoint holds of one source.
+#[derive(Default)]
+pub struct SourceState {
+    coordinator: Option<serde_json::Value>,
+    splits: Vec<SplitPosition>,
+}
+
+impl SourceState {
+    /// Reads it from the checkpoint in the directory `url`; empty if the checkpoint does not know the
+    /// source. Blocks.
+    ///
+    /// # Errors
+    /// If the checkpoint cannot be read.
+    pub fn read(url: &str, uid: &str, store: &StoreOptions, io: &tokio::runtime::Handle) -> Result<Self, StorageError> {
+        let directory = Directory::open(url, store)?;
+        let bytes = io.block_on(directory.get(METADATA_NAME))?;
+        let metadata = CheckpointMetadata::decode(&bytes, checksum).map_err(|error| StorageError::Damaged {
+            url: directory.url_of(METADATA_NAME),
+            reason: error.to_string(),
+        })?;
+        let Some(operator) = metadata.operators.into_iter().find(|operator| operator.uid == uid) else {
+            return Ok(Self::default());
+        };
+        let splits = operator.subtasks.into_iter().flat_map(|(_, snapshot)| snapshot.splits).collect();
+        Ok(Self { coordinator: operator.coordinator, splits })
+    }
+
+    /// Brings an enumerator to where it was, and gives the watermarks of the splits that were read.
+    ///
+    /// # Errors
+    /// If the state is of another connector or version.
+    pub fn restore(self, enumerator: &mut dyn SplitEnumerator) -> Result<BTreeMap<SplitId, i64>, ConnectorError> {
+        if let Some(state) = self.coordinator {
+            enumerator.restore(state)?;
+        }
+        let watermarks = self.splits.iter().filter_map(|split| Some((split.id.clone(), split.watermark_ms?))).collect();
+        let splits: Vec<_> = self.splits.into_iter().map(|split| Split::new(split.id, split.state)).collect();
+        if !splits.is_empty() {
+            enumerator.add_back(splits);
+        }
+        Ok(watermarks)
+    }
 }
 
 impl SplitAssigner {
@@ -47,7 +98,13 @@ impl SplitAssigner {
             discovered_before: false,
             waiting: BTreeSet::new(),
             exhausted: BTreeSet::new(),
+            watermarks: BTreeMap::new(),
         }
+    }
+
+    /// Splits that are assigned from now on had these watermarks.
+    pub fn restore_watermarks(&mut self, watermarks: BTreeMap<SplitId, i64>) {
+        self.watermarks.extend(watermarks);
     }
 
     /// A reader has nothing to read.
@@ -93,7 +150,7 @@ impl SplitAssigner {
         let Some(enumerator) = &mut self.enumerator else { return Vec::new() };
         let mut actions = Vec::new();
         self.waiting.retain(|reader| {
-            let splits = enumerator.next_splits(*reader);
+            let splits = with_watermarks(&mut self.watermarks, enumerator.next_splits(*reader));
             let no_more = enumerator.is_exhausted(*reader);
             if no_more {
                 self.exhausted.insert(*reader);
@@ -114,6 +171,7 @@ impl SplitAssigner {
             let mut any = false;
             for (reader, mine) in assigned.iter_mut().enumerate() {
                 let splits = enumerator.next_splits(SubtaskIndex(reader as u32));
+                let splits = with_watermarks(&mut self.watermarks, splits);
                 any |= !splits.is_empty();
                 mine.extend(splits);
             }
@@ -129,6 +187,13 @@ impl SplitAssigner {
             .map(|(reader, splits)| SplitAction::Assign { reader: SubtaskIndex(reader as u32), splits, no_more: true })
             .collect()
     }
+}
+
+fn with_watermarks(watermarks: &mut BTreeMap<SplitId, i64>, mut splits: Vec<Split>) -> Vec<Split> {
+    for split in &mut splits {
+        split.watermark_ms = watermarks.remove(&split.id);
+    }
+    splits
 }
 
 #[cfg(test)]

@@ -168,6 +168,7 @@ fn job_state(state: v1::JobState) -> Result<JobState, CliError> {
         v1::JobState::Running => Ok(JobState::Running),
         v1::JobState::Finishing => Ok(JobState::Finishing),
         v1::JobState::Finished => Ok(JobState::Finished),
+        v1::JobState::Restarting => Ok(JobState::Restarting),
         v1::JobState::Failing => Ok(JobState::Failing),
         v1::JobState::Failed => Ok(JobState::Failed),
         v1::JobState::Canceling => Ok(JobState::Canceling),

@@ -1,5 +1,6 @@
 //! One job: its plan, its state machine, its counters and its history.
 
+mod restart;
 mod state_machine;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,10 +18,14 @@ use crate::rows::RowBuffer;
 use crate::scheduler::slots_needed;
 use crate::splits::SplitAssigner;
 
+pub use restart::RestartStrategy;
 pub use state_machine::{JobAction, JobEvent, JobMachine, Placement};
 
 /// Most exceptions a job remembers; the first and the latest are kept.
 const EXCEPTIONS_MAX: usize = 32;
+
+/// Most attempts a job remembers; the latest are kept.
+const ATTEMPTS_MAX: usize = 32;
 
 /// A job that was planned and probed, and can be started.
 pub struct PreparedJob {
@@ -44,8 +49,12 @@ pub struct Job {
     pub cancelled: Arc<AtomicBool>,
     pub start_ms: i64,
     pub watch: watch::Sender<Arc<JobDetail>>,
+    /// Since when the present attempt waits for slots.
+    pub waiting_since_ms: i64,
+    /// URL of the directory whose `_metadata` the next attempt starts from.
+    pub restore: Option<String>,
     end_ms: Option<i64>,
-    deployed_ms: Option<i64>,
+    attempts: Vec<JobAttempt>,
     counters: BTreeMap<SubtaskId, SubtaskReport>,
     exceptions: Vec<JobException>,
 }
@@ -61,7 +70,8 @@ impl Job {
             .filter(|task| graph.is_source(&prepared.plan, task.id))
             .flat_map(subtasks_of)
             .collect::<BTreeSet<_>>();
-        let machine = JobMachine::new(graph.tasks.iter().flat_map(subtasks_of), sources);
+        let restarts = RestartStrategy::new(&prepared.plan.options);
+        let machine = JobMachine::new(graph.tasks.iter().flat_map(subtasks_of), sources, restarts);
         let summary = JobSummary {
             job_id: id.clone(),
             name: prepared.plan.name.clone(),
@@ -89,8 +99,10 @@ impl Job {
             cancelled: Arc::new(AtomicBool::new(false)),
             start_ms: now_ms,
             watch: watch::Sender::new(Arc::new(empty)),
+            waiting_since_ms: now_ms,
+            restore: None,
             end_ms: None,
-            deployed_ms: None,
+            attempts: Vec::new(),
             counters: BTreeMap::new(),
             exceptions: Vec::new(),
         };
@@ -113,12 +125,31 @@ impl Job {
     }
 
     pub fn deployed(&mut self, now_ms: i64) {
-        self.deployed_ms = Some(now_ms);
+        if self.attempts.len() == ATTEMPTS_MAX {
+            self.attempts.remove(0);
+        }
+        self.attempts.push(JobAttempt { attempt: self.machine.attempt(), start_ms: now_ms, end_ms: None });
+    }
+
+    /// The attempt is over and another will follow: nothing of it has effect any more.
+    pub fn attempt_ended(&mut self, now_ms: i64) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.end_ms.get_or_insert(now_ms);
+        }
+        self.cancelled.store(true, Ordering::Relaxed);
+        self.cancelled = Arc::new(AtomicBool::new(false));
+        self.splits.clear();
+        self.counters.clear();
+        self.alignment = Alignment::new(&self.plan, &self.graph);
+        self.waiting_since_ms = now_ms;
     }
 
     /// Marks the end, so that everything that waits for the job goes on.
     pub fn ended(&mut self, now_ms: i64) {
         self.end_ms = Some(now_ms);
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.end_ms.get_or_insert(now_ms);
+        }
         self.cancelled.store(true, Ordering::Relaxed);
         self.splits.clear();
         if let Some(rows) = &self.rows {
@@ -187,16 +218,11 @@ impl Job {
     }
 
     fn detail(&self) -> JobDetail {
-        let attempts = self
-            .deployed_ms
-            .map(|start_ms| JobAttempt { attempt: self.machine.attempt(), start_ms, end_ms: self.end_ms })
-            .into_iter()
-            .collect();
         JobDetail {
             summary: self.summary(),
             max_parallelism: self.plan.max_parallelism,
             slots: slots_needed(&self.graph),
-            attempts,
+            attempts: self.attempts.clone(),
             operators: self.operators(),
             exceptions: self.exceptions.clone(),
         }

@@ -3,7 +3,9 @@
 //!
 //! ```text
 //! Created -> Deploying -> Running -> Finishing -> Finished
-//!    |           |           |           |
+//!    |  ^        |           |           |
+//!    |  |        +-----------+-----------+--> Restarting -> Created, as the next attempt
+//!    |  +--------------------------------------- (if the restart strategy allows it)
 //!    +-----------+-----------+-----------+--> Failing   -> Failed
 //!    +-----------+-----------+-----------+--> Canceling -> Canceled
 //! ```
@@ -12,6 +14,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tidemill_common::control::{JobState, SubtaskState};
 use tidemill_common::ids::{AttemptId, SubtaskId, TaskManagerId};
+
+use super::restart::RestartStrategy;
 
 /// Where each subtask runs.
 pub type Placement = BTreeMap<SubtaskId, TaskManagerId>;
@@ -41,6 +45,8 @@ pub enum JobEvent {
     DeploymentTimedOut,
     /// `task.cancellation.timeout` has passed since [`JobAction::Cancel`].
     CancellationTimedOut,
+    /// The delay of [`JobAction::RestartAfter`] is over.
+    RestartDue,
     CancelRequested,
     StopRequested {
         drain: bool,
@@ -67,6 +73,12 @@ pub enum JobAction {
         cause: String,
         root: bool,
     },
+    /// Start a timer of so long, at whose end comes [`JobEvent::RestartDue`].
+    RestartAfter {
+        delay_ms: i64,
+    },
+    /// The attempt is over: give its slots back, and look for slots for the next one.
+    Reschedule,
     /// The job has ended: give its slots back.
     End,
 }
@@ -76,6 +88,8 @@ enum Progress {
     /// Not heard of yet.
     Starting,
     Running,
+    /// Its input has ended, it waits for the last checkpoint.
+    Finishing,
     Finished,
     /// Cancelled, failed or lost.
     Gone,
@@ -95,18 +109,39 @@ pub struct JobMachine {
     placement: Placement,
     subtasks: BTreeMap<SubtaskId, Progress>,
     sources: BTreeSet<SubtaskId>,
+    restarts: RestartStrategy,
+    /// Whether the delay before a restart is over.
+    restart_due: bool,
+    /// The time and a random number, as the caller has told them.
+    now_ms: i64,
+    chance: f64,
 }
 
 impl JobMachine {
     /// A job that waits for slots. `sources` are the subtasks that read from outside.
-    pub fn new(subtasks: impl IntoIterator<Item = SubtaskId>, sources: BTreeSet<SubtaskId>) -> Self {
+    pub fn new(
+        subtasks: impl IntoIterator<Item = SubtaskId>,
+        sources: BTreeSet<SubtaskId>,
+        restarts: RestartStrategy,
+    ) -> Self {
         Self {
             state: JobState::Created,
             attempt: AttemptId(1),
             placement: Placement::new(),
             subtasks: subtasks.into_iter().map(|subtask| (subtask, Progress::Starting)).collect(),
             sources,
+            restarts,
+            restart_due: false,
+            now_ms: 0,
+            chance: 0.5,
         }
+    }
+
+    /// Tells the time, in milliseconds since the epoch, and a random number from 0 to 1, for the events
+    /// that follow.
+    pub fn at(&mut self, now_ms: i64, chance: f64) -> &mut Self {
+        (self.now_ms, self.chance) = (now_ms, chance);
+        self
     }
 
     pub fn state(&self) -> JobState {
@@ -125,7 +160,7 @@ impl JobMachine {
 
     /// Whether a subtask has started and not ended.
     pub fn is_running(&self, subtask: SubtaskId) -> bool {
-        self.subtasks.get(&subtask) == Some(&Progress::Running)
+        matches!(self.subtasks.get(&subtask), Some(Progress::Running | Progress::Finishing))
     }
 
     /// Whether a subtask has ended, in whatever way.
@@ -165,6 +200,10 @@ impl JobMachine {
                 )
             }
             JobEvent::CancellationTimedOut => self.cancellation_timed_out(),
+            JobEvent::RestartDue => {
+                self.restart_due = true;
+                self.end_if_all_ended()
+            }
             JobEvent::CancelRequested => self.cancel_requested(),
             JobEvent::StopRequested { drain } => self.stop_requested(drain),
             JobEvent::SlotsTimedOut(_) | JobEvent::DeploymentTimedOut => Vec::new(),
@@ -188,7 +227,8 @@ impl JobMachine {
         state: SubtaskState,
     ) -> Vec<JobAction> {
         match state {
-            SubtaskState::Running | SubtaskState::Finishing => self.set(subtask, Progress::Running),
+            SubtaskState::Running => self.set(subtask, Progress::Running),
+            SubtaskState::Finishing => self.set(subtask, Progress::Finishing),
             SubtaskState::Finished => self.set(subtask, Progress::Finished),
             SubtaskState::Canceled => {
                 self.set(subtask, Progress::Gone);
@@ -213,6 +253,10 @@ impl JobMachine {
         self.subtasks.insert(subtask, progress);
     }
 
+    fn is_finishing(&self, subtask: SubtaskId) -> bool {
+        self.subtasks.get(&subtask) == Some(&Progress::Finishing)
+    }
+
     /// Deploying, running or finishing.
     fn is_active(&self) -> bool {
         matches!(self.state, JobState::Deploying | JobState::Running | JobState::Finishing)
@@ -227,7 +271,7 @@ impl JobMachine {
         }
         if self.state == JobState::Running
             && !self.sources.is_empty()
-            && self.sources.iter().all(|source| self.has_ended(*source))
+            && self.sources.iter().all(|source| self.has_ended(*source) || self.is_finishing(*source))
         {
             self.state = JobState::Finishing;
         }
@@ -238,12 +282,23 @@ impl JobMachine {
         if !self.subtasks.values().all(Progress::has_ended) {
             return Vec::new();
         }
+        if self.state == JobState::Restarting {
+            return if self.restart_due { self.restart() } else { Vec::new() };
+        }
         self.state = match self.state {
             JobState::Failing => JobState::Failed,
             JobState::Canceling => JobState::Canceled,
             _ => JobState::Finished,
         };
         vec![JobAction::End]
+    }
+
+    fn restart(&mut self) -> Vec<JobAction> {
+        self.state = JobState::Created;
+        self.attempt = AttemptId(self.attempt.0 + 1);
+        self.placement.clear();
+        self.subtasks.values_mut().for_each(|progress| *progress = Progress::Starting);
+        vec![JobAction::Reschedule]
     }
 
     fn task_manager_lost(&mut self, lost: TaskManagerId, reason: String) -> Vec<JobAction> {
@@ -260,7 +315,7 @@ impl JobMachine {
         match self.state {
             JobState::Canceling => self.end_if_all_ended(),
             // Its peers may have told first that the connection is gone: this is why.
-            JobState::Failing => {
+            JobState::Failing | JobState::Restarting => {
                 let mut actions = vec![JobAction::RecordFailure {
                     subtask: None,
                     task_manager: Some(lost),
@@ -280,22 +335,28 @@ impl JobMachine {
         task_manager: Option<TaskManagerId>,
         cause: String,
     ) -> Vec<JobAction> {
-        let first = self.state != JobState::Failing;
         if self.state == JobState::Canceling {
             return self.end_if_all_ended();
         }
         let mut actions = vec![JobAction::RecordFailure { subtask, task_manager, cause, root: false }];
-        if self.state == JobState::Created {
-            self.state = JobState::Failed;
-            actions.push(JobAction::End);
-            return actions;
+        if !matches!(self.state, JobState::Failing | JobState::Restarting) {
+            if self.state == JobState::Created {
+                self.subtasks.values_mut().for_each(|progress| *progress = Progress::Gone);
+            }
+            self.restart_due = false;
+            match self.restarts.failed(self.now_ms, self.chance) {
+                Some(delay_ms) => {
+                    self.state = JobState::Restarting;
+                    actions.push(JobAction::RestartAfter { delay_ms });
+                }
+                None => self.state = JobState::Failing,
+            }
+            let task_managers = self.task_managers_of_unended();
+            if !task_managers.is_empty() {
+                actions.push(JobAction::Cancel { task_managers });
+            }
         }
-        self.state = JobState::Failing;
-        let end = self.end_if_all_ended();
-        if first && end.is_empty() {
-            actions.push(JobAction::Cancel { task_managers: self.task_managers_of_unended() });
-        }
-        actions.extend(end);
+        actions.extend(self.end_if_all_ended());
         actions
     }
 
@@ -308,6 +369,11 @@ impl JobMachine {
             JobState::Deploying | JobState::Running | JobState::Finishing => {
                 self.state = JobState::Canceling;
                 vec![JobAction::Cancel { task_managers: self.task_managers_of_unended() }]
+            }
+            // Its subtasks are being cancelled already.
+            JobState::Restarting => {
+                self.state = JobState::Canceling;
+                self.end_if_all_ended()
             }
             _ => Vec::new(),
         }
@@ -330,7 +396,7 @@ impl JobMachine {
     }
 
     fn cancellation_timed_out(&mut self) -> Vec<JobAction> {
-        if !matches!(self.state, JobState::Failing | JobState::Canceling) {
+        if !matches!(self.state, JobState::Failing | JobState::Canceling | JobState::Restarting) {
             return Vec::new();
         }
         let mut late = Vec::new();
@@ -339,6 +405,9 @@ impl JobMachine {
                 late.push(subtask.to_string());
                 *progress = Progress::Gone;
             }
+        }
+        if late.is_empty() {
+            return Vec::new();
         }
         let cause = format!("subtasks {} did not end within task.cancellation.timeout", late.join(", "));
         let mut actions = vec![JobAction::RecordFailure { subtask: None, task_manager: None, cause, root: false }];

@@ -17,7 +17,7 @@ fn placement() -> Placement {
 }
 
 fn machine() -> JobMachine {
-    JobMachine::new(all(), BTreeSet::from([subtask(0, 0), subtask(0, 1)]))
+    JobMachine::new(all(), BTreeSet::from([subtask(0, 0), subtask(0, 1)]), RestartStrategy::None)
 }
 
 fn changed(subtask: SubtaskId, state: SubtaskState) -> JobEvent {
@@ -152,9 +152,93 @@ fn a_job_that_waits_for_slots_fails_or_is_cancelled_at_once() {
     assert_eq!(waiting.state(), JobState::Canceled);
 }
 
+/// A machine that restarts once after 7 ms, running as attempt 1.
+fn restartable() -> JobMachine {
+    let restarts = RestartStrategy::FixedDelay { attempts: 1, delay_ms: 7, failures: 0 };
+    let mut machine = JobMachine::new(all(), BTreeSet::from([subtask(0, 0), subtask(0, 1)]), restarts);
+    machine.apply(JobEvent::Placed(placement()));
+    for subtask in all() {
+        machine.apply(changed(subtask, SubtaskState::Running));
+    }
+    machine
+}
+
+#[test]
+fn a_failed_job_starts_again_once_all_have_ended_and_the_delay_is_over() {
+    for delay_first in [true, false] {
+        let mut machine = restartable();
+        let actions = machine.apply(changed(subtask(1, 0), failed("boom")));
+        assert!(actions.contains(&JobAction::RestartAfter { delay_ms: 7 }), "{actions:?}");
+        assert!(actions.iter().any(|action| matches!(action, JobAction::Cancel { .. })));
+        assert_eq!(machine.state(), JobState::Restarting);
+        if delay_first {
+            assert_eq!(machine.apply(JobEvent::RestartDue), vec![]);
+        }
+        machine.apply(changed(subtask(0, 0), SubtaskState::Canceled));
+        machine.apply(changed(subtask(0, 1), failed("torn down")));
+        let mut last = machine.apply(changed(subtask(1, 1), SubtaskState::Canceled));
+        if !delay_first {
+            assert_eq!(last, vec![]);
+            last = machine.apply(JobEvent::RestartDue);
+        }
+        assert_eq!(last, vec![JobAction::Reschedule]);
+        assert_eq!((machine.state(), machine.attempt()), (JobState::Created, AttemptId(2)));
+        assert_eq!(machine.apply(JobEvent::Placed(placement())), vec![JobAction::Deploy]);
+        assert_eq!(machine.apply(changed(subtask(0, 0), failed("of attempt 1"))), vec![], "stale");
+        let event = |state| JobEvent::SubtaskChanged {
+            attempt: AttemptId(2),
+            task_manager: "a".into(),
+            subtask: subtask(0, 0),
+            state,
+        };
+        machine.apply(event(failed("again")));
+        assert_eq!(machine.state(), JobState::Failing, "only one restart is allowed");
+    }
+}
+
+/// Classic: aborted attempts still report and trigger cascading recovery.
+#[test]
+fn what_fails_while_an_attempt_is_torn_down_does_not_count_as_another_failure() {
+    let mut machine = restartable();
+    machine.apply(JobEvent::TaskManagerLost { task_manager: "b".into(), reason: "b died".into() });
+    machine.apply(changed(subtask(0, 0), failed("connection to b is lost")));
+    machine.apply(JobEvent::CoordinatorFailed { cause: "enumerator".into() });
+    machine.apply(JobEvent::RestartDue);
+    let actions = machine.apply(changed(subtask(1, 0), failed("connection to b is lost")));
+    assert_eq!(actions.last(), Some(&JobAction::Reschedule));
+    assert_eq!(machine.attempt(), AttemptId(2));
+}
+
+#[test]
+fn a_job_that_waits_to_restart_can_be_cancelled() {
+    let mut machine = restartable();
+    machine.apply(changed(subtask(1, 0), failed("boom")));
+    machine.apply(JobEvent::CancelRequested);
+    assert_eq!(machine.state(), JobState::Canceling);
+    for s in [subtask(0, 0), subtask(0, 1)] {
+        assert_eq!(machine.apply(changed(s, SubtaskState::Canceled)), vec![]);
+    }
+    assert_eq!(machine.apply(changed(subtask(1, 1), SubtaskState::Canceled)), vec![JobAction::End]);
+    assert_eq!(machine.state(), JobState::Canceled);
+}
+
+#[test]
+fn sources_that_wait_for_the_last_checkpoint_have_ended_their_input() {
+    let mut machine = running();
+    machine.apply(changed(subtask(0, 0), SubtaskState::Finishing));
+    machine.apply(changed(subtask(0, 1), SubtaskState::Finishing));
+    assert_eq!(machine.state(), JobState::Finishing);
+    for s in all() {
+        assert!(machine.is_running(s));
+        machine.apply(changed(s, SubtaskState::Finished));
+    }
+    assert_eq!(machine.state(), JobState::Finished);
+}
+
 fn any_event() -> impl Strategy<Value = JobEvent> {
     let state = prop_oneof![
         3 => Just(SubtaskState::Running),
+        1 => Just(SubtaskState::Finishing),
         4 => Just(SubtaskState::Finished),
         1 => Just(SubtaskState::Canceled),
         1 => Just(SubtaskState::Failed { cause: "x".into() }),
@@ -168,6 +252,7 @@ fn any_event() -> impl Strategy<Value = JobEvent> {
         1 => Just(JobEvent::CoordinatorFailed { cause: "enumerator".into() }),
         1 => Just(JobEvent::DeploymentTimedOut),
         1 => Just(JobEvent::CancellationTimedOut),
+        1 => Just(JobEvent::RestartDue),
         1 => Just(JobEvent::CancelRequested),
         1 => any::<bool>().prop_map(|drain| JobEvent::StopRequested { drain }),
     ]
@@ -177,8 +262,12 @@ proptest! {
     /// Whatever comes: `End` comes once, with a terminal state, nothing follows it, a failed job has
     /// a recorded failure, and a cancellation that times out always ends the job.
     #[test]
-    fn every_order_of_events_ends_cleanly(events in proptest::collection::vec(any_event(), 0..60)) {
-        let mut machine = machine();
+    fn every_order_of_events_ends_cleanly(
+        events in proptest::collection::vec(any_event(), 0..60),
+        attempts in 0u64..3,
+    ) {
+        let restarts = RestartStrategy::FixedDelay { attempts, delay_ms: 1, failures: 0 };
+        let mut machine = JobMachine::new(all(), BTreeSet::from([subtask(0, 0), subtask(0, 1)]), restarts);
         let (mut ends, mut failures) = (0, 0);
         for event in events.into_iter().chain([JobEvent::CancelRequested, JobEvent::CancellationTimedOut]) {
             let was_terminal = machine.state().is_terminal();

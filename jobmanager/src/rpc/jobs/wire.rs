@@ -199,6 +199,7 @@ fn job_state(state: JobState) -> v1::JobState {
         JobState::Running => v1::JobState::Running,
         JobState::Finishing => v1::JobState::Finishing,
         JobState::Finished => v1::JobState::Finished,
+        JobState::Restarting => v1::JobState::Restarting,
         JobState::Failing => v1::JobState::Failing,
         JobState::Failed => v1::JobState::Failed,
         JobState::Canceling => v1::JobState::Canceling,
