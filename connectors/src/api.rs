@@ -13,6 +13,8 @@ use tidemill_common::ids::{AttemptId, CheckpointId, SplitId, SubtaskIndex};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 use tidemill_common::types::Schema;
 
+use crate::lease::Lease;
+
 /// A connector: how tables of one `'connector'` are read and written.
 ///
 /// Connectors are stateless values; everything about a table is in its [`TableSpec`].
@@ -65,12 +67,23 @@ pub struct ConnectorContext {
     pub io: tokio::runtime::Handle,
     /// Set when the job is cancelled; every wait looks at it at least every 100 ms.
     pub cancelled: Arc<AtomicBool>,
+    /// Whether this process may still have effects outside. Looked at right before each of them.
+    pub lease: Lease,
 }
 
 impl ConnectorContext {
     /// Whether the job was cancelled.
     pub fn is_cancelled(&self) -> bool {
         self.cancelled.load(Ordering::Relaxed)
+    }
+
+    /// Whether what is written now counts: the job was not cancelled, and nobody has taken over from
+    /// this process.
+    ///
+    /// # Errors
+    /// [`ConnectorError::Cancelled`] if not.
+    pub fn may_write(&self) -> Result<(), ConnectorError> {
+        if self.is_cancelled() || !self.lease.is_valid() { Err(ConnectorError::Cancelled) } else { Ok(()) }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod formats;
 mod generator;
 pub mod jdbc;
 pub mod kafka;
+pub mod lease;
 pub mod nexmark;
 mod one_way;
 pub mod print;

@@ -22,7 +22,11 @@ pub(crate) fn connector_context() -> ConnectorContext {
     static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
     let runtime = RUNTIME
         .get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap());
-    ConnectorContext { io: runtime.handle().clone(), cancelled: Arc::new(AtomicBool::new(false)) }
+    ConnectorContext {
+        io: runtime.handle().clone(),
+        cancelled: Arc::new(AtomicBool::new(false)),
+        lease: crate::lease::Lease::unlimited(),
+    }
 }
 
 pub(crate) fn subtask_context(subtask: u32, parallelism: u32) -> SubtaskContext {

@@ -13,6 +13,7 @@ use tidemill_common::control::{
 };
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SubtaskId, TaskManagerId};
 use tidemill_connectors::api::ConnectorContext;
+use tidemill_connectors::lease::Lease;
 use tidemill_connectors::registry::{Registry, connector};
 use tokio::sync::mpsc;
 
@@ -461,7 +462,11 @@ impl Master {
         let plan_operators = job.plan.clone();
         let sources: Vec<_> =
             job.sources().map(|(operator, source, parallelism)| (operator, source.clone(), parallelism)).collect();
-        let context = ConnectorContext { io: tokio::runtime::Handle::current(), cancelled: job.cancelled.clone() };
+        let context = ConnectorContext {
+            io: tokio::runtime::Handle::current(),
+            cancelled: job.cancelled.clone(),
+            lease: Lease::unlimited(),
+        };
         for (operator, source, parallelism) in &sources {
             let assigner = SplitAssigner::new(*parallelism, Registry.is_bounded(source), source.watermark.is_some());
             job.splits.insert(*operator, assigner);

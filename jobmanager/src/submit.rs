@@ -10,6 +10,7 @@ use tidemill_common::control::{ExplainedScript, Script};
 use tidemill_common::limits::SCRIPT_BYTES_MAX;
 use tidemill_common::plan::{OperatorKind, StreamPlan, TableSpec};
 use tidemill_connectors::api::{ConnectorContext, ConnectorError};
+use tidemill_connectors::lease::Lease;
 use tidemill_connectors::registry::connector;
 
 use crate::config::JobManagerConfig;
@@ -103,7 +104,11 @@ impl Preparation {
 
     async fn probe_table(&self, table: TableSpec, source: bool) -> Result<(), ConnectorError> {
         let cancelled = Arc::new(AtomicBool::new(false));
-        let context = ConnectorContext { io: tokio::runtime::Handle::current(), cancelled: cancelled.clone() };
+        let context = ConnectorContext {
+            io: tokio::runtime::Handle::current(),
+            cancelled: cancelled.clone(),
+            lease: Lease::unlimited(),
+        };
         let name = table.name.clone();
         let connector_name = table.connector.clone();
         let Some(found) = connector(&table.connector) else { return Ok(()) };

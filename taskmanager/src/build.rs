@@ -89,7 +89,8 @@ impl BuildContext {
             OperatorKind::Sink(spec) => {
                 let connector = connector(&spec.table.name, &spec.table.connector)?;
                 let context = self.subtask_context(operator, &spec.table.connector, metrics);
-                Ok(Box::new(Sink::new(connector.create_writer(spec, &context)?, self.checkpointed)))
+                let writer = connector.create_writer(spec, &context)?;
+                Ok(Box::new(Sink::new(writer, context.connector, self.checkpointed)))
             }
         }
     }

@@ -16,6 +16,7 @@ use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::StreamPlan;
 use tidemill_connectors::api::{ConnectorContext, Split};
+use tidemill_connectors::lease::Lease;
 use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
@@ -41,6 +42,8 @@ pub struct ExecutorConfig {
     pub compression: Compression,
     /// How stores of checkpoints are reached (`s3.endpoint` and its like).
     pub store: StoreOptions,
+    /// Whether this process may still have effects outside.
+    pub lease: Lease,
 }
 
 /// How batches are compressed between task managers.
@@ -223,6 +226,8 @@ impl TaskExecutor {
             cancel(older);
         }
         attempts.retain(|older| !older.is_over(Duration::ZERO));
+        let before = attempts.iter().flat_map(|older| older.subtasks.values().map(|subtask| subtask.ended.clone()));
+        let before = before.collect();
         let cancelled = Arc::new(AtomicBool::new(false));
         let started = subtasks.iter().map(|id| {
             let operators = graph.tasks[id.task.0 as usize].operators.iter().copied();
@@ -239,7 +244,11 @@ impl TaskExecutor {
         }
         let attempt = Attempt { attempt: *attempt, graph: graph.clone(), cancelled: cancelled.clone(), subtasks };
         let launch = Arc::new(Launch {
-            connector: ConnectorContext { io: self.config.io.clone(), cancelled: cancelled.clone() },
+            connector: ConnectorContext {
+                io: self.config.io.clone(),
+                cancelled: cancelled.clone(),
+                lease: self.config.lease.clone(),
+            },
             zone: crate::build::session_zone(&deployment.plan),
             inboxes: attempt.subtasks.iter().map(|(id, subtask)| (*id, subtask.inbox.clone())).collect(),
             here: self.config.id.clone(),
@@ -247,6 +256,7 @@ impl TaskExecutor {
             events: self.events.clone(),
             store: self.config.store.clone(),
             restored: OnceLock::new(),
+            before,
             graph,
             deployment,
         });

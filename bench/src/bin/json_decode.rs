@@ -145,7 +145,11 @@ fn tidemill(data: &[u8], fields: Fields, io: &tokio::runtime::Handle) -> Result<
         primary_key: Vec::new(),
     };
     let context = SubtaskContext {
-        connector: ConnectorContext { io: io.clone(), cancelled: Arc::new(AtomicBool::new(false)) },
+        connector: ConnectorContext {
+            io: io.clone(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+            lease: tidemill_connectors::lease::Lease::unlimited(),
+        },
         job_name: "json_decode".to_owned(),
         job_id: "0".repeat(32),
         subtask: SubtaskIndex(0),

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use tidemill_common::control::Registration;
 use tidemill_common::ids::TaskManagerId;
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
+use tidemill_connectors::lease::Lease;
 use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
@@ -45,6 +46,7 @@ pub struct TaskManagerConfig {
     pub compression: Compression,
     /// How stores of checkpoints are reached.
     pub store: StoreOptions,
+    pub heartbeat_timeout: Duration,
     pub registration_timeout: Duration,
     /// Where `print` tables write.
     pub print: PrintTarget,
@@ -66,6 +68,7 @@ impl TaskManagerConfig {
                 _ => Compression::None,
             },
             store: config.store_options(),
+            heartbeat_timeout: config.duration("heartbeat.timeout"),
             registration_timeout: config.duration("taskmanager.registration.timeout"),
             print: PrintTarget::stdout(),
             print_timeout: Some(PRINT_TIMEOUT),
@@ -94,12 +97,15 @@ pub struct TaskManager {
     executor: Arc<TaskExecutor>,
     events: mpsc::Receiver<ExecutorEvent>,
     registration: Registration,
+    lease: Lease,
 }
 
 impl TaskManager {
     /// Starts the executor, under a new id.
     pub async fn start(config: TaskManagerConfig, id: TaskManagerId) -> Result<Self, TaskManagerError> {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
+        // Never longer than the job manager waits before it replaces this process.
+        let lease = Lease::new(config.heartbeat_timeout);
         let executor_config = ExecutorConfig {
             id: id.clone(),
             data_bind: config.data_bind,
@@ -107,6 +113,7 @@ impl TaskManager {
             io: tokio::runtime::Handle::current(),
             compression: config.compression,
             store: config.store.clone(),
+            lease: lease.clone(),
         };
         let executor = TaskExecutor::start(executor_config, sender).await?;
         let registration = Registration {
@@ -115,14 +122,14 @@ impl TaskManager {
             slots: config.slots,
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
-        Ok(Self { config, executor, events, registration })
+        Ok(Self { config, executor, events, registration, lease })
     }
 
     /// Serves the job manager, also when it comes back, until `stop` ends; then cancels what still
     /// runs. Gives an error when the job manager refuses or stays away.
     pub async fn run(mut self, stop: impl Future<Output = ()>) -> Result<(), TaskManagerError> {
         tokio::pin!(stop);
-        let mut session = Session::new(self.executor.clone(), self.config.print.clone());
+        let mut session = Session::new(self.executor.clone(), self.config.print.clone(), self.lease.clone());
         let ended = self.serve(&mut session, &mut stop).await;
         let limit = self.config.print_timeout.unwrap_or(Duration::MAX);
         if tokio::time::timeout(limit, session.close()).await.is_err() {

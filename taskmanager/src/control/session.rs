@@ -10,6 +10,7 @@ use tidemill_common::control::{DeployRequest, Fenced, JobManagerMessage, Subtask
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, SubtaskId};
 use tidemill_common::plan::{OperatorKind, StreamPlan};
 use tidemill_connectors::api::Split;
+use tidemill_connectors::lease::Lease;
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
@@ -32,6 +33,7 @@ pub enum Outcome {
 
 /// What outlives a connection.
 pub struct Session {
+    lease: Lease,
     executor: Arc<TaskExecutor>,
     printer: Printer,
     /// The highest epoch of a leader seen; older leaders have no say.
@@ -51,8 +53,8 @@ struct DeployedJob {
 }
 
 impl Session {
-    pub fn new(executor: Arc<TaskExecutor>, print: PrintTarget) -> Self {
-        Self { executor, printer: Printer::start(print), epoch: LeaderEpoch(0), jobs: BTreeMap::new() }
+    pub fn new(executor: Arc<TaskExecutor>, print: PrintTarget, lease: Lease) -> Self {
+        Self { lease, executor, printer: Printer::start(print), epoch: LeaderEpoch(0), jobs: BTreeMap::new() }
     }
 
     /// Returns when everything that was printed is written.
@@ -99,6 +101,7 @@ impl Session {
             },
             () = &mut *stop => return Outcome::Stopped,
         };
+        self.lease.renew(Instant::now());
         tracing::info!(epoch = %self.epoch, "registered with the job manager");
         let mut link = Link { outbound, epoch: self.epoch, timeout };
         let outcome = self.converse(&mut link, &mut inbound, events, stop, heartbeat).await;
@@ -116,6 +119,8 @@ impl Session {
     ) -> Outcome {
         let mut last_heard = Instant::now();
         let mut sequence = 0;
+        // When the heartbeats were sent that have no answer yet.
+        let mut unanswered: VecDeque<(u64, Instant)> = VecDeque::new();
         loop {
             let pause = self.heartbeat_pause(heartbeat);
             let due = tokio::time::sleep(pause);
@@ -127,6 +132,11 @@ impl Session {
                         Err(reason) => return Outcome::Lost(reason),
                         Ok(fenced) => {
                             last_heard = Instant::now();
+                            if let JobManagerMessage::HeartbeatAck { sequence } = &fenced.message {
+                                while let Some((_, sent)) = unanswered.pop_front_if(|(open, _)| *open <= *sequence) {
+                                    self.lease.renew(sent);
+                                }
+                            }
                             self.obey(link, fenced).await
                         }
                     },
@@ -146,6 +156,7 @@ impl Session {
                 return Outcome::Lost(format!("the job manager was silent for {seconds} s (heartbeat.timeout)"));
             }
             sequence += 1;
+            unanswered.push_back((sequence, Instant::now()));
             let subtasks = self.executor.metrics().iter().map(report).collect();
             if let Err(reason) = link.send(TaskManagerMessage::Heartbeat { sequence, subtasks }).await {
                 return Outcome::Lost(reason);

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
+use parking_lot::Mutex;
 use tidemill_common::ids::{AttemptId, JobId, SubtaskId, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::OperatorKind;
@@ -27,6 +28,9 @@ use crate::snapshot::Restored;
 use crate::source::Source;
 use crate::task::{Gate, Head, Runtime, Task, TaskError};
 
+/// How long a deployment waits for the subtasks of earlier attempts, which have been cancelled.
+const EARLIER_ATTEMPTS_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// What all subtasks of a deployment share.
 pub(super) struct Launch {
     pub deployment: Deployment,
@@ -39,6 +43,9 @@ pub(super) struct Launch {
     pub events: mpsc::Sender<ExecutorEvent>,
     /// How stores of checkpoints are reached.
     pub store: StoreOptions,
+    /// When the subtasks of earlier attempts of the job have ended here. Nothing starts before, so that
+    /// what they do last is not mixed with what is done anew.
+    pub before: Vec<Arc<Mutex<Option<Instant>>>>,
     /// What the deployment starts from, read by the first subtask that needs it.
     pub restored: OnceLock<Result<Option<Restored>, String>>,
 }
@@ -142,6 +149,7 @@ impl Launch {
             connector: self.connector.clone(),
             output: Box::new(output),
         };
+        self.await_earlier_attempts()?;
         let restored = self.restored().map_err(TaskError::Dependency)?;
         let metrics = &subtask.metrics;
         let operators = &self.graph.tasks[id.task.0 as usize].operators;
@@ -184,6 +192,22 @@ impl Launch {
         let chain = Chain::new(stages, outputs);
         let runtime = Runtime::new(chain, subtask.inbox.clone(), cancelled, metrics.clone(), checkpoints);
         Ok(Task { head, runtime })
+    }
+
+    fn await_earlier_attempts(&self) -> Result<(), TaskError> {
+        let begun = Instant::now();
+        while self.before.iter().any(|ended| ended.lock().is_none()) {
+            if self.connector.is_cancelled() {
+                return Err(OperatorError::Cancelled.into());
+            }
+            if begun.elapsed() > EARLIER_ATTEMPTS_TIMEOUT {
+                let seconds = EARLIER_ATTEMPTS_TIMEOUT.as_secs();
+                let cause = format!("a subtask of an earlier attempt has not ended within {seconds} s");
+                return Err(TaskError::Dependency(cause));
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        Ok(())
     }
 
     /// The checkpoint that the deployment starts from.

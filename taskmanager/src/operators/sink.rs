@@ -6,7 +6,7 @@ use tidemill_common::batch::Batch;
 use tidemill_common::checkpoint::StagedEpoch;
 use tidemill_common::ids::CheckpointId;
 use tidemill_common::time::TimestampMs;
-use tidemill_connectors::api::{PreparedEpoch, SinkWriter};
+use tidemill_connectors::api::{ConnectorContext, PreparedEpoch, SinkWriter};
 
 use super::window::system_clock;
 use crate::operator::{Operator, OperatorError, Output};
@@ -15,6 +15,7 @@ use crate::snapshot::{RestoredState, Snapshot};
 /// The operator of a sink.
 pub struct Sink {
     writer: Box<dyn SinkWriter>,
+    context: ConnectorContext,
     /// Whether rows are published with checkpoints.
     checkpointed: bool,
     finished: bool,
@@ -22,13 +23,14 @@ pub struct Sink {
 
 impl Sink {
     /// A sink that writes through `writer`.
-    pub fn new(writer: Box<dyn SinkWriter>, checkpointed: bool) -> Self {
-        Self { writer, checkpointed, finished: false }
+    pub fn new(writer: Box<dyn SinkWriter>, context: ConnectorContext, checkpointed: bool) -> Self {
+        Self { writer, context, checkpointed, finished: false }
     }
 }
 
 impl Operator for Sink {
     fn process_batch(&mut self, _input: usize, batch: Batch, _output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.context.may_write()?;
         Ok(self.writer.write(&batch)?)
     }
 
@@ -40,6 +42,7 @@ impl Operator for Sink {
 
     fn on_processing_time(&mut self, _now: TimestampMs, _output: &mut dyn Output) -> Result<(), OperatorError> {
         if self.writer.next_timer().is_some_and(|due| due <= Instant::now() + std::time::Duration::from_millis(1)) {
+            self.context.may_write()?;
             self.writer.on_timer()?;
         }
         Ok(())
@@ -57,6 +60,7 @@ impl Operator for Sink {
             }
             epochs.push(PreparedEpoch { origin: origin.clone(), rows });
         }
+        self.context.may_write()?;
         Ok(self.writer.recover(epochs)?)
     }
 
@@ -64,16 +68,19 @@ impl Operator for Sink {
         // Without checkpoints of its own a job publishes at its end, so that nothing is left for the
         // savepoint that stopped it.
         if !self.finished || self.checkpointed {
+            self.context.may_write()?;
             snapshot.staged = self.writer.prepare_commit(snapshot.checkpoint)?;
         }
         Ok(())
     }
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
+        self.context.may_write()?;
         Ok(self.writer.commit(checkpoint)?)
     }
 
     fn finish(&mut self, _output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.context.may_write()?;
         self.finished = true;
         Ok(self.writer.finish()?)
     }

@@ -49,6 +49,7 @@ impl Cluster {
                     io: io.handle().clone(),
                     compression,
                     store: Default::default(),
+                    lease: tidemill_connectors::lease::Lease::unlimited(),
                 };
                 io.block_on(TaskExecutor::start(config, sender.clone())).unwrap()
             })
@@ -91,7 +92,11 @@ impl Cluster {
                 executor.deploy(deployment).unwrap();
             }
         }
-        let context = ConnectorContext { io: self.io.handle().clone(), cancelled: Arc::new(AtomicBool::new(false)) };
+        let context = ConnectorContext {
+            io: self.io.handle().clone(),
+            cancelled: Arc::new(AtomicBool::new(false)),
+            lease: tidemill_connectors::lease::Lease::unlimited(),
+        };
         let enumerators = plan.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => {
                 let connector = registry::connector(&source.table.connector).unwrap();

@@ -22,6 +22,7 @@ fn network(io: &tokio::runtime::Runtime) -> Arc<Network> {
         io: io.handle().clone(),
         compression: Compression::None,
         store: Default::default(),
+        lease: tidemill_connectors::lease::Lease::unlimited(),
     };
     io.block_on(Network::start(&config)).unwrap()
 }
