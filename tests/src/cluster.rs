@@ -12,48 +12,118 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A job manager and task managers, ended when dropped.
 pub struct Cluster {
-    job_manager: Child,
+    job_manager: Option<Child>,
     pub task_managers: Vec<Child>,
     pub port: u16,
+    slots: usize,
+    /// Options of every process, as flags.
+    flags: Vec<String>,
+    started: usize,
     directory: TempDir,
 }
 
 impl Cluster {
     /// Starts a job manager and `task_managers` task managers of `slots` slots.
     pub fn start(task_managers: usize, slots: usize) -> anyhow::Result<Self> {
-        let port = crate::free_port()?;
+        Self::start_with(task_managers, slots, &[])
+    }
+
+    /// The same with options of the processes, such as `("heartbeat-timeout", "2 s")`. A value may name
+    /// the cluster's own directory as `{directory}`.
+    pub fn start_with(task_managers: usize, slots: usize, options: &[(&str, &str)]) -> anyhow::Result<Self> {
         let directory = tempfile::tempdir()?;
-        let job_manager = crate::tidemill()?
-            .args(["jobmanager", "--jobmanager-rpc-port", &port.to_string()])
-            .stderr(std::fs::File::create(directory.path().join("jobmanager.log"))?)
-            .stdout(Stdio::null())
-            .spawn()?;
-        let mut cluster = Self { job_manager, task_managers: Vec::new(), port, directory };
-        for index in 0..task_managers {
-            let log = cluster.directory.path().join(format!("taskmanager-{index}.log"));
-            let child = crate::tidemill()?
-                .args(["taskmanager", "--jobmanager-rpc-port", &port.to_string()])
-                .args(["--taskmanager-number-of-task-slots", &slots.to_string()])
-                .stderr(std::fs::File::create(log)?)
-                .stdout(Stdio::null())
-                .spawn()?;
-            cluster.task_managers.push(child);
+        let place = directory.path().to_string_lossy().into_owned();
+        let flags = options
+            .iter()
+            .flat_map(|(flag, value)| [format!("--{flag}"), value.replace("{directory}", &place)])
+            .collect();
+        let port = crate::free_port()?;
+        let task_managers_kept = Vec::new();
+        let mut cluster =
+            Self { job_manager: None, task_managers: task_managers_kept, port, slots, flags, started: 0, directory };
+        cluster.start_job_manager()?;
+        for _ in 0..task_managers {
+            cluster.start_task_manager()?;
         }
+        cluster.await_answer()?;
+        Ok(cluster)
+    }
+
+    /// The directory of its logs and of what it keeps.
+    pub fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    fn spawn(&mut self, role: &str, arguments: &[&str]) -> anyhow::Result<Child> {
+        self.started += 1;
+        let log = self.directory.path().join(format!("{:03}-{role}.log", self.started));
+        Ok(crate::tidemill()?
+            .arg(role)
+            .args(["--jobmanager-rpc-port", &self.port.to_string()])
+            .args(arguments)
+            .args(&self.flags)
+            .stderr(std::fs::File::create(log)?)
+            .stdout(Stdio::null())
+            .spawn()?)
+    }
+
+    /// Starts the job manager, at its old port if it was killed.
+    pub fn start_job_manager(&mut self) -> anyhow::Result<()> {
+        self.job_manager = Some(self.spawn("jobmanager", &[])?);
+        Ok(())
+    }
+
+    /// Starts one more task manager.
+    pub fn start_task_manager(&mut self) -> anyhow::Result<()> {
+        let slots = self.slots.to_string();
+        let child = self.spawn("taskmanager", &["--taskmanager-number-of-task-slots", &slots])?;
+        self.task_managers.push(child);
+        Ok(())
+    }
+
+    /// SIGKILL to the job manager.
+    pub fn kill_job_manager(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.job_manager.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
+    /// SIGKILL to a task manager, which is forgotten.
+    pub fn kill_task_manager(&mut self, index: usize) -> anyhow::Result<()> {
+        let mut child = self.task_managers.remove(index);
+        child.kill()?;
+        child.wait()?;
+        Ok(())
+    }
+
+    /// Waits until the job manager answers.
+    pub fn await_answer(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
         loop {
-            let listed = cluster.command("list").args(["--output", "json"]).output()?;
+            let listed = self.command("list").args(["--output", "json"]).output()?;
             if listed.status.success() {
-                return Ok(cluster);
+                return Ok(());
             }
             if begun.elapsed() > START_TIMEOUT {
                 anyhow::bail!(
                     "the cluster does not answer: {}\n{}",
                     String::from_utf8_lossy(&listed.stderr),
-                    cluster.logs()
+                    self.logs()
                 );
             }
             std::thread::sleep(Duration::from_millis(50));
         }
+    }
+
+    /// The answer of a client command as JSON.
+    pub fn json(&self, verb: &str, arguments: &[&str]) -> anyhow::Result<serde_json::Value> {
+        let output = self.command(verb).args(arguments).args(["--output", "json"]).output()?;
+        if !output.status.success() {
+            anyhow::bail!("tidemill {verb}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(serde_json::from_slice(&output.stdout)?)
     }
 
     /// A client command of this cluster.
@@ -86,7 +156,7 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
-        for child in self.task_managers.iter_mut().chain([&mut self.job_manager]) {
+        for child in self.task_managers.iter_mut().chain(&mut self.job_manager) {
             let _ = child.kill();
             let _ = child.wait();
         }
