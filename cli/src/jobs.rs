@@ -11,7 +11,7 @@ use crate::args::{JobArgs, ListArgs, Output, ProcessFlags, StopArgs};
 use crate::client::{self, Client};
 use crate::error::CliError;
 use crate::summary::short;
-use crate::table::{duration, number, render, time, watermark};
+use crate::table::{behind, duration, number, render, time, watermark};
 use crate::terminal::Terminal;
 use crate::{config, logging};
 
@@ -63,7 +63,7 @@ fn description(job: &JobDetail) -> String {
         job.summary.state,
         time(job.summary.start_ms),
         lasted(&job.summary),
-        job.attempts.len(),
+        job.attempts.last().map_or(0, |attempt| attempt.attempt.0),
         job.slots,
     );
     let header = [
@@ -79,9 +79,19 @@ fn description(job: &JobDetail) -> String {
         "BUSY",
         "BACKPRESSURED",
         "WATERMARK (UTC)",
+        "BEHIND",
     ];
-    let rows: Vec<_> = job.operators.iter().map(operator_row).collect();
-    text.push_str(&render(&header, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10], &rows));
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    let rows: Vec<_> = job.operators.iter().map(|operator| operator_row(operator, now_ms)).collect();
+    text.push_str(&render(&header, &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12], &rows));
+    for operator in &job.operators {
+        if let Some(split) = &operator.holding_split {
+            text.push_str(&format!("\n{}: the watermark is held back by {split}", short(&operator.name)));
+        }
+    }
+    if job.operators.iter().any(|operator| operator.holding_split.is_some()) {
+        text.push('\n');
+    }
     for exception in &job.exceptions {
         text.push_str(&format!("\n{} UTC", time(exception.timestamp_ms)));
         if let Some(subtask) = &exception.subtask {
@@ -95,7 +105,7 @@ fn description(job: &JobDetail) -> String {
     text
 }
 
-fn operator_row(operator: &OperatorStatus) -> Vec<String> {
+fn operator_row(operator: &OperatorStatus, now_ms: i64) -> Vec<String> {
     let total = operator.busy_ms + operator.idle_ms + operator.backpressured_ms;
     let share =
         |part: u64| (part * 100).checked_div(total).map_or_else(|| "-".to_owned(), |share| format!("{share} %"));
@@ -112,6 +122,7 @@ fn operator_row(operator: &OperatorStatus) -> Vec<String> {
         share(operator.busy_ms),
         share(operator.backpressured_ms),
         watermark(operator.watermark_ms),
+        behind(operator.watermark_ms, now_ms),
     ]
 }
 

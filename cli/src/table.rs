@@ -51,6 +51,14 @@ pub fn watermark(ms: Option<i64>) -> String {
     }
 }
 
+/// How far a watermark is behind the clock.
+pub fn behind(ms: Option<i64>, now_ms: i64) -> String {
+    match ms {
+        None | Some(i64::MIN | i64::MAX) => "-".to_owned(),
+        Some(ms) => duration(now_ms.saturating_sub(ms)),
+    }
+}
+
 /// `12 345 678`
 pub fn number(value: u64) -> String {
     let digits = value.to_string();

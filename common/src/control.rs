@@ -198,6 +198,8 @@ pub struct SubtaskReport {
     pub watermark_ms: Option<i64>,
     /// What a source reports to its alignment group.
     pub alignment_watermark_ms: Option<i64>,
+    /// The split with the lowest watermark, of a source that reads several.
+    pub holding_split: Option<String>,
 }
 
 /// Cumulative counters of one operator in one subtask.
@@ -325,6 +327,8 @@ pub struct OperatorStatus {
     pub records_skipped: u64,
     pub records_lag: Option<u64>,
     pub watermark_ms: Option<i64>,
+    /// The split that holds the watermark back, of a source that reads several.
+    pub holding_split: Option<String>,
     /// Of the whole task, summed over its subtasks; so are the next two.
     pub busy_ms: u64,
     pub idle_ms: u64,

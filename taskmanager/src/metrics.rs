@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use tidemill_common::control::{OperatorCounters, SubtaskReport};
-use tidemill_common::ids::{AttemptId, JobId, OperatorId, SubtaskId};
+use tidemill_common::ids::{AttemptId, JobId, OperatorId, SplitId, SubtaskId};
 use tidemill_common::time::Watermark;
 use tidemill_connectors::api::ConnectorMetrics;
 
@@ -105,6 +106,7 @@ pub struct TaskMetrics {
     waiting: AtomicU64,
     watermark: AtomicI64,
     alignment_watermark: AtomicI64,
+    holding_split: Mutex<Option<SplitId>>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -130,6 +132,7 @@ impl TaskMetrics {
             waiting: AtomicU64::new(NEVER),
             watermark: AtomicI64::new(i64::MIN),
             alignment_watermark: AtomicI64::new(i64::MIN),
+            holding_split: Mutex::new(None),
         }
     }
 
@@ -174,6 +177,14 @@ impl TaskMetrics {
         self.alignment_watermark.store(watermark.unwrap_or(i64::MIN), Ordering::Relaxed);
     }
 
+    /// The split that holds a source's watermark back; told now and then.
+    pub fn set_holding_split(&self, split: Option<&SplitId>) {
+        let mut holding = self.holding_split.lock();
+        if holding.as_ref() != split {
+            *holding = split.cloned();
+        }
+    }
+
     /// Whose counters these are.
     pub fn subtask(&self) -> SubtaskId {
         self.subtask
@@ -211,6 +222,7 @@ impl TaskMetrics {
             backpressured_ms: backpressured / 1_000_000,
             watermark_ms: some(self.watermark.load(Ordering::Relaxed)),
             alignment_watermark_ms: some(self.alignment_watermark.load(Ordering::Relaxed)),
+            holding_split: self.holding_split.lock().as_ref().map(|split| split.0.clone()),
         }
     }
 }

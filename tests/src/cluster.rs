@@ -84,8 +84,9 @@ impl Cluster {
     /// SIGKILL to the job manager.
     pub fn kill_job_manager(&mut self) -> anyhow::Result<()> {
         if let Some(mut child) = self.job_manager.take() {
-            child.kill()?;
+            let killed = child.kill();
             child.wait()?;
+            killed?;
         }
         Ok(())
     }
@@ -93,9 +94,9 @@ impl Cluster {
     /// SIGKILL to a task manager, which is forgotten.
     pub fn kill_task_manager(&mut self, index: usize) -> anyhow::Result<()> {
         let mut child = self.task_managers.remove(index);
-        child.kill()?;
+        let killed = child.kill();
         child.wait()?;
-        Ok(())
+        Ok(killed?)
     }
 
     /// Waits until the job manager answers.

@@ -226,6 +226,7 @@ fn operator_status(status: v1::OperatorStatus) -> OperatorStatus {
         records_skipped: status.records_skipped,
         records_lag: status.records_lag,
         watermark_ms: status.watermark_ms,
+        holding_split: status.holding_split,
         busy_ms: status.busy_ms,
         idle_ms: status.idle_ms,
         backpressured_ms: status.backpressured_ms,

@@ -250,6 +250,7 @@ impl Job {
                 records_skipped: 0,
                 records_lag: None,
                 watermark_ms: None,
+                holding_split: None,
                 busy_ms: 0,
                 idle_ms: 0,
                 backpressured_ms: 0,
@@ -273,6 +274,12 @@ impl Job {
             status.busy_ms += report.busy_ms;
             status.idle_ms += report.idle_ms;
             status.backpressured_ms += report.backpressured_ms;
+            if status.kind == "source"
+                && report.holding_split.is_some()
+                && status.watermark_ms.is_none_or(|lowest| report.watermark_ms.is_none_or(|mine| mine <= lowest))
+            {
+                status.holding_split.clone_from(&report.holding_split);
+            }
             status.watermark_ms = match (status.watermark_ms, report.watermark_ms) {
                 (Some(a), Some(b)) => Some(a.min(b)),
                 (a, b) => a.or(b),

@@ -155,6 +155,7 @@ fn metrics(report: SubtaskReport) -> v1::SubtaskMetrics {
         backpressured_ms: report.backpressured_ms,
         watermark_ms: report.watermark_ms,
         alignment_watermark_ms: report.alignment_watermark_ms,
+        holding_split: report.holding_split,
     }
 }
 

@@ -272,6 +272,7 @@ impl Source {
         let due = (!hot || !self.bounded) && watermarks.last_periodic.elapsed() >= interval;
         let watermark = if due {
             watermarks.last_periodic = Instant::now();
+            self.task_metrics.set_holding_split(watermarks.splits.holding());
             watermarks.splits.periodic()
         } else {
             watermarks.splits.after_batch()

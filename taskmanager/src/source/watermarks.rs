@@ -104,6 +104,15 @@ impl SplitWatermarks {
         active.map(|state| state.watermark).min().filter(|lowest| *lowest > i64::MIN)
     }
 
+    /// The active split with the lowest watermark, if there are others.
+    pub fn holding(&self) -> Option<&SplitId> {
+        if self.splits.len() < 2 {
+            return None;
+        }
+        let active = self.splits.iter().filter(|(_, state)| !state.idle);
+        active.min_by_key(|(_, state)| state.watermark).map(|(split, _)| split)
+    }
+
     fn raise(&mut self, watermark: i64) {
         // As in Flink, the first step is counted from the epoch.
         if watermark.saturating_sub(self.raised.max(0)) > self.interval_ms {

@@ -177,6 +177,7 @@ fn report(metrics: v1::SubtaskMetrics) -> Result<SubtaskReport, Status> {
         backpressured_ms: metrics.backpressured_ms,
         watermark_ms: metrics.watermark_ms,
         alignment_watermark_ms: metrics.alignment_watermark_ms,
+        holding_split: metrics.holding_split,
     })
 }
 

@@ -262,6 +262,7 @@ fn operator_status(status: &OperatorStatus) -> v1::OperatorStatus {
         records_skipped: status.records_skipped,
         records_lag: status.records_lag,
         watermark_ms: status.watermark_ms,
+        holding_split: status.holding_split.clone(),
         busy_ms: status.busy_ms,
         idle_ms: status.idle_ms,
         backpressured_ms: status.backpressured_ms,
