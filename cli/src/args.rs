@@ -36,6 +36,8 @@ pub enum Command {
     Cancel(JobArgs),
     /// End a job as if its inputs had ended
     Stop(StopArgs),
+    /// Go on with another parallelism, from the job's newest checkpoint
+    Rescale(RescaleArgs),
     /// Show the task managers of a cluster
     Info(ListArgs),
     /// Start a local cluster: a job manager and task managers, each a process of its own
@@ -181,6 +183,15 @@ pub struct StopArgs {
     /// Take event time to its end, so that all windows fire
     #[arg(long)]
     pub drain: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct RescaleArgs {
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The job's new parallelism
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub parallelism: u32,
 }
 
 #[derive(Debug, Args)]

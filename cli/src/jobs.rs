@@ -4,10 +4,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemill_common::control::{JobDetail, JobSummary, OperatorStatus};
+use tidemill_common::control::{JobDetail, JobState, JobSummary, OperatorStatus};
 use tidemill_common::process_options::ProcessConfig;
 
-use crate::args::{JobArgs, ListArgs, Output, ProcessFlags, StopArgs};
+use crate::args::{JobArgs, ListArgs, Output, ProcessFlags, RescaleArgs, StopArgs};
 use crate::client::{self, Client};
 use crate::error::CliError;
 use crate::summary::short;
@@ -130,6 +130,28 @@ pub async fn cancel(args: JobArgs) -> Result<ExitCode, CliError> {
     let (mut client, config) = connect(&args.process).await?;
     let job = client.cancel(&args.job).await?;
     ended(client, &config, job, args.output).await
+}
+
+pub async fn rescale(args: RescaleArgs) -> Result<ExitCode, CliError> {
+    let (mut client, _) = connect(&args.job.process).await?;
+    let asked = client.rescale(&args.job.job, args.parallelism).await?;
+    let before = client.describe(&asked.job_id.0).await?;
+    let attempt = before.attempts.last().map(|attempt| attempt.attempt);
+    let mut updates = client.watch(&asked.job_id.0).await?;
+    // Until the next attempt runs, or nothing runs any more.
+    let mut job = before;
+    while let Some(update) = updates.next().await? {
+        job = update;
+        let next = job.attempts.last().map(|attempt| attempt.attempt) > attempt;
+        if job.summary.state.is_terminal() || (next && job.summary.state == JobState::Running) {
+            break;
+        }
+    }
+    if args.job.output == Output::Json {
+        return print_json(&job);
+    }
+    println!("job {} is {} at parallelism {}", job.summary.job_id, job.summary.state, args.parallelism);
+    Ok(if job.summary.state == JobState::Running { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 pub async fn stop(args: StopArgs) -> Result<ExitCode, CliError> {

@@ -75,6 +75,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Describe(args) => jobs::describe(args).await,
         Command::Cancel(args) => jobs::cancel(args).await,
         Command::Stop(args) => jobs::stop(args).await,
+        Command::Rescale(args) => jobs::rescale(args).await,
         Command::Info(args) => jobs::info(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Generate(GenerateCommand::AccessLog(args)) => generate::access_log(args).await,

@@ -310,6 +310,33 @@ impl StreamPlan {
         &self.operators[id.0 as usize]
     }
 
+    /// The same plan at another parallelism: that of every operator that has the job's present one.
+    /// Operators with a parallelism of their own (`scan.parallelism`, `sink.parallelism`) keep it.
+    ///
+    /// # Errors
+    /// If there are fewer key groups, or an operator cannot keep its own parallelism beside its neighbours.
+    pub fn rescaled(&self, parallelism: u32) -> Result<Self, PlanError> {
+        if parallelism == 0 || parallelism > self.max_parallelism {
+            return Err(PlanError::Parallelism { parallelism, max: self.max_parallelism });
+        }
+        let present = self.operators.iter().map(|operator| operator.parallelism).max().unwrap_or(1);
+        let mut plan = self.clone();
+        for operator in plan.operators.iter_mut().filter(|operator| operator.parallelism == present) {
+            operator.parallelism = parallelism;
+        }
+        for index in 0..plan.operators.len() {
+            for edge in 0..plan.operators[index].inputs.len() {
+                let PlanEdge { from, partitioning } = plan.operators[index].inputs[edge].clone();
+                let equal = plan.operator(from).parallelism == plan.operators[index].parallelism;
+                if partitioning == Partitioning::Forward && !equal {
+                    plan.operators[index].inputs[edge].partitioning = Partitioning::Rebalance;
+                }
+            }
+        }
+        plan.check()?;
+        Ok(plan)
+    }
+
     /// The plan as it is persisted and sent.
     pub fn to_json(&self) -> Result<Vec<u8>, PlanError> {
         serde_json::to_vec(self).map_err(PlanError::Encode)
@@ -369,6 +396,10 @@ pub enum PlanError {
     Decode(#[source] serde_json::Error),
     #[error("the plan has version {version}, this binary reads up to {PLAN_VERSION}; use a newer tidemill")]
     NewerVersion { version: u32 },
+    #[error(
+        "the parallelism {parallelism} is not 1 to {max}, the number of key groups (pipeline.max-parallelism), which a job keeps for good"
+    )]
+    Parallelism { parallelism: u32, max: u32 },
     #[error("the plan is damaged at operator {operator}: {what}")]
     Broken { operator: usize, what: &'static str },
 }

@@ -92,6 +92,11 @@ pub enum ClientCommand {
         drain: bool,
         reply: Reply<Result<JobSummary, JobManagerError>>,
     },
+    Rescale {
+        job: String,
+        parallelism: u32,
+        reply: Reply<Result<JobSummary, JobManagerError>>,
+    },
     Fetch {
         job: String,
         reply: Reply<Result<(JobId, Arc<RowBuffer>), JobManagerError>>,

@@ -28,6 +28,12 @@ pub enum JobManagerError {
     RowsTaken(JobId),
     #[error("job {job} cannot be stopped, it is {state}")]
     NotRunning { job: JobId, state: tidemill_common::control::JobState },
+    #[error("job {job} cannot be rescaled, it is {state}; wait until it runs")]
+    NotRescalable { job: JobId, state: tidemill_common::control::JobState },
+    #[error(
+        "job {0} has no complete checkpoint to go on from; set 'execution.checkpointing.interval', or wait for its first checkpoint"
+    )]
+    NoCheckpoint(JobId),
     #[error("the job manager is shutting down")]
     ShuttingDown,
     #[error("the plan cannot be used: {0}")]

@@ -306,6 +306,7 @@ impl Master {
                 drop(reply.send(answer));
             }
             ClientCommand::Stop { job, drain, reply } => drop(reply.send(self.stop(&job, drain))),
+            ClientCommand::Rescale { job, parallelism, reply } => drop(reply.send(self.rescale(&job, parallelism))),
             ClientCommand::Fetch { job, reply } => {
                 let answer = self.find(&job).and_then(|id| match &self.jobs[&id].rows {
                     None => Err(JobManagerError::NoRows(id)),
@@ -352,6 +353,21 @@ impl Master {
             return Err(JobManagerError::NotRunning { job: id, state });
         }
         self.apply(&id, JobEvent::StopRequested { drain });
+        Ok(self.summary(&id))
+    }
+
+    fn rescale(&mut self, job: &str, parallelism: u32) -> Result<JobSummary, JobManagerError> {
+        let id = self.find(job)?;
+        let Some(found) = self.jobs.get_mut(&id) else { return Err(JobManagerError::NoSuchJob(job.to_owned())) };
+        let state = found.machine.state();
+        if !matches!(state, JobState::Deploying | JobState::Running) {
+            return Err(JobManagerError::NotRescalable { job: id, state });
+        }
+        if found.restore.is_none() {
+            return Err(JobManagerError::NoCheckpoint(id));
+        }
+        let event = found.rescale(parallelism)?;
+        self.apply(&id, event);
         Ok(self.summary(&id))
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use tidemill_common::checkpoint::{Blob, CheckpointMetadata, METADATA_NAME, StagedEpoch, StateFile};
+use tidemill_common::checkpoint::{Blob, CheckpointMetadata, METADATA_NAME, OperatorState, StagedEpoch, StateFile};
 use tidemill_common::ids::{CheckpointId, SubtaskIndex};
 use tidemill_common::key_group::key_group_range;
 use tidemill_common::plan::PlanOperator;
@@ -41,7 +41,7 @@ impl Snapshot {
 
 /// A checkpoint that a deployment starts from.
 pub struct Restored {
-    metadata: CheckpointMetadata,
+    operators: Vec<OperatorState>,
     reader: Arc<FileReader>,
 }
 
@@ -57,7 +57,18 @@ impl Restored {
             url: directory.url_of(METADATA_NAME),
             reason: error.to_string(),
         })?;
-        Ok(Self { metadata, reader: Arc::new(FileReader::new(directory, store.clone(), io.clone())) })
+        let reader = Arc::new(FileReader::new(directory, store.clone(), io.clone()));
+        Ok(Self { operators: metadata.operators, reader })
+    }
+
+    /// Of a job that starts from its beginning and keeps its checkpoints in the directory `url`.
+    ///
+    /// # Errors
+    /// If the URL cannot be used.
+    pub fn nothing(url: &str, store: &StoreOptions, io: &tokio::runtime::Handle) -> Result<Self, StorageError> {
+        let directory = Directory::open(url, store)?;
+        let reader = Arc::new(FileReader::new(directory, store.clone(), io.clone()));
+        Ok(Self { operators: Vec::new(), reader })
     }
 
     /// What subtask `subtask` of an operator starts from; empty if the checkpoint does not know it.
@@ -73,7 +84,7 @@ impl Restored {
             staged: Vec::new(),
             reader: self.reader.clone(),
         };
-        let Some(old) = self.metadata.operators.iter().find(|old| old.uid == operator.uid) else { return state };
+        let Some(old) = self.operators.iter().find(|old| old.uid == operator.uid) else { return state };
         for (index, snapshot) in &old.subtasks {
             state.values.push((*index, snapshot.values.clone()));
             let overlaps =

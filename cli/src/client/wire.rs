@@ -78,6 +78,12 @@ impl Client {
         summary(response.job.ok_or_else(|| missing("job"))?)
     }
 
+    pub async fn rescale(&mut self, job: &str, parallelism: u32) -> Result<JobSummary, CliError> {
+        let request = v1::RescaleJobRequest { job_id: job.to_owned(), parallelism };
+        let response = timed("the rescale", self.timeout, self.inner.rescale_job(request)).await?;
+        summary(response.job.ok_or_else(|| missing("job"))?)
+    }
+
     pub async fn watch(&mut self, job: &str) -> Result<JobUpdates, CliError> {
         let request = v1::WatchJobRequest { job_id: job.to_owned() };
         timed("watching the job", self.timeout, self.inner.watch_job(request)).await.map(JobUpdates)

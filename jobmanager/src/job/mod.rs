@@ -49,6 +49,8 @@ pub struct Job {
     pub cancelled: Arc<AtomicBool>,
     pub start_ms: i64,
     pub watch: watch::Sender<Arc<JobDetail>>,
+    /// The plan of the next attempt, if it is another.
+    next: Option<(Arc<StreamPlan>, Arc<Vec<u8>>, JobGraph)>,
     /// Since when the present attempt waits for slots.
     pub waiting_since_ms: i64,
     /// URL of the directory whose `_metadata` the next attempt starts from.
@@ -64,12 +66,7 @@ impl Job {
     pub fn new(id: JobId, prepared: PreparedJob, now_ms: i64) -> Result<Self, tidemill_common::plan::PlanError> {
         let plan_json = Arc::new(prepared.plan.to_json()?);
         let graph = JobGraph::new(&prepared.plan);
-        let sources = graph
-            .tasks
-            .iter()
-            .filter(|task| graph.is_source(&prepared.plan, task.id))
-            .flat_map(subtasks_of)
-            .collect::<BTreeSet<_>>();
+        let sources = sources_of(&prepared.plan, &graph);
         let restarts = RestartStrategy::new(&prepared.plan.options);
         let machine = JobMachine::new(graph.tasks.iter().flat_map(subtasks_of), sources, restarts);
         let summary = JobSummary {
@@ -99,6 +96,7 @@ impl Job {
             cancelled: Arc::new(AtomicBool::new(false)),
             start_ms: now_ms,
             watch: watch::Sender::new(Arc::new(empty)),
+            next: None,
             waiting_since_ms: now_ms,
             restore: None,
             end_ms: None,
@@ -140,6 +138,9 @@ impl Job {
         self.cancelled = Arc::new(AtomicBool::new(false));
         self.splits.clear();
         self.counters.clear();
+        if let Some((plan, plan_json, graph)) = self.next.take() {
+            (self.plan, self.plan_json, self.graph) = (plan, plan_json, graph);
+        }
         self.alignment = Alignment::new(&self.plan, &self.graph);
         self.waiting_since_ms = now_ms;
     }
@@ -155,6 +156,16 @@ impl Job {
         if let Some(rows) = &self.rows {
             rows.close();
         }
+    }
+
+    /// Prepares the next attempt to run at another parallelism; gives the event that brings it about.
+    pub fn rescale(&mut self, parallelism: u32) -> Result<JobEvent, tidemill_common::plan::PlanError> {
+        let plan = self.plan.rescaled(parallelism)?;
+        let graph = JobGraph::new(&plan);
+        let subtasks = graph.tasks.iter().flat_map(subtasks_of).collect();
+        let sources = sources_of(&plan, &graph);
+        self.next = Some((Arc::new(plan.clone()), Arc::new(plan.to_json()?), graph));
+        Ok(JobEvent::Redeploy { subtasks, sources })
     }
 
     pub fn end_ms(&self) -> Option<i64> {
@@ -306,6 +317,10 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::WindowAggregate(_) => "window-aggregate",
         OperatorKind::Sink(_) => "sink",
     }
+}
+
+fn sources_of(plan: &StreamPlan, graph: &JobGraph) -> BTreeSet<SubtaskId> {
+    graph.tasks.iter().filter(|task| graph.is_source(plan, task.id)).flat_map(subtasks_of).collect()
 }
 
 fn subtasks_of(task: &Task) -> impl Iterator<Item = SubtaskId> + use<> {

@@ -45,6 +45,11 @@ pub enum JobEvent {
     DeploymentTimedOut,
     /// `task.cancellation.timeout` has passed since [`JobAction::Cancel`].
     CancellationTimedOut,
+    /// The job goes on with other subtasks, from its newest checkpoint.
+    Redeploy {
+        subtasks: Vec<SubtaskId>,
+        sources: BTreeSet<SubtaskId>,
+    },
     /// The delay of [`JobAction::RestartAfter`] is over.
     RestartDue,
     CancelRequested,
@@ -110,6 +115,8 @@ pub struct JobMachine {
     subtasks: BTreeMap<SubtaskId, Progress>,
     sources: BTreeSet<SubtaskId>,
     restarts: RestartStrategy,
+    /// Subtasks and sources of the next attempt, if they are others.
+    next: Option<(Vec<SubtaskId>, BTreeSet<SubtaskId>)>,
     /// Whether the delay before a restart is over.
     restart_due: bool,
     /// The time and a random number, as the caller has told them.
@@ -131,6 +138,7 @@ impl JobMachine {
             subtasks: subtasks.into_iter().map(|subtask| (subtask, Progress::Starting)).collect(),
             sources,
             restarts,
+            next: None,
             restart_due: false,
             now_ms: 0,
             chance: 0.5,
@@ -200,6 +208,7 @@ impl JobMachine {
                 )
             }
             JobEvent::CancellationTimedOut => self.cancellation_timed_out(),
+            JobEvent::Redeploy { subtasks, sources } => self.redeploy(subtasks, sources),
             JobEvent::RestartDue => {
                 self.restart_due = true;
                 self.end_if_all_ended()
@@ -293,10 +302,26 @@ impl JobMachine {
         vec![JobAction::End]
     }
 
+    fn redeploy(&mut self, subtasks: Vec<SubtaskId>, sources: BTreeSet<SubtaskId>) -> Vec<JobAction> {
+        if !self.is_active() {
+            return Vec::new();
+        }
+        self.next = Some((subtasks, sources));
+        self.state = JobState::Restarting;
+        self.restart_due = true;
+        let mut actions = vec![JobAction::Cancel { task_managers: self.task_managers_of_unended() }];
+        actions.extend(self.end_if_all_ended());
+        actions
+    }
+
     fn restart(&mut self) -> Vec<JobAction> {
         self.state = JobState::Created;
         self.attempt = AttemptId(self.attempt.0 + 1);
         self.placement.clear();
+        if let Some((subtasks, sources)) = self.next.take() {
+            self.subtasks = subtasks.into_iter().map(|subtask| (subtask, Progress::Starting)).collect();
+            self.sources = sources;
+        }
         self.subtasks.values_mut().for_each(|progress| *progress = Progress::Starting);
         vec![JobAction::Reschedule]
     }

@@ -223,6 +223,23 @@ fn a_job_that_waits_to_restart_can_be_cancelled() {
 }
 
 #[test]
+fn a_job_goes_on_with_other_subtasks_without_counting_a_failure() {
+    let mut machine = running();
+    let more: Vec<_> = (0..2).flat_map(|task| (0..3).map(move |index| subtask(task, index))).collect();
+    let sources = (0..3).map(|index| subtask(0, index)).collect();
+    let actions = machine.apply(JobEvent::Redeploy { subtasks: more.clone(), sources });
+    assert!(matches!(&actions[..], [JobAction::Cancel { .. }]), "{actions:?}");
+    let mut last = Vec::new();
+    for s in all() {
+        last = machine.apply(changed(s, SubtaskState::Canceled));
+    }
+    assert_eq!(last, vec![JobAction::Reschedule]);
+    assert_eq!((machine.state(), machine.attempt()), (JobState::Created, AttemptId(2)));
+    let placed = more.iter().map(|subtask| (*subtask, "a".into())).collect();
+    assert_eq!(machine.apply(JobEvent::Placed(placed)), vec![JobAction::Deploy]);
+}
+
+#[test]
 fn sources_that_wait_for_the_last_checkpoint_have_ended_their_input() {
     let mut machine = running();
     machine.apply(changed(subtask(0, 0), SubtaskState::Finishing));

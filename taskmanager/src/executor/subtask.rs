@@ -213,8 +213,15 @@ impl Launch {
     /// The checkpoint that the deployment starts from.
     fn restored(&self) -> Result<Option<&Restored>, String> {
         let restored = self.restored.get_or_init(|| {
-            let Some(url) = &self.deployment.restore else { return Ok(None) };
-            Restored::read(url, &self.store, &self.connector.io).map(Some).map_err(|error| error.to_string())
+            let Deployment { restore, checkpoint_directory, .. } = &self.deployment;
+            let io = &self.connector.io;
+            let restored = match (restore, checkpoint_directory) {
+                (Some(url), _) => Restored::read(url, &self.store, io).map(Some),
+                // With nothing to go on from, sinks still have to fence earlier attempts.
+                (None, Some(url)) => Restored::nothing(url, &self.store, io).map(Some),
+                (None, None) => Ok(None),
+            };
+            restored.map_err(|error| error.to_string())
         });
         restored.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }

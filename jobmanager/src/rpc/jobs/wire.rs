@@ -94,6 +94,15 @@ impl JobService for Jobs {
         Ok(Response::new(v1::StopJobResponse { job: Some(summary(&job)) }))
     }
 
+    async fn rescale_job(
+        &self,
+        request: Request<v1::RescaleJobRequest>,
+    ) -> Result<Response<v1::RescaleJobResponse>, Status> {
+        let v1::RescaleJobRequest { job_id: job, parallelism } = request.into_inner();
+        let job = flat(self.master.ask(|reply| ClientCommand::Rescale { job, parallelism, reply }).await)?;
+        Ok(Response::new(v1::RescaleJobResponse { job: Some(summary(&job)) }))
+    }
+
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
         let job = request.into_inner().job_id;
         let mut watch = flat(self.master.ask(|reply| ClientCommand::Watch { job, reply }).await)?;
@@ -161,9 +170,11 @@ fn status(error: &JobManagerError) -> Status {
         JobManagerError::Script(_) | JobManagerError::AmbiguousJob { .. } | JobManagerError::Plan(_) => {
             Status::invalid_argument(text)
         }
-        JobManagerError::NoRows(_) | JobManagerError::RowsTaken(_) | JobManagerError::NotRunning { .. } => {
-            Status::failed_precondition(text)
-        }
+        JobManagerError::NoRows(_)
+        | JobManagerError::RowsTaken(_)
+        | JobManagerError::NotRunning { .. }
+        | JobManagerError::NotRescalable { .. }
+        | JobManagerError::NoCheckpoint(_) => Status::failed_precondition(text),
         JobManagerError::ShuttingDown => Status::unavailable(text),
         JobManagerError::Bind { .. }
         | JobManagerError::Server(_)
