@@ -1,17 +1,20 @@
 //! Kill anything, at any time, and the answer is the same: real processes, real kills, and the output
 //! compared with that of a run without faults.
 //!
-//! `TIDEMILL_CHAOS_FAULTS` is how many faults are to land (20 unless set), `TIDEMILL_CHAOS_SEED` their
+//! `TIDEMILL_CHAOS_FAULTS` is how many faults are to land (a few unless set), `TIDEMILL_CHAOS_SEED` their
 //! order.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidemill_tests::cluster::Cluster;
+use tidemill_tests::fault_proxy::FaultProxy;
+use tidemill_tests::services::Service;
 
 /// Events a second, by the clock and in event time.
 const RATE: u64 = 20_000;
@@ -20,11 +23,11 @@ const GRACE: Duration = Duration::from_secs(120);
 
 /// Windows over keyed bids, of which each result row is written once. `limited` says whether events
 /// come by the clock.
-fn script(directory: &Path, events: u64, limited: bool) -> String {
+fn script(directory: &Path, store: &str, events: u64, limited: bool) -> String {
     let place = directory.display();
     format!(
         "SET 'execution.checkpointing.interval' = '200 ms';
-SET 'state.checkpoints.dir' = 'file://{place}/checkpoints';
+SET 'state.checkpoints.dir' = '{store}';
 SET 'restart-strategy.type' = 'exponential-delay';
 SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
 SET 'restart-strategy.exponential-delay.max-backoff' = '200 ms';
@@ -102,27 +105,38 @@ fn state(cluster: &Cluster, job: &str) -> (String, u64, serde_json::Value) {
     (described["state"].as_str().unwrap_or("?").to_owned(), attempts.unwrap_or(0), described)
 }
 
-#[test]
-fn task_managers_are_killed_at_random_and_the_output_is_that_of_a_run_without_faults() {
-    let number =
-        |name: &str, default: u64| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 20), number("TIDEMILL_CHAOS_SEED", 1));
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
+/// What is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Victims {
+    TaskManagers,
+    /// Now and then the job manager, else a task manager.
+    Anybody,
+}
+
+/// Runs the job under kills, its checkpoints kept in `store` (or in a directory of its own), and
+/// compares its output with that of a run without faults.
+fn chaos(mut cluster: Cluster, victims: Victims, faults: u64, seed: u64, store: Option<&str>) {
     let mut random = StdRng::seed_from_u64(seed);
     // A fault every 600 ms or so.
     let events = RATE * (faults * 7 / 10 + 3);
 
     let oracle = tempfile::tempdir().unwrap();
     let file = oracle.path().join("job.sql");
-    std::fs::write(&file, script(oracle.path(), events, false)).unwrap();
+    let own = |place: &Path| format!("file://{}/checkpoints", place.display());
+    std::fs::write(&file, script(oracle.path(), &own(oracle.path()), events, false)).unwrap();
     let run = tidemill_tests::tidemill().unwrap().arg("run").arg(&file).output().unwrap();
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
 
-    let mut cluster = Cluster::start(3, 1).unwrap();
     let place = cluster.directory().join("job");
     std::fs::create_dir(&place).unwrap();
     let begun = Instant::now();
-    let job = submit(&cluster, &script(&place, events, true));
-    let (mut landed, mut kills, mut attempt) = (0, 0, 0);
+    let store = store.map_or_else(|| own(&place), str::to_owned);
+    let job = submit(&cluster, &script(&place, &store, events, true));
+    let (mut landed, mut kills, mut leader_kills, mut attempt) = (0, 0, 0, 0);
     let limit = Duration::from_secs(events / RATE) * 4 + GRACE;
     loop {
         let (state, now, described) = state(&cluster, &job);
@@ -134,10 +148,17 @@ fn task_managers_are_killed_at_random_and_the_output_is_that_of_a_run_without_fa
             "FINISHED" => break,
             "RUNNING" | "FINISHING" if landed < faults => {
                 std::thread::sleep(Duration::from_millis(random.random_range(100..700)));
-                let victim = random.random_range(0..cluster.task_managers.len());
-                cluster.kill_task_manager(victim).unwrap();
-                cluster.start_task_manager().unwrap();
-                kills += 1;
+                if victims == Victims::Anybody && random.random_ratio(1, 4) {
+                    cluster.kill_job_manager().unwrap();
+                    cluster.start_job_manager().unwrap();
+                    cluster.await_answer().unwrap();
+                    leader_kills += 1;
+                } else {
+                    let victim = random.random_range(0..cluster.task_managers.len());
+                    cluster.kill_task_manager(victim).unwrap();
+                    cluster.start_task_manager().unwrap();
+                    kills += 1;
+                }
             }
             "FAILED" | "CANCELED" => panic!("the job is {state}\n{described:#}\n{}", cluster.logs()),
             _ => {}
@@ -145,10 +166,40 @@ fn task_managers_are_killed_at_random_and_the_output_is_that_of_a_run_without_fa
         assert!(begun.elapsed() < limit, "the job does not end: {described:#}\n{}", cluster.logs());
         std::thread::sleep(Duration::from_millis(30));
     }
-    println!("seed {seed}: {kills} task managers killed, {landed} restarts, {:?}", begun.elapsed());
-    assert!(landed >= faults.min(events / RATE / 2), "only {landed} faults landed");
+    println!(
+        "seed {seed}: {kills} task managers and {leader_kills} job managers killed, {landed} restarts, {:?}",
+        begun.elapsed()
+    );
+    assert!(landed >= (faults / 2).max(1), "only {landed} faults landed");
+    assert!(victims == Victims::TaskManagers || leader_kills > 0, "no job manager was killed");
     for table in ["per_auction", "sessions"] {
         let (expected, found) = (rows(&oracle.path().join(table)), rows(&place.join(table)));
         assert_same(table, &expected, &found, &format!("seed {seed}\n{}", cluster.logs()));
     }
+}
+
+#[test]
+fn task_managers_are_killed_at_random_and_the_output_is_that_of_a_run_without_faults() {
+    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 12), number("TIDEMILL_CHAOS_SEED", 1));
+    chaos(Cluster::start(3, 1).unwrap(), Victims::TaskManagers, faults, seed, None);
+}
+
+/// The store answers 500 and 503, cuts connections, and writes what its client takes for failed.
+#[test]
+fn task_managers_are_killed_while_the_store_of_checkpoints_fails_now_and_then() {
+    let Some(store) = Service::start("s3.sh").unwrap() else { return };
+    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 6), number("TIDEMILL_CHAOS_SEED", 2));
+    let proxy = FaultProxy::start(&store.address, 12, seed).unwrap();
+    let options = [
+        ("s3-endpoint", proxy.url.as_str()),
+        ("s3-path-style-access", "true"),
+        ("s3-access-key", "test"),
+        ("s3-secret-key", "test"),
+        ("s3-region", "us-east-1"),
+    ];
+    let cluster = Cluster::start_with(3, 1, &options).unwrap();
+    chaos(cluster, Victims::TaskManagers, faults, seed, Some("s3://tidemill/checkpoints"));
+    println!("{:?}", proxy.landed);
+    let least = [&proxy.landed.errors, &proxy.landed.busy, &proxy.landed.cut_before, &proxy.landed.cut_after];
+    assert!(least.iter().all(|landed| landed.load(Ordering::Relaxed) > 0), "a kind of fault did not land");
 }

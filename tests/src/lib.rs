@@ -1,6 +1,7 @@
 //! What the cross-process tests share: the binary, clusters of it, real servers, golden scripts.
 
 pub mod cluster;
+pub mod fault_proxy;
 pub mod golden;
 pub mod services;
 
