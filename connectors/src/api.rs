@@ -168,10 +168,14 @@ pub trait SplitEnumerator: Send {
     /// Whether no split will ever be assigned to this reader again (bounded sources only).
     fn is_exhausted(&self, reader: SubtaskIndex) -> bool;
 
-    /// Splits that came back from a lost reader.
+    /// Splits that came back from a lost reader, or that readers had in the checkpoint that the job goes
+    /// on from (after [`SplitEnumerator::restore`]). Their positions replace those of splits of the same
+    /// id that wait for a reader.
     fn add_back(&mut self, splits: Vec<Split>);
 
-    /// Unassigned splits and the discovery position, for a checkpoint.
+    /// Unassigned splits and the discovery position, for a checkpoint. To be taken when the checkpoint is
+    /// triggered, so that each split is in exactly one part of it: what was assigned before reaches its
+    /// reader before the trigger does, what is assigned later reaches it after.
     fn snapshot(&self) -> Result<serde_json::Value, ConnectorError>;
 
     /// Continues from a snapshot, before the first `discover`.

@@ -19,6 +19,8 @@ pub mod nexmark;
 mod one_way;
 pub mod print;
 pub mod registry;
+#[cfg(test)]
+mod restore_tests;
 mod row_text;
 #[cfg(test)]
 mod testing;

@@ -1,5 +1,6 @@
 //! The connector `filesystem`: files of lines, read in splits and written as parts.
 
+mod parts;
 mod sink;
 mod source;
 mod splits;

@@ -1,5 +1,9 @@
-//! Writes part files: hidden while they grow, renamed when they are finished.
+//! Writes part files: hidden while they grow, renamed when they are published.
+//!
+//! In a job with checkpoints a part ends at every barrier and is published when the checkpoint that names
+//! it is complete. Without checkpoints a part is published when it is finished.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -8,9 +12,11 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use tidemill_common::batch::Batch;
+use tidemill_common::ids::CheckpointId;
 
-use super::{Settings, io_error};
-use crate::api::{ConnectorError, ConnectorMetrics, Encoder, SinkWriter, SubtaskContext};
+use super::parts::{Owner, PendingPart, PendingParts, sync_directory};
+use super::{IDENTIFIER, Settings, io_error};
+use crate::api::{ConnectorError, ConnectorMetrics, Encoder, PreparedEpoch, SinkWriter, SubtaskContext};
 
 /// Bytes gathered before they are handed to the file.
 const WRITE_BYTES: usize = 256 * 1024;
@@ -26,11 +32,18 @@ pub(crate) struct PartWriter {
     settings: Settings,
     encoder: Box<dyn Encoder>,
     metrics: Arc<ConnectorMetrics>,
+    owner: Owner,
+    /// Whether parts wait for checkpoints.
+    checkpointed: bool,
     /// `part-<id>-<subtask>-`; the id differs from writer to writer.
     prefix: String,
     extension: String,
     number: u64,
     part: Option<Part>,
+    /// Closed since the last barrier.
+    closed: Vec<PendingPart>,
+    /// Named in a checkpoint that is not known to be complete.
+    epochs: VecDeque<(CheckpointId, PendingParts)>,
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
@@ -38,8 +51,7 @@ pub(crate) struct PartWriter {
 struct Part {
     file: BufWriter<File>,
     hidden: PathBuf,
-    path: PathBuf,
-    size: u64,
+    names: PendingPart,
     opened: Instant,
 }
 
@@ -49,10 +61,14 @@ impl PartWriter {
             settings,
             encoder,
             metrics: context.metrics.clone(),
+            owner: Owner::new(context),
+            checkpointed: context.checkpointed,
             prefix: format!("part-{}-{}-", uuid::Uuid::new_v4(), context.subtask),
             extension: format.to_owned(),
             number: 0,
             part: None,
+            closed: Vec::new(),
+            epochs: VecDeque::new(),
             bytes: Vec::new(),
             ends: Vec::new(),
         }
@@ -63,40 +79,43 @@ impl PartWriter {
             create_directory(&self.settings)?;
             let name = format!("{}{}.{}", self.prefix, self.number, self.extension);
             self.number += 1;
-            let hidden = self.settings.path.join(format!(".{name}.inprogress"));
+            let names = PendingPart { hidden: self.owner.hidden(&name), name, bytes: 0 };
+            let hidden = self.settings.path.join(&names.hidden);
             let file =
                 File::create(&hidden).map_err(|error| io_error(&self.settings.table, "create", &hidden, &error))?;
-            let mut file = BufWriter::with_capacity(WRITE_BYTES, file);
+            let mut part =
+                Part { file: BufWriter::with_capacity(WRITE_BYTES, file), hidden, names, opened: Instant::now() };
             let header = self.encoder.file_framing().header;
-            file.write_all(&header).map_err(|error| io_error(&self.settings.table, "write", &hidden, &error))?;
-            self.part = Some(Part {
-                file,
-                hidden,
-                path: self.settings.path.join(name),
-                size: header.len() as u64,
-                opened: Instant::now(),
-            });
+            part.file
+                .write_all(&header)
+                .map_err(|error| io_error(&self.settings.table, "write", &part.hidden, &error))?;
+            part.names.bytes = header.len() as u64;
+            self.part = Some(part);
         }
-        self.part.as_mut().ok_or(ConnectorError::Internal { connector: "filesystem", reason: "no part".to_owned() })
+        self.part.as_mut().ok_or(ConnectorError::Internal { connector: IDENTIFIER, reason: "no part".to_owned() })
     }
 
-    /// Syncs the part and gives it its name.
+    /// Ends the part: it is complete and synced. Without checkpoints it is published at once.
     fn close(&mut self) -> Result<(), ConnectorError> {
         let Some(part) = self.part.take() else { return Ok(()) };
         let table = &self.settings.table;
         let fail = |what: &str, error: std::io::Error| io_error(table, what, &part.hidden, &error);
         let file = part.file.into_inner().map_err(|error| fail("write", error.into_error()))?;
         file.sync_all().map_err(|error| fail("sync", error))?;
-        fs::rename(&part.hidden, &part.path).map_err(|error| fail("rename", error))?;
-        if let Ok(directory) = File::open(&self.settings.path) {
-            directory.sync_all().map_err(|error| fail("sync the directory of", error))?;
-        }
-        Ok(())
+        self.closed.push(part.names);
+        if self.checkpointed { Ok(()) } else { self.take_closed().publish(&self.settings.table) }
+    }
+
+    fn take_closed(&mut self) -> PendingParts {
+        PendingParts::new(&self.settings.path, std::mem::take(&mut self.closed))
     }
 }
 
 impl SinkWriter for PartWriter {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+        if batch.rows() == 0 {
+            return Ok(());
+        }
         let terminator = self.encoder.file_framing().terminator;
         self.bytes.clear();
         self.ends.clear();
@@ -115,8 +134,8 @@ impl SinkWriter for PartWriter {
             written += (end - start + terminator.len()) as u64;
             start = *end;
         }
-        part.size += written;
-        let full = part.size >= self.settings.part_bytes_max;
+        part.names.bytes += written;
+        let full = part.names.bytes >= self.settings.part_bytes_max;
         self.metrics.bytes.fetch_add(written, Ordering::Relaxed);
         (self.bytes, self.ends) = (bytes, ends);
         if full { self.close() } else { Ok(()) }
@@ -128,6 +147,38 @@ impl SinkWriter for PartWriter {
             .flush()
             .and_then(|()| part.file.get_ref().sync_data())
             .map_err(|error| io_error(&self.settings.table, "write", &part.hidden, &error))
+    }
+
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<u8>>, ConnectorError> {
+        self.close()?;
+        if self.closed.is_empty() {
+            return Ok(None);
+        }
+        // The checkpoint must not name a file whose name a crash could undo.
+        sync_directory(&self.settings.path, &self.settings.table)?;
+        let parts = self.take_closed();
+        let encoded = parts.encode(&self.settings.table)?;
+        self.epochs.push_back((checkpoint, parts));
+        Ok(Some(encoded))
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError> {
+        while let Some((_, parts)) = self.epochs.front().filter(|(epoch, _)| *epoch <= checkpoint) {
+            parts.publish(&self.settings.table)?;
+            self.epochs.pop_front();
+        }
+        Ok(())
+    }
+
+    fn recover(&mut self, epochs: Vec<PreparedEpoch>) -> Result<(), ConnectorError> {
+        let mut kept = BTreeSet::new();
+        for epoch in &epochs {
+            let parts = PendingParts::decode(&epoch.rows, &self.settings.table)?;
+            parts.publish(&self.settings.table)?;
+            kept.extend(parts.parts.into_iter().map(|part| part.hidden));
+        }
+        self.owner.sweep(&self.settings.path, &kept);
+        Ok(())
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -147,10 +198,12 @@ impl SinkWriter for PartWriter {
 }
 
 impl Drop for PartWriter {
-    /// A part that was never finished belongs to a job that failed: nobody may read it.
+    /// A part that no checkpoint names belongs to a job that failed: nobody may read it.
     fn drop(&mut self) {
-        if let Some(part) = self.part.take() {
-            let _ = fs::remove_file(&part.hidden);
+        let open = self.part.take().map(|part| part.hidden);
+        let closed = self.closed.iter().map(|part| self.settings.path.join(&part.hidden));
+        for hidden in open.into_iter().chain(closed) {
+            let _ = fs::remove_file(hidden);
         }
     }
 }

@@ -175,6 +175,9 @@ impl SplitEnumerator for FileEnumerator {
     fn add_back(&mut self, splits: Vec<Split>) {
         for split in splits.iter().rev() {
             if let Ok(split) = FileSplit::from_split(split, &self.settings.table) {
+                self.known.insert(split.path.clone());
+                // A reader's position counts, not the beginning that a checkpoint may hold beside it.
+                self.unassigned.retain(|unread| unread.path != split.path || unread.start != split.start);
                 self.unassigned.push_front(split);
             }
         }
