@@ -2,7 +2,8 @@
 //!
 //! Per column a flag (0 NULL, 1 present), then the value: fixed-width little-endian, or a length
 //! (u32) and the content. Elements of nested values are encoded the same way. This is the layout of
-//! keys in memory; it is not persisted.
+//! keys in memory and of keys and values in files ([`crate::keyed`]), where it is version 1: the golden
+//! bytes in the tests below must never change.
 
 use std::sync::Arc;
 
@@ -79,14 +80,7 @@ impl<'a> Source<'a> {
             DataType::Decimal128(..) => Self::Decimal(column.as_primitive::<Decimal128Type>()),
             data_type => match fixed::words(column) {
                 Some(words) => Self::Fixed(words, significant_bytes(data_type), column.nulls()),
-                None => {
-                    let mut encoded = EncodedRows { offsets: vec![0], bytes: Vec::new() };
-                    for row in 0..column.len() {
-                        encode_value(column, row, &mut encoded.bytes);
-                        encoded.offsets.push(encoded.bytes.len());
-                    }
-                    Self::Nested(encoded)
-                }
+                None => Self::Nested(nested(column)),
             },
         }
     }
@@ -167,35 +161,83 @@ fn write_content(value: Option<&[u8]>, cursor: &mut usize, bytes: &mut [u8]) {
     *cursor += 1;
 }
 
-/// Appends one value of a nested column.
-fn encode_value(column: &ArrayRef, row: usize, out: &mut Vec<u8>) {
-    if column.is_null(row) || *column.data_type() == DataType::Null {
-        out.push(0);
-        return;
-    }
-    let encode_list = |list: &ArrayRef, out: &mut Vec<u8>| {
-        out.extend_from_slice(&(list.len() as u32).to_le_bytes());
-        (0..list.len()).for_each(|element| encode_value(list, element, out));
+/// Rows of a nested column, with their flags.
+fn nested(column: &ArrayRef) -> EncodedRows {
+    let mut rows = EncodedRows { offsets: vec![0], bytes: Vec::new() };
+    let elements = |values: ArrayRef, offsets: &[i32], rows: &mut EncodedRows| {
+        let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
+        let mut encoded = EncodedRows::default();
+        encoded.encode(&[values.slice(first, last - first)], last - first);
+        for (row, ends) in offsets.windows(2).enumerate() {
+            let (from, to) = (ends[0] as usize - first, ends[1] as usize - first);
+            if column.is_valid(row) {
+                rows.bytes.push(1);
+                rows.bytes.extend_from_slice(&((to - from) as u32).to_le_bytes());
+                rows.bytes.extend_from_slice(&encoded.bytes[encoded.offsets[from]..encoded.offsets[to]]);
+            } else {
+                rows.bytes.push(0);
+            }
+            rows.offsets.push(rows.bytes.len());
+        }
     };
     match column.data_type() {
         DataType::List(_) => {
-            out.push(1);
-            encode_list(&column.as_list::<i32>().value(row), out);
+            let list = column.as_list::<i32>();
+            elements(list.values().clone(), list.value_offsets(), &mut rows);
         }
         DataType::Map(..) => {
-            out.push(1);
-            let entries: ArrayRef = Arc::new(column.as_map().value(row));
-            encode_list(&entries, out);
-        }
-        DataType::Struct(_) => {
-            out.push(1);
-            column.as_struct().columns().iter().for_each(|field| encode_value(field, row, out));
+            let map = column.as_map();
+            elements(Arc::new(map.entries().clone()), map.value_offsets(), &mut rows);
         }
         _ => {
             let mut encoded = EncodedRows::default();
-            encoded.encode(&[column.slice(row, 1)], 1);
-            out.extend_from_slice(&encoded.bytes);
+            encoded.encode(column.as_struct().columns(), column.len());
+            for row in 0..column.len() {
+                rows.bytes.push(u8::from(column.is_valid(row)));
+                if column.is_valid(row) {
+                    rows.bytes.extend_from_slice(encoded.row(row));
+                }
+                rows.offsets.push(rows.bytes.len());
+            }
         }
+    }
+    rows
+}
+
+/// Whether a row can be decoded as values of these types. What was read from elsewhere must be checked
+/// before [`decode_column`] sees it.
+pub(crate) fn is_row<'a>(types: impl IntoIterator<Item = &'a DataType>, bytes: &[u8]) -> bool {
+    let mut at = 0;
+    types.into_iter().all(|data_type| check_value(data_type, true, bytes, &mut at).is_some()) && at == bytes.len()
+}
+
+fn check_value(data_type: &DataType, nullable: bool, bytes: &[u8], at: &mut usize) -> Option<()> {
+    fn take<'a>(bytes: &'a [u8], at: &mut usize, length: usize) -> Option<&'a [u8]> {
+        let taken = bytes.get(*at..at.checked_add(length)?)?;
+        *at += length;
+        Some(taken)
+    }
+    let length = |at: &mut usize| Some(u32::from_le_bytes(take(bytes, at, 4)?.try_into().ok()?) as usize);
+    match (take(bytes, at, 1)?[0], data_type) {
+        (0, _) => nullable.then_some(()),
+        (1, DataType::Utf8) => {
+            let length = length(at)?;
+            std::str::from_utf8(take(bytes, at, length)?).ok().map(drop)
+        }
+        (1, DataType::Binary) => {
+            let length = length(at)?;
+            take(bytes, at, length).map(drop)
+        }
+        (1, DataType::Decimal128(..)) => take(bytes, at, 16).map(drop),
+        (1, DataType::List(field) | DataType::Map(field, _)) => {
+            let nullable = field.is_nullable() && !matches!(data_type, DataType::Map(..));
+            (0..length(at)?).try_for_each(|_| check_value(field.data_type(), nullable, bytes, at))
+        }
+        (1, DataType::Struct(fields)) => {
+            fields.iter().try_for_each(|field| check_value(field.data_type(), field.is_nullable(), bytes, at))
+        }
+        (1, other) if fixed::is_fixed(other) => take(bytes, at, significant_bytes(other)).map(drop),
+        _ => None,
     }
 }
 
@@ -348,4 +390,81 @@ fn skip(data_type: &DataType, bytes: &[u8], cursor: &mut usize) {
     let mut cursors = [*cursor];
     decode_column(data_type, bytes, &mut cursors);
     *cursor = cursors[0];
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{BooleanArray, Float64Array, Int32Array, Int64Array, StringArray, TimestampMillisecondArray};
+    use arrow::datatypes::{Field, Int64Type};
+
+    use super::*;
+
+    fn columns() -> Vec<ArrayRef> {
+        let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("é"), None]));
+        let numbers: ArrayRef = Arc::new(Int64Array::from(vec![-2, 258]));
+        let fields = vec![Field::new("s", DataType::Utf8, true), Field::new("n", DataType::Int64, true)];
+        let list = ListArray::from_iter_primitive::<Int64Type, _, _>([Some(vec![Some(1), None]), None]);
+        let decimals = Decimal128Array::from(vec![Some(-1), None]).with_precision_and_scale(38, 2).unwrap();
+        vec![
+            numbers.clone(),
+            Arc::new(Int32Array::from(vec![Some(7), None])),
+            Arc::new(BooleanArray::from(vec![true, false])),
+            Arc::new(Float64Array::from(vec![1.5, -0.0])),
+            Arc::new(TimestampMillisecondArray::from(vec![0, 1])),
+            texts.clone(),
+            Arc::new(decimals),
+            Arc::new(list),
+            Arc::new(StructArray::new(fields.into(), vec![texts, numbers], null_buffer([true, false].into_iter()))),
+        ]
+    }
+
+    /// Of [`columns`], column by column. Part of the state format.
+    const GOLDEN: [[&str; 2]; 9] = [
+        ["01feffffffffffffff", "010201000000000000"],
+        ["0107000000", "00"],
+        ["0101", "0100"],
+        ["01000000000000f83f", "010000000000000080"],
+        ["010000000000000000", "010100000000000000"],
+        ["0102000000c3a9", "00"],
+        ["01ffffffffffffffffffffffffffffffff", "00"],
+        ["010200000001010000000000000000", "00"],
+        ["010102000000c3a901feffffffffffffff", "00"],
+    ];
+
+    #[test]
+    fn golden_bytes_never_change() {
+        let columns = columns();
+        let mut rows = EncodedRows::default();
+        rows.encode(&columns, 2);
+        for row in 0..2 {
+            let hex: String = rows.row(row).iter().map(|byte| format!("{byte:02x}")).collect();
+            assert_eq!(hex, GOLDEN.map(|column| column[row]).concat());
+        }
+        let mut cursors = vec![0, rows.offsets[1]];
+        for column in &columns {
+            assert_eq!(&decode_column(column.data_type(), &rows.bytes, &mut cursors), column);
+        }
+    }
+
+    #[test]
+    fn what_is_cut_or_odd_is_no_row() {
+        let columns = columns();
+        let types: Vec<DataType> = columns.iter().map(|column| column.data_type().clone()).collect();
+        let mut rows = EncodedRows::default();
+        rows.encode(&columns, 2);
+        for row in 0..2 {
+            let bytes = rows.row(row);
+            assert!(is_row(&types, bytes));
+            assert!((0..bytes.len()).all(|end| !is_row(&types, &bytes[..end])));
+            assert!(!is_row(&types, &[bytes, &[0]].concat()));
+            for at in 0..bytes.len() {
+                let mut odd = bytes.to_vec();
+                odd[at] ^= 0xff;
+                if is_row(&types, &odd) {
+                    let mut cursors = [0];
+                    types.iter().for_each(|data_type| drop(decode_column(data_type, &odd, &mut cursors)));
+                }
+            }
+        }
+    }
 }

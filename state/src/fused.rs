@@ -5,6 +5,8 @@
 
 use std::any::Any;
 
+use arrow::buffer::ScalarBuffer;
+
 use crate::rows::Rows;
 
 /// What one accumulator word does with a row.
@@ -27,7 +29,7 @@ const CAPACITY_MIN: usize = 16;
 /// Rows for which room is made at a time.
 const CHUNK_ROWS: usize = 256;
 
-trait Op: Send + 'static {
+trait Op: Send + Sync + 'static {
     const KIND: FusedOp;
     /// The word of a group without rows.
     const START: i64;
@@ -83,7 +85,7 @@ impl Op for Max {
 }
 
 /// A set of operations, one a word.
-trait Ops<const N: usize>: Send + 'static {
+trait Ops<const N: usize>: Send + Sync + 'static {
     const START: [i64; N];
     fn apply(words: &mut [i64; N], columns: &[&[i64]; N], row: usize);
     fn merge(words: &mut [i64; N], other: &[i64; N]);
@@ -191,7 +193,8 @@ impl<const N: usize, O: Ops<N>> Table<N, O> {
 }
 
 /// A table without its types.
-trait Core: Send + Any {
+trait Core: Send + Sync + Any {
+    fn merge(&mut self, keys: &[i64], columns: &[ScalarBuffer<i64>], rows: Rows<'_>);
     fn update(&mut self, keys: &[i64], columns: &[&[i64]], rows: Rows<'_>);
     fn absorb(&mut self, other: &dyn Core);
     fn len(&self) -> usize;
@@ -231,6 +234,18 @@ impl<const N: usize, O: Ops<N>> Core for Table<N, O> {
                 }
             }
         }
+    }
+
+    fn merge(&mut self, keys: &[i64], columns: &[ScalarBuffer<i64>], rows: Rows<'_>) {
+        if columns.len() != N {
+            return;
+        }
+        self.reserve(rows.len());
+        let Self { buckets, len, has_empty_key, .. } = self;
+        rows.for_each(|row| {
+            let words = std::array::from_fn(|word| columns[word][row]);
+            O::merge(&mut Self::bucket(buckets, len, has_empty_key, keys[row]).words, &words);
+        });
     }
 
     fn absorb(&mut self, other: &dyn Core) {
@@ -332,6 +347,11 @@ impl FusedTable {
     /// Adds rows: their keys, and per operation a whole column of values (empty for `Count`).
     pub fn update(&mut self, keys: &[i64], columns: &[&[i64]], rows: Rows<'_>) {
         self.core.update(keys, columns, rows);
+    }
+
+    /// Adds words of accumulators: a column an operation.
+    pub fn merge(&mut self, keys: &[i64], columns: &[ScalarBuffer<i64>], rows: Rows<'_>) {
+        self.core.merge(keys, columns, rows);
     }
 
     /// Adds all groups of a table of the same operations.

@@ -11,6 +11,7 @@ mod encoding;
 pub mod fixed;
 pub mod fused;
 mod key_table;
+pub mod keyed;
 mod rows;
 mod slot_map;
 pub mod storage;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono_tz::Tz;
 use tidemill_common::ids::{AttemptId, SubtaskIndex};
+use tidemill_common::key_group::key_group_range;
 use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
 use tidemill_common::types::Schema;
 use tidemill_connectors::api::{Connector, ConnectorContext, ConnectorError, RowOutput, SourceReader, SubtaskContext};
@@ -11,6 +12,7 @@ use tidemill_connectors::registry;
 
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError};
+use crate::operators::window::KeyedContext;
 use crate::operators::{calc, sink::Sink, union::Union, window, window_table_function};
 
 /// What operators get from their subtask.
@@ -84,7 +86,12 @@ impl BuildContext {
                 window_table_function::create(spec, self.input_schema(operator)?, output, max_parallelism)
             }
             OperatorKind::WindowAggregate(spec) => {
-                window::create(spec, self.input_schema(operator)?, output, max_parallelism)
+                let context = KeyedContext {
+                    max_parallelism,
+                    key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),
+                    scratch: std::env::temp_dir(),
+                };
+                window::create(spec, self.input_schema(operator)?, output, &context)
             }
             OperatorKind::Sink(spec) => {
                 let connector = connector(&spec.table.name, &spec.table.connector)?;

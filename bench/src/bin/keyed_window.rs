@@ -159,7 +159,7 @@ fn engine(batches: &[RecordBatch], watermarks: &[i64]) -> anyhow::Result<Totals>
         time("window_end"),
         time("window_time"),
     ]);
-    let mut operator = window::create(&spec, &input_schema(), &output, 128)?;
+    let mut operator = window::create(&spec, &input_schema(), &output, &window::KeyedContext::alone(128))?;
     let mut sink = Sink::default();
     for (batch, watermark) in batches.iter().zip(watermarks) {
         operator.process_batch(0, Batch::insert(batch.clone()), &mut sink)?;

@@ -24,7 +24,7 @@ use crate::StateError;
 use crate::rows::Rows;
 
 /// State of one aggregate call, for every slot.
-pub trait Accumulator: Send + Any {
+pub trait Accumulator: Send + Sync + Any {
     /// Makes room for the slots `0..slots`; new ones are empty.
     fn resize(&mut self, slots: usize);
 

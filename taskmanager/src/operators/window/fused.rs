@@ -126,6 +126,28 @@ impl FusedPlan {
         true
     }
 
+    /// The words of accumulator columns as [`FusedPlan::states`] gives them (of `rows` rows), or `None`
+    /// if there are NULLs among them.
+    pub fn words(&self, states: &[ArrayRef], rows: usize) -> Option<Vec<ScalarBuffer<i64>>> {
+        let mut words = vec![ScalarBuffer::from(vec![0; rows]); self.words.len()];
+        let mut states = states.iter();
+        let mut set = |word: usize| {
+            let column = states.next().filter(|column| column.null_count() == 0)?;
+            words[word] = fixed::integer_words(column)?;
+            Some(())
+        };
+        for call in &self.calls {
+            match call {
+                FusedCall::Word(word, _) => set(*word)?,
+                FusedCall::Average(sum, count, _) => {
+                    set(*sum)?;
+                    set(*count)?;
+                }
+            }
+        }
+        Some(words)
+    }
+
     fn key_column(&self, table: &FusedTable, slots: &[u32]) -> ArrayRef {
         fixed::from_words(&self.key_type, table.keys(slots).into_iter(), None)
     }

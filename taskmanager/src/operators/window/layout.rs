@@ -74,6 +74,14 @@ impl Layout {
         Ok(layout)
     }
 
+    /// Whether panes can take these key and accumulator columns: no if they are fused and there are
+    /// NULLs.
+    pub fn fits(&self, columns: &[ArrayRef], rows: usize) -> bool {
+        let (keys, states) = columns.split_at(self.keys.len());
+        let no_null_key = keys.iter().all(|column| column.null_count() == 0);
+        self.fused.as_ref().is_none_or(|plan| no_null_key && plan.words(states, rows).is_some())
+    }
+
     /// Fresh accumulators, one a call.
     pub fn accumulators(&self) -> Vec<Box<dyn Accumulator>> {
         // All calls were accepted by `new`.

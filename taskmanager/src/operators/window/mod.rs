@@ -5,6 +5,7 @@ mod assigner;
 mod emitter;
 mod fused;
 mod grouping;
+mod keyed;
 mod layout;
 mod local;
 mod pane;
@@ -21,6 +22,7 @@ use tidemill_common::time::TimestampMs;
 use tidemill_common::types::Schema;
 
 pub(crate) use self::assigner::Assigner;
+pub use self::keyed::KeyedContext;
 pub(crate) use self::zone::WindowZone;
 use crate::operator::{Operator, OperatorError};
 
@@ -42,16 +44,16 @@ pub fn create(
     spec: &WindowAggregateSpec,
     input: &Schema,
     output: &Schema,
-    max_parallelism: u32,
+    context: &KeyedContext,
 ) -> Result<Box<dyn Operator>, OperatorError> {
-    let _ = max_parallelism;
-    create_with_clock(spec, input, output, system_clock)
+    create_with_clock(spec, input, output, context, system_clock)
 }
 
 fn create_with_clock(
     spec: &WindowAggregateSpec,
     input: &Schema,
     output: &Schema,
+    context: &KeyedContext,
     clock: Clock,
 ) -> Result<Box<dyn Operator>, OperatorError> {
     let operator = match spec.phase {
@@ -76,9 +78,9 @@ fn create_with_clock(
     match (&spec.window.kind, spec.phase) {
         (_, AggregatePhase::Local) => local::create(operator, spec, input, output, zone).map_err(refuse),
         (WindowKind::Session { gap_ms }, _) => {
-            session::create(operator, spec, input, output, zone, *gap_ms, clock).map_err(refuse)
+            session::create(operator, spec, input, output, context, zone, *gap_ms, clock).map_err(refuse)
         }
-        _ => sliced::create(operator, spec, input, output, zone, clock).map_err(refuse),
+        _ => sliced::create(operator, spec, input, output, context, zone, clock).map_err(refuse),
     }
 }
 

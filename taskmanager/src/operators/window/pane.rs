@@ -1,6 +1,6 @@
 //! The groups of one slice.
 
-use arrow::array::{Array, ArrayRef};
+use arrow::array::ArrayRef;
 use tidemill_state::accumulator::Accumulator;
 use tidemill_state::fused::FusedTable;
 use tidemill_state::{KeyBatch, KeyTable, Rows};
@@ -39,18 +39,17 @@ impl Columns {
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
     }
 
-    /// Adds rows of accumulators.
-    fn merge(&mut self, keys: usize, states: &[ArrayRef]) {
-        let rows = states.first().map_or(0, |column| column.len());
+    /// Adds rows of accumulators: key columns, then accumulator columns.
+    fn merge(&mut self, keys: usize, states: &[ArrayRef], count: usize, rows: Rows<'_>) {
         let mut batch = KeyBatch::default();
-        batch.load(&states[..keys], rows);
+        batch.load(&states[..keys], count);
         let mut slots = Vec::new();
-        self.table.intern(&batch, Rows::All(rows), &mut slots);
+        self.table.intern(&batch, rows, &mut slots);
         self.resize();
         let mut from = keys;
         for accumulator in &mut self.accumulators {
             let width = accumulator.state(&[]).len();
-            accumulator.merge(&slots, &states[from..from + width], Rows::All(rows));
+            accumulator.merge(&slots, &states[from..from + width], rows);
             from += width;
         }
     }
@@ -108,13 +107,31 @@ impl Pane {
         }
     }
 
+    /// Adds rows out of `count` of key columns and accumulator columns, as [`Pane::states`] gave them,
+    /// that fit the layout.
+    pub fn merge(&mut self, layout: &Layout, states: &[ArrayRef], count: usize, rows: Rows<'_>) {
+        match (self, &layout.fused) {
+            (Self::Columns(columns), _) => columns.merge(layout.keys.len(), states, count, rows),
+            (Self::Fused(table), Some(plan)) => {
+                let mut batch = KeyBatch::default();
+                batch.load(&states[..layout.keys.len()], count);
+                let words = plan.words(&states[layout.keys.len()..], count);
+                if let (Some(keys), Some(words)) = (batch.fixed_words(), words) {
+                    table.merge(keys, &words, rows);
+                }
+            }
+            (Self::Fused(_), None) => {}
+        }
+    }
+
     /// Turns a fused pane into one of columns.
     pub fn unfuse(&mut self, layout: &Layout, scratch: &mut PaneScratch) {
         if let (Self::Fused(table), Some(plan)) = (&*self, &layout.fused) {
             table.slots(&mut scratch.words);
             let states = plan.states(layout, table, &scratch.words);
             let mut columns = Columns::new(layout);
-            columns.merge(layout.keys.len(), &states);
+            let count = scratch.words.len();
+            columns.merge(layout.keys.len(), &states, count, Rows::All(count));
             *self = Self::Columns(columns);
         }
     }

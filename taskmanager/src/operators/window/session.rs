@@ -5,33 +5,39 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::datatypes::TimestampMillisecondType;
+use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
 use tidemill_common::plan::{WindowAggregateSpec, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
 use tidemill_state::accumulator::Accumulator;
-use tidemill_state::{KeyTable, Rows};
+use tidemill_state::keyed::{KeyedRows, Namespaces};
+use tidemill_state::{KeyBatch, KeyTable, Rows};
 
 use super::assigner::Window;
 use super::emitter::{Emitter, RowWindows};
+use super::keyed::{KeyedContext, Progress, WindowState};
 use super::layout::{FilterScratch, Layout, Prepared, accumulate};
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
+use crate::snapshot::{RestoredState, Snapshot};
 
 const NONE: u32 = u32::MAX;
 /// Keys without a session that are kept before the key table is made anew.
 const IDLE_KEYS_MIN: usize = 1024;
 
+#[allow(clippy::too_many_arguments, reason = "called once")]
 pub(super) fn create(
     operator: &str,
     spec: &WindowAggregateSpec,
     input: &Schema,
     output: &Schema,
+    context: &KeyedContext,
     zone: WindowZone,
     gap: i64,
     clock: Clock,
@@ -44,13 +50,15 @@ pub(super) fn create(
     }
     // Sessions are slots that are united and freed one by one.
     let layout = Layout { fused: None, ..Layout::new(spec, input)? };
+    let state = WindowState::new(operator, context, &layout, &[], &[DataType::Int64])?;
     Ok(Box::new(SessionAggregate {
         operator: operator.to_owned(),
         time: spec.window.time.clone(),
         zone: zone.clone(),
         gap,
         clock,
-        watermark: TimestampMs::MIN,
+        progress: state.progress(),
+        state,
         late_rows: 0,
         emitter: Emitter::of_windows(operator, output, zone),
         sessions: Sessions { keys: KeyTable::new(layout.key_types.clone()), ..Sessions::default() },
@@ -144,11 +152,11 @@ impl Sessions {
         if is_late() {
             return None;
         }
-        Some(self.open(key, start, end, later))
+        Some(self.begin(key, start, end, later))
     }
 
     /// Opens a session that comes before `later` in time (`NONE`: is the latest).
-    fn open(&mut self, key: u32, start: TimestampMs, end: TimestampMs, later: u32) -> u32 {
+    fn begin(&mut self, key: u32, start: TimestampMs, end: TimestampMs, later: u32) -> u32 {
         let blank = Session { start, end, key, next: NONE, previous: later, generation: 0, united_with: NONE };
         let id = self.free.pop().unwrap_or_else(|| {
             self.sessions.push(blank);
@@ -190,6 +198,19 @@ impl Sessions {
     fn resize_keys(&mut self) {
         self.idle_keys += self.keys.len() - self.heads.len();
         self.heads.resize(self.keys.len(), NONE);
+    }
+
+    /// All open sessions.
+    fn open(&self) -> Vec<u32> {
+        let mut open = Vec::with_capacity(self.sessions.len() - self.free.len());
+        for head in &self.heads {
+            let mut at = *head;
+            while at != NONE {
+                open.push(at);
+                at = self.sessions[at as usize].next;
+            }
+        }
+        open
     }
 
     fn root(&self, mut id: u32) -> u32 {
@@ -251,7 +272,8 @@ struct SessionAggregate {
     zone: WindowZone,
     gap: i64,
     clock: Clock,
-    watermark: TimestampMs,
+    progress: Progress,
+    state: WindowState,
     late_rows: u64,
     emitter: Emitter,
     layout: Layout,
@@ -282,12 +304,14 @@ impl SessionAggregate {
             }
             WindowTime::ProcessingTime { .. } => None,
         };
-        let now = if times.is_none() { (self.clock)().max(self.watermark.saturating_add(1)) } else { 0 };
+        let now = if times.is_none() { (self.clock)().max(self.progress.furthest().saturating_add(1)) } else { 0 };
+        let progress = self.progress.of_keys(&self.prepared.key_columns, rows);
         for (row, key) in self.key_slots.iter().enumerate() {
             let time = times.as_ref().map_or(now, |times| times[row]);
             let start = self.zone.to_local(time);
             let end = start.saturating_add(self.gap);
-            let is_late = || self.zone.to_timer(end - 1) <= self.watermark;
+            let progress = progress.as_ref().map_or(self.progress.watermark, |progress| progress[row]);
+            let is_late = || self.zone.to_timer(end - 1) <= progress;
             match self.sessions.add(*key, start, end, is_late) {
                 Some(session) => {
                     self.slots.push(session);
@@ -311,8 +335,33 @@ impl SessionAggregate {
         from.into_iter().for_each(|session| self.sessions.release(session));
     }
 
+    /// Opens sessions that were kept.
+    fn take(&mut self, kept: &KeyedRows) {
+        let Namespaces::Each(starts) = &kept.namespaces else { return };
+        let keys = self.layout.keys.len();
+        let (key_columns, values) = kept.columns.split_at(keys);
+        let mut batch = KeyBatch::default();
+        batch.load(key_columns, starts.len());
+        self.sessions.keys.intern(&batch, Rows::All(starts.len()), &mut self.key_slots);
+        self.sessions.resize_keys();
+        self.slots.clear();
+        let ends = values[0].as_primitive::<Int64Type>().values();
+        for (row, key) in self.key_slots.iter().enumerate() {
+            self.slots.extend(self.sessions.add(*key, starts[row], ends[row], || false));
+        }
+        let slots = self.sessions.sessions.len();
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
+        self.unite();
+        let mut states = &values[1..];
+        for accumulator in &mut self.accumulators {
+            let (own, others) = states.split_at(accumulator.state(&[]).len());
+            accumulator.merge(&self.slots, own, Rows::All(starts.len()));
+            states = others;
+        }
+    }
+
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
-        self.watermark = watermark;
+        self.progress.advance(watermark);
         self.slots.clear();
         let mut windows = Vec::new();
         self.key_slots.clear();
@@ -366,9 +415,12 @@ impl Operator for SessionAggregate {
     }
 
     fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
-        if matches!(self.time, WindowTime::RowTime { .. }) {
-            self.advance(watermark.0, output)?;
+        if matches!(self.time, WindowTime::ProcessingTime { .. }) {
+            return output.emit_watermark(watermark);
         }
+        // After a restore the sources may begin further back.
+        let watermark = watermark.max(Watermark(self.progress.watermark));
+        self.advance(watermark.0, output)?;
         output.emit_watermark(watermark)
     }
 
@@ -383,9 +435,28 @@ impl Operator for SessionAggregate {
 
     fn on_processing_time(&mut self, now: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
         if matches!(self.time, WindowTime::ProcessingTime { .. }) {
-            self.advance(now.saturating_sub(1).max(self.watermark), output)?;
+            self.advance(now.saturating_sub(1).max(self.progress.watermark), output)?;
         }
         Ok(())
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
+        let open = self.sessions.open();
+        let of = |of: &dyn Fn(&Session) -> i64| -> Vec<i64> {
+            open.iter().map(|id| of(&self.sessions.sessions[*id as usize])).collect()
+        };
+        let keys: Vec<u32> = open.iter().map(|id| self.sessions.sessions[*id as usize].key).collect();
+        let mut columns = self.sessions.keys.columns(&keys);
+        columns.push(Arc::new(Int64Array::from(of(&|session| session.end))));
+        columns.extend(self.accumulators.iter().flat_map(|accumulator| accumulator.state(&open)));
+        let rows = KeyedRows { namespaces: Namespaces::Each(of(&|session| session.start)), columns };
+        self.state.snapshot(snapshot, &self.progress, if open.is_empty() { Vec::new() } else { vec![rows] });
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
+        self.progress = self.state.restored_progress(state)?;
+        self.state.clone().restored_rows(state, |rows| self.take(&rows))
     }
 
     fn late_rows_dropped(&self) -> u64 {

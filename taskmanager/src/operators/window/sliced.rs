@@ -5,25 +5,30 @@
 //! only if every window of its slice has fired.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::buffer::ScalarBuffer;
-use arrow::datatypes::{Int64Type, TimestampMillisecondType};
+use arrow::compute::FilterBuilder;
+use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
 use tidemill_common::plan::{AggregatePhase, WindowAggregateSpec, WindowKind, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
 use tidemill_state::Rows;
+use tidemill_state::keyed::{KeyedRows, Namespaces};
 
 use super::assigner::{Assigner, Window};
 use super::emitter::{Emitter, RowWindows};
 use super::grouping::Grouping;
+use super::keyed::{KeyedContext, Progress, WindowState};
 use super::layout::{Layout, Prepared};
 use super::pane::{Pane, PanePool, PaneScratch};
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
+use crate::snapshot::{RestoredState, Snapshot};
 
 /// How rows get their slice.
 enum Slicing {
@@ -42,6 +47,7 @@ pub(super) fn create(
     spec: &WindowAggregateSpec,
     input: &Schema,
     output: &Schema,
+    context: &KeyedContext,
     zone: WindowZone,
     clock: Clock,
 ) -> Result<Box<dyn Operator>, String> {
@@ -61,15 +67,20 @@ pub(super) fn create(
     {
         return Err("there is no lateness in processing time".to_owned());
     }
+    let layout = Layout::new(spec, input)?;
+    // Attached windows of one end are told apart by their start.
+    let prefix: &[DataType] = if matches!(slicing, Slicing::Attached { .. }) { &[DataType::Int64] } else { &[] };
+    let state = WindowState::new(operator, context, &layout, prefix, &[])?;
     Ok(Box::new(SlicedAggregate {
         operator: operator.to_owned(),
-        layout: Layout::new(spec, input)?,
+        layout,
         windows: Windows {
             slicing,
             zone: zone.clone(),
             lateness: spec.allowed_lateness_ms,
-            watermark: TimestampMs::MIN,
+            progress: state.progress(),
         },
+        state,
         emitter: Emitter::of_windows(operator, output, zone),
         clock,
         slices: BTreeMap::new(),
@@ -90,8 +101,8 @@ struct Windows {
     slicing: Slicing,
     zone: WindowZone,
     lateness: i64,
-    /// Progress of event time, or of the clock.
-    watermark: TimestampMs,
+    /// Of event time, or of the clock.
+    progress: Progress,
 }
 
 impl Windows {
@@ -110,16 +121,45 @@ impl Windows {
     }
 
     fn is_fired(&self, window_end: TimestampMs) -> bool {
-        self.is_fired_at(window_end, self.watermark)
+        self.is_fired_at(window_end, self.progress.watermark)
     }
 
     /// Whether a fired window takes no more rows either.
+    fn is_over_at(&self, window_end: TimestampMs, watermark: TimestampMs) -> bool {
+        self.is_fired_at(window_end.saturating_add(self.lateness), watermark)
+    }
+
     fn is_over(&self, window_end: TimestampMs) -> bool {
-        self.is_fired((window_end).saturating_add(self.lateness))
+        self.is_over_at(window_end, self.progress.watermark)
     }
 
     fn last_window_end(&self, slice_end: TimestampMs) -> TimestampMs {
         self.assigner().map_or(slice_end, |assigner| assigner.last_window_end(slice_end))
+    }
+
+    /// The rows of a slice that are not late, if the answer is not the same for all keys.
+    fn punctual(&self, slice_end: TimestampMs, prepared: &Prepared, rows: Rows<'_>) -> Option<Vec<u32>> {
+        let last = self.last_window_end(slice_end);
+        if matches!(self.slicing, Slicing::ProcessingTime { .. }) || !self.is_over_at(last, self.progress.furthest()) {
+            return None;
+        }
+        let progress = self.progress.of_keys(&prepared.key_columns, prepared.rows)?;
+        let mut selected = Vec::with_capacity(rows.len());
+        rows.for_each(|row| {
+            if !self.is_over_at(last, progress[row]) {
+                selected.push(row as u32);
+            }
+        });
+        Some(selected)
+    }
+
+    /// Whether a window has fired already, key by key; `None` if it has for none.
+    fn fired_before(&self, window: Window, keys: &[ArrayRef], rows: usize) -> Option<BooleanArray> {
+        if !self.is_fired_at(window.end, self.progress.furthest()) {
+            return None;
+        }
+        let progress = self.progress.of_keys(keys, rows)?;
+        Some(progress.iter().map(|progress| Some(self.is_fired_at(window.end, *progress))).collect())
     }
 
     /// The first window of a slice that comes after `fired` and has not fired before.
@@ -145,6 +185,7 @@ struct SlicedAggregate {
     operator: String,
     layout: Layout,
     windows: Windows,
+    state: WindowState,
     emitter: Emitter,
     clock: Clock,
     /// Open slices, by end; `start` tells attached windows of one end apart, and is the slice's
@@ -177,6 +218,13 @@ impl SlicedAggregate {
             self.late_rows += rows.len() as u64;
             return;
         }
+        let selected = windows.punctual(slice.end, &self.prepared, rows);
+        let punctual = selected.as_deref().map_or(rows, Rows::Selected);
+        self.late_rows += (rows.len() - punctual.len()) as u64;
+        let rows = punctual;
+        if rows.is_empty() {
+            return;
+        }
         let pane = if late && let Some((pane, _)) = self.cumulated.get_mut(&slice.start) {
             pane
         } else {
@@ -196,6 +244,34 @@ impl SlicedAggregate {
                 }
                 end += length;
             }
+        }
+    }
+
+    /// Adds rows that were kept to their slices.
+    fn take(&mut self, kept: &KeyedRows) {
+        let Namespaces::Each(ends) = &kept.namespaces else { return };
+        let attached = matches!(self.windows.slicing, Slicing::Attached { .. });
+        let columns = &kept.columns[usize::from(attached)..];
+        let starts = attached.then(|| kept.columns[0].as_primitive::<Int64Type>().values());
+        if !self.layout.fits(columns, ends.len()) {
+            self.unfuse();
+        }
+        let progress = self.windows.progress.of_keys(&columns[..self.layout.keys.len()], ends.len());
+        let mut slices: BTreeMap<Window, Vec<u32>> = BTreeMap::new();
+        for (row, &end) in ends.iter().enumerate() {
+            let progress = progress.as_ref().map_or(self.windows.progress.watermark, |progress| progress[row]);
+            if self.windows.is_over_at(self.windows.last_window_end(end), progress) {
+                continue;
+            }
+            let start = match (starts, self.windows.assigner()) {
+                (Some(starts), _) => starts[row],
+                (None, assigner) => assigner.map_or(end, |assigner| assigner.window_start(end)),
+            };
+            slices.entry(Window { end, start }).or_default().push(row as u32);
+        }
+        for (slice, rows) in slices {
+            let pane = self.slices.entry(slice).or_insert_with(|| self.pool.take(&self.layout));
+            pane.merge(&self.layout, columns, ends.len(), Rows::Selected(&rows));
         }
     }
 
@@ -261,7 +337,10 @@ impl SlicedAggregate {
                 merged = Some(pane);
             }
             if let Some(pane) = merged.as_ref().or_else(|| self.slices.get(&slice)) {
-                emit_slots(&mut self.emitter, &self.layout, pane, &touched, window, RowKind::UpdateAfter, output)?;
+                for slots in touched.chunks(BATCH_ROWS_TARGET) {
+                    let windows = RowWindows::One(window, slots.len());
+                    self.emitter.push(pane.results(&self.layout, slots), windows, RowKind::UpdateAfter, output)?;
+                }
             }
             if let Some(pane) = merged {
                 self.pool.give(pane);
@@ -297,7 +376,7 @@ impl SlicedAggregate {
             }
             fired = Some(window);
         }
-        self.windows.watermark = watermark;
+        self.windows.progress.advance(watermark);
         if self.windows.lateness > 0 {
             while let Some(entry) = self.slices.first_entry()
                 && self.windows.is_over(self.windows.last_window_end(entry.key().end))
@@ -312,10 +391,10 @@ impl SlicedAggregate {
     fn fire_slice(&mut self, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
         if self.windows.lateness > 0 {
             if let Some(pane) = self.slices.get(&window) {
-                emit_pane(&mut self.emitter, &self.layout, pane, window, &mut self.slots, output)?;
+                emit_pane(&mut self.emitter, (&self.windows, &self.layout), pane, window, &mut self.slots, output)?;
             }
         } else if let Some(pane) = self.slices.remove(&window) {
-            emit_pane(&mut self.emitter, &self.layout, &pane, window, &mut self.slots, output)?;
+            emit_pane(&mut self.emitter, (&self.windows, &self.layout), &pane, window, &mut self.slots, output)?;
             self.pool.give(pane);
         }
         Ok(())
@@ -335,7 +414,14 @@ impl SlicedAggregate {
             (None, None) => return Ok(()),
             (Some(base), None) => base,
             (None, Some((_, only))) if parts.next().is_none() => {
-                return emit_pane(&mut self.emitter, &self.layout, only, window, &mut self.slots, output);
+                return emit_pane(
+                    &mut self.emitter,
+                    (&self.windows, &self.layout),
+                    only,
+                    window,
+                    &mut self.slots,
+                    output,
+                );
             }
             (base, Some(_)) => {
                 let mut merged = base.unwrap_or_else(|| self.pool.take(&self.layout));
@@ -345,7 +431,7 @@ impl SlicedAggregate {
                 merged
             }
         };
-        emit_pane(&mut self.emitter, &self.layout, &merged, window, &mut self.slots, output)?;
+        emit_pane(&mut self.emitter, (&self.windows, &self.layout), &merged, window, &mut self.slots, output)?;
         self.pool.give(merged);
         Ok(())
     }
@@ -371,7 +457,7 @@ impl SlicedAggregate {
             }
         }
         let Some(pane) = cumulated else { return Ok(()) };
-        emit_pane(&mut self.emitter, &self.layout, &pane, window, &mut self.slots, output)?;
+        emit_pane(&mut self.emitter, (&self.windows, &self.layout), &pane, window, &mut self.slots, output)?;
         if window.end < window.start.saturating_add(max_size) {
             self.cumulated.insert(window.start, (pane, window.end + step));
         } else {
@@ -393,31 +479,43 @@ fn slices_of(window: Window) -> std::ops::RangeInclusive<Window> {
     first..=Window { end: window.end, start: TimestampMs::MAX }
 }
 
+/// Emits a window that fires.
 fn emit_pane(
     emitter: &mut Emitter,
-    layout: &Layout,
+    (windows, layout): (&Windows, &Layout),
     pane: &Pane,
     window: Window,
     slots: &mut Vec<u32>,
     output: &mut dyn Output,
 ) -> Result<(), OperatorError> {
     pane.slots(slots);
-    emit_slots(emitter, layout, pane, slots, window, RowKind::Insert, output)
-}
-
-fn emit_slots(
-    emitter: &mut Emitter,
-    layout: &Layout,
-    pane: &Pane,
-    slots: &[u32],
-    window: Window,
-    kind: RowKind,
-    output: &mut dyn Output,
-) -> Result<(), OperatorError> {
     for slots in slots.chunks(BATCH_ROWS_TARGET) {
-        emitter.push(pane.results(layout, slots), RowWindows::One(window, slots.len()), kind, output)?;
+        let columns = pane.results(layout, slots);
+        match windows.fired_before(window, &columns[..layout.keys.len()], slots.len()) {
+            None => emitter.push(columns, RowWindows::One(window, slots.len()), RowKind::Insert, output)?,
+            Some(fired) => {
+                let (first, rows) = filtered(&columns, &not(&fired));
+                emitter.push(first, RowWindows::One(window, rows), RowKind::Insert, output)?;
+                if windows.lateness > 0 {
+                    let (again, rows) = filtered(&columns, &fired);
+                    emitter.push(again, RowWindows::One(window, rows), RowKind::UpdateAfter, output)?;
+                }
+            }
+        }
     }
     Ok(())
+}
+
+fn not(of: &BooleanArray) -> BooleanArray {
+    BooleanArray::new(!of.values(), None)
+}
+
+/// The rows for which it is true, and their number.
+fn filtered(columns: &[ArrayRef], of: &BooleanArray) -> (Vec<ArrayRef>, usize) {
+    let predicate = FilterBuilder::new(of).optimize().build();
+    // Fails only for columns of another length.
+    let columns = columns.iter().filter_map(|column| predicate.filter(column).ok()).collect();
+    (columns, predicate.count())
 }
 
 impl Operator for SlicedAggregate {
@@ -450,7 +548,7 @@ impl Operator for SlicedAggregate {
             }
             Slicing::ProcessingTime { assigner } => {
                 // A clock that was set back does not open windows again.
-                let now = (self.clock)().max(self.windows.watermark.saturating_add(1));
+                let now = (self.clock)().max(self.windows.progress.furthest().saturating_add(1));
                 let now = self.windows.zone.to_local(now);
                 self.grouping.assign_all(assigner.slice_end(now), records.num_rows());
                 self.add_grouped();
@@ -461,9 +559,12 @@ impl Operator for SlicedAggregate {
     }
 
     fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
-        if !matches!(self.windows.slicing, Slicing::ProcessingTime { .. }) {
-            self.advance(watermark.0, output)?;
+        if matches!(self.windows.slicing, Slicing::ProcessingTime { .. }) {
+            return output.emit_watermark(watermark);
         }
+        // After a restore the sources may begin further back.
+        let watermark = watermark.max(Watermark(self.windows.progress.watermark));
+        self.advance(watermark.0, output)?;
         output.emit_watermark(watermark)
     }
 
@@ -477,10 +578,36 @@ impl Operator for SlicedAggregate {
 
     fn on_processing_time(&mut self, now: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
         if matches!(self.windows.slicing, Slicing::ProcessingTime { .. }) {
-            let progress = now.saturating_sub(1).max(self.windows.watermark);
+            let progress = now.saturating_sub(1).max(self.windows.progress.watermark);
             self.advance(progress, output)?;
         }
         Ok(())
+    }
+
+    fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
+        let length = self.windows.assigner().map_or(1, Assigner::slice_length);
+        // What has been cumulated is kept as if all of it had come in the last slice that has fired.
+        let cumulated = self
+            .cumulated
+            .iter()
+            .map(|(start, (pane, next_end))| (Window { end: next_end - length, start: *start }, pane));
+        let open = self.slices.iter().map(|(slice, pane)| (*slice, pane)).chain(cumulated);
+        let mut rows = Vec::new();
+        for (slice, pane) in open {
+            pane.slots(&mut self.slots);
+            let mut columns = pane.states(&self.layout, &self.slots);
+            if let Slicing::Attached { .. } = self.windows.slicing {
+                columns.insert(0, Arc::new(Int64Array::from(vec![slice.start; self.slots.len()])));
+            }
+            rows.push(KeyedRows { namespaces: Namespaces::One(slice.end, self.slots.len()), columns });
+        }
+        self.state.snapshot(snapshot, &self.windows.progress, rows);
+        Ok(())
+    }
+
+    fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
+        self.windows.progress = self.state.restored_progress(state)?;
+        self.state.clone().restored_rows(state, |rows| self.take(&rows))
     }
 
     fn late_rows_dropped(&self) -> u64 {

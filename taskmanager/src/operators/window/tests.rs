@@ -16,7 +16,9 @@ use tidemill_common::time::Watermark;
 use tidemill_common::types::{DataType, Field, LogicalType, Schema};
 use tidemill_state::accumulator::state_types;
 
-use super::{create, create_with_clock};
+use super::{KeyedContext, create, create_with_clock};
+
+mod restore;
 use crate::operator::{OperatorError, Output};
 
 const KEY: usize = 0;
@@ -300,8 +302,13 @@ impl Case {
     }
 
     fn run_single(&self) -> (Vec<(RowKind, String)>, u64) {
-        let mut operator =
-            create(&self.spec(AggregatePhase::Single), &input_schema(), &self.output_schema(), 128).unwrap();
+        let mut operator = create(
+            &self.spec(AggregatePhase::Single),
+            &input_schema(),
+            &self.output_schema(),
+            &KeyedContext::alone(128),
+        )
+        .unwrap();
         let mut output = Collected::default();
         for event in &self.events {
             match event {
@@ -316,9 +323,16 @@ impl Case {
     }
 
     fn run_two_phases(&self) -> (Vec<(RowKind, String)>, u64) {
-        let mut local = create(&self.spec(AggregatePhase::Local), &input_schema(), &self.local_schema(), 128).unwrap();
-        let mut global =
-            create(&self.spec(AggregatePhase::Global), &self.local_schema(), &self.output_schema(), 128).unwrap();
+        let mut local =
+            create(&self.spec(AggregatePhase::Local), &input_schema(), &self.local_schema(), &KeyedContext::alone(128))
+                .unwrap();
+        let mut global = create(
+            &self.spec(AggregatePhase::Global),
+            &self.local_schema(),
+            &self.output_schema(),
+            &KeyedContext::alone(128),
+        )
+        .unwrap();
         let (mut between, mut output) = (Collected::default(), Collected::default());
         for event in &self.events {
             match event {
@@ -511,8 +525,13 @@ fn a_row_without_row_time_fails_the_job_with_flinks_words() {
     let records = RecordBatch::try_new(input_schema().to_arrow(), columns).unwrap();
     for kind in [case.kind.clone(), WindowKind::Session { gap_ms: 1 }] {
         let case = Case { kind, ..case.clone() };
-        let mut operator =
-            create(&case.spec(AggregatePhase::Single), &input_schema(), &case.output_schema(), 128).unwrap();
+        let mut operator = create(
+            &case.spec(AggregatePhase::Single),
+            &input_schema(),
+            &case.output_schema(),
+            &KeyedContext::alone(128),
+        )
+        .unwrap();
         let error = operator.process_batch(0, Batch::insert(records.clone()), &mut Collected::default()).unwrap_err();
         assert!(error.to_string().contains("RowTime field should not be null"), "{error}");
     }
@@ -529,7 +548,9 @@ fn large_windows_are_emitted_in_bounded_batches() {
         lateness: 0,
         events: Vec::new(),
     };
-    let mut operator = create(&case.spec(AggregatePhase::Single), &input_schema(), &case.output_schema(), 128).unwrap();
+    let mut operator =
+        create(&case.spec(AggregatePhase::Single), &input_schema(), &case.output_schema(), &KeyedContext::alone(128))
+            .unwrap();
     let mut output = Collected::default();
     operator.process_batch(0, batch(&rows), &mut output).unwrap();
     operator.process_watermark(Watermark(i64::MAX), &mut output).unwrap();
@@ -584,7 +605,7 @@ fn windows_of_a_zone_follow_its_clock_through_summer_and_winter_time() {
     let hour = counting(WindowKind::Tumble { size_ms: 3_600_000, offset_ms: 0 }, time);
     let output_schema = counting_schema(LogicalType::TimestampLtz(3));
     let run = |spec: &WindowAggregateSpec, times: &[&str]| {
-        let mut operator = create(spec, &input, &output_schema, 128).unwrap();
+        let mut operator = create(spec, &input, &output_schema, &KeyedContext::alone(128)).unwrap();
         let mut output = Collected::default();
         for time in times {
             operator.process_watermark(Watermark(at(time)), &mut output).unwrap();
@@ -621,7 +642,14 @@ fn windows_of_the_clock_fire_by_timer() {
     let output_schema = counting_schema(LogicalType::TimestampLtz(3));
     let run = |kind: WindowKind, steps: &[(i64, bool)]| {
         let clock = || NOW.load(Ordering::Relaxed);
-        let mut operator = create_with_clock(&counting(kind, time()), &input_schema(), &output_schema, clock).unwrap();
+        let mut operator = create_with_clock(
+            &counting(kind, time()),
+            &input_schema(),
+            &output_schema,
+            &KeyedContext::alone(128),
+            clock,
+        )
+        .unwrap();
         let mut output = Collected::default();
         for (now, is_row) in steps {
             NOW.store(*now, Ordering::Relaxed);
@@ -664,7 +692,8 @@ fn attached_windows_are_kept_apart_by_both_bounds() {
     for lateness in [0, 5] {
         let mut spec = counting(WindowKind::Attached { start: 1, end: 2 }, time.clone());
         spec.allowed_lateness_ms = lateness;
-        let mut operator = create(&spec, &input, &counting_schema(LogicalType::Timestamp(3)), 128).unwrap();
+        let mut operator =
+            create(&spec, &input, &counting_schema(LogicalType::Timestamp(3)), &KeyedContext::alone(128)).unwrap();
         let mut output = Collected::default();
         let attached = |windows: &[(i64, i64)]| {
             let times = |of: &dyn Fn(&(i64, i64)) -> i64| -> ArrayRef {
@@ -705,7 +734,9 @@ fn a_local_phase_lets_rows_pass_that_it_cannot_reduce() {
         let texts = |rows: Vec<(RowKind, String)>| sorted(rows.into_iter().map(|(_, row)| row).collect());
         assert_eq!(single.len(), 60_500);
         assert_eq!(texts(two), texts(single));
-        let mut local = create(&case.spec(AggregatePhase::Local), &input_schema(), &case.local_schema(), 128).unwrap();
+        let mut local =
+            create(&case.spec(AggregatePhase::Local), &input_schema(), &case.local_schema(), &KeyedContext::alone(128))
+                .unwrap();
         let mut output = Collected::default();
         for event in &case.events {
             if let Event::Rows(rows) = event {
@@ -722,7 +753,7 @@ fn what_cannot_be_done_is_refused() {
     let tumble = || WindowKind::Tumble { size_ms: 10, offset_ms: 0 };
     let output_schema = counting_schema(LogicalType::Timestamp(3));
     let refused = |spec: &WindowAggregateSpec, part: &str| {
-        let error = create(spec, &input_schema(), &output_schema, 128).err().unwrap().to_string();
+        let error = create(spec, &input_schema(), &output_schema, &KeyedContext::alone(128)).err().unwrap().to_string();
         assert!(error.contains(part), "{error}");
     };
     let hop = WindowKind::Hop { size_ms: 10, slide_ms: 3, offset_ms: 0 };

@@ -1,0 +1,147 @@
+//! Keyed state in files: rows of columns, sorted, as SST files that any RocksDB can ingest.
+//!
+//! A row's key is `key group (u16) | state id (u32) | namespace (i64) | key columns | run (u64)`, numbers
+//! big-endian so that bytes sort as they do; its value is the value columns. Columns are encoded as
+//! [`crate::encoding`] says. The run tells apart rows of one key that were written one after the other:
+//! what they mean together (a sum of accumulators, or the last one) is the state's own affair.
+
+mod reader;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+use std::path::Path;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use rocksdb::{BlockBasedOptions, DBCompressionType, Options};
+use tidemill_common::hash::{hash_bytes, hash_columns};
+use tidemill_common::ids::KeyGroup;
+use tidemill_common::key_group::key_group_of;
+
+use crate::encoding::EncodedRows;
+use crate::storage::StorageError;
+
+/// Version of keys and values in files.
+pub const ROWS_VERSION: u32 = 1;
+/// Rows that are read at a time.
+pub const READ_ROWS: usize = 8192;
+/// Bytes after which a file ends with its key group, so that other parallelisms fetch what they need.
+const FILE_BYTES_TARGET: u64 = 32 * 1024 * 1024;
+/// Bytes of a key before the key columns.
+const PREFIX_BYTES: usize = 2 + 4 + 8;
+/// Bytes of a key behind the key columns.
+const RUN_BYTES: usize = 8;
+
+/// The shape of one keyed state.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KeyedState {
+    /// Unique within its operator.
+    pub id: u32,
+    /// Columns of the key in files. Those after the first `unhashed` choose the key group.
+    pub key_types: Vec<DataType>,
+    pub unhashed: usize,
+    pub value_types: Vec<DataType>,
+    pub max_parallelism: u32,
+}
+
+/// Rows of some namespaces (windows, sessions) of a state.
+#[derive(Clone, Debug)]
+pub struct KeyedRows {
+    pub namespaces: Namespaces,
+    /// Key columns, then value columns.
+    pub columns: Vec<ArrayRef>,
+}
+
+/// Of some rows.
+#[derive(Clone, Debug)]
+pub enum Namespaces {
+    /// So many rows of one.
+    One(i64, usize),
+    /// One a row.
+    Each(Vec<i64>),
+}
+
+impl Namespaces {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        match self {
+            Self::One(_, rows) => *rows,
+            Self::Each(namespaces) => namespaces.len(),
+        }
+    }
+
+    /// The namespace of a row.
+    pub fn of(&self, row: usize) -> i64 {
+        match self {
+            Self::One(namespace, _) => *namespace,
+            Self::Each(namespaces) => namespaces[row],
+        }
+    }
+}
+
+/// Something with a map in it, which has no hash: only subtasks without siblings have such keys.
+fn has_map(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Map(..) => true,
+        DataType::List(field) => has_map(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| has_map(field.data_type())),
+        _ => false,
+    }
+}
+
+impl KeyedState {
+    /// The key groups of these keys: those by which an exchange routes rows.
+    pub fn key_groups(&self, keys: &[ArrayRef], rows: usize) -> Vec<KeyGroup> {
+        key_groups(&keys[self.unhashed..], rows, self.max_parallelism)
+    }
+
+    /// What a reader must agree with.
+    pub fn describe(&self) -> String {
+        let Self { key_types, value_types, .. } = self;
+        format!("rows {ROWS_VERSION}, keys {key_types:?}, values {value_types:?}")
+    }
+
+    fn prefix(&self, key_group: u32, namespace: i64) -> [u8; PREFIX_BYTES] {
+        let mut prefix = [0; PREFIX_BYTES];
+        prefix[..2].copy_from_slice(&(key_group as u16).to_be_bytes());
+        prefix[2..6].copy_from_slice(&self.id.to_be_bytes());
+        prefix[6..].copy_from_slice(&(namespace ^ i64::MIN).to_be_bytes());
+        prefix
+    }
+}
+
+/// The key groups of keys of these columns.
+pub fn key_groups(keys: &[ArrayRef], rows: usize, max_parallelism: u32) -> Vec<KeyGroup> {
+    let mut hashes = Vec::new();
+    if keys.iter().any(|column| has_map(column.data_type())) {
+        let mut encoded = EncodedRows::default();
+        encoded.encode(keys, rows);
+        hashes.extend((0..rows).map(|row| hash_bytes(encoded.row(row))));
+    } else {
+        hash_columns(keys, rows, &mut hashes);
+    }
+    hashes.into_iter().map(|hash| key_group_of(hash, max_parallelism)).collect()
+}
+
+/// Options of the files, pinned: they are part of the format.
+fn file_options() -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_format_version(5);
+    blocks.set_block_size(16 * 1024);
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options
+}
+
+fn local_error(path: &Path, doing: &'static str, reason: impl ToString) -> StorageError {
+    StorageError::Failed { url: path.display().to_string(), doing, reason: reason.to_string() }
+}
+
+/// What two ranges of key groups have in common.
+fn intersection(a: &Range<u32>, b: &Range<u32>) -> Range<u32> {
+    a.start.max(b.start)..a.end.min(b.end)
+}

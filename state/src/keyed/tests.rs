@@ -1,0 +1,118 @@
+//! Rows come back from files as they were, and only those of the key groups asked for.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, Int64Array, StringArray};
+use arrow::datatypes::Int64Type;
+
+use super::*;
+use crate::storage::{Directory, FileReader, FileWriter, StoreOptions};
+
+struct Place {
+    directory: tempfile::TempDir,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Place {
+    fn new() -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Self { directory: tempfile::tempdir().unwrap(), runtime }
+    }
+
+    fn open(&self) -> Directory {
+        Directory::open(&format!("file://{}", self.directory.path().display()), &StoreOptions::new()).unwrap()
+    }
+
+    fn writer(&self) -> FileWriter {
+        FileWriter::new(self.open(), self.runtime.handle().clone(), false)
+    }
+
+    fn reader(&self) -> FileReader {
+        FileReader::new(self.open(), StoreOptions::new(), self.runtime.handle().clone())
+    }
+}
+
+fn state() -> KeyedState {
+    KeyedState {
+        id: 1,
+        key_types: vec![DataType::Int64, DataType::Utf8],
+        unhashed: 0,
+        value_types: vec![DataType::Int64],
+        max_parallelism: 128,
+    }
+}
+
+fn rows(namespace: i64, keys: std::ops::Range<i64>) -> KeyedRows {
+    let texts = keys.clone().map(|key| (key % 3 > 0).then(|| format!("text {}", key / 2))).collect::<StringArray>();
+    let values = keys.clone().map(|key| key * namespace).collect::<Int64Array>();
+    KeyedRows {
+        namespaces: Namespaces::One(namespace, values.len()),
+        columns: vec![Arc::new(keys.collect::<Int64Array>()), Arc::new(texts), Arc::new(values)],
+    }
+}
+
+type Read = BTreeMap<(i64, i64), (Option<String>, i64)>;
+
+fn read(place: &Place, state: &KeyedState, files: &[tidemill_common::checkpoint::StateFile], of: Range<u32>) -> Read {
+    let mut found = Read::new();
+    let scratch = place.directory.path();
+    let collect = |rows: KeyedRows| {
+        let (keys, values) = (rows.columns[0].as_primitive::<Int64Type>(), rows.columns[2].as_primitive::<Int64Type>());
+        let texts = rows.columns[1].as_string::<i32>();
+        for row in 0..rows.namespaces.rows() {
+            let text = texts.is_valid(row).then(|| texts.value(row).to_owned());
+            let old = found.insert((rows.namespaces.of(row), keys.value(row)), (text, values.value(row)));
+            assert_eq!(old, None, "a row is read once");
+        }
+    };
+    state.read(files, &of, scratch, &place.reader(), collect).unwrap();
+    found
+}
+
+#[test]
+fn rows_come_back_by_key_group() {
+    let (place, state) = (Place::new(), state());
+    let written = vec![rows(-5, 0..3_000), rows(7, 2_000..2_010), rows(i64::MAX, 1..2)];
+    let files = state.write(written.clone(), 3, place.directory.path(), &place.writer()).unwrap();
+    let all = read(&place, &state, &files, 0..128);
+    assert_eq!(all.len(), 3_011);
+    assert_eq!(all[&(-5, 4)], (Some("text 2".to_owned()), -20));
+    assert_eq!(all[&(-5, 3)], (None, -15));
+    let mut apart = BTreeMap::new();
+    for of in [0..1, 1..50, 50..127, 127..128] {
+        let part = read(&place, &state, &files, of.clone());
+        for KeyedRows { namespaces, columns } in &written {
+            let key_groups = state.key_groups(&columns[..2], namespaces.rows());
+            for (row, key_group) in key_groups.iter().enumerate() {
+                let key = (namespaces.of(row), columns[0].as_primitive::<Int64Type>().value(row));
+                assert_eq!(part.contains_key(&key), of.contains(&u32::from(key_group.0)));
+            }
+        }
+        apart.extend(part);
+    }
+    assert_eq!(apart, all);
+    let left: Vec<_> = std::fs::read_dir(place.directory.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let expected = files.iter().filter(|file| file.inline.is_none()).count();
+    assert_eq!(left.len(), expected, "nothing but the files is left: {left:?}");
+}
+
+#[test]
+fn rows_outside_of_a_files_key_groups_do_not_come_back() {
+    let (place, state) = (Place::new(), state());
+    let mut files = state.write(vec![rows(1, 0..500)], 0, place.directory.path(), &place.writer()).unwrap();
+    files[0].key_groups = 10..20;
+    let clipped = read(&place, &state, &files, 0..15);
+    files[0].key_groups = 0..128;
+    assert_eq!(clipped, read(&place, &state, &files, 10..15));
+    assert!(!clipped.is_empty());
+}
+
+#[test]
+fn files_of_another_state_are_refused() {
+    let (place, state) = (Place::new(), state());
+    let files = state.write(vec![rows(1, 0..5)], 0, place.directory.path(), &place.writer()).unwrap();
+    let other = KeyedState { value_types: vec![DataType::Utf8], ..state };
+    let error = other.read(&files, &(0..128), place.directory.path(), &place.reader(), |_| {}).unwrap_err();
+    assert!(error.to_string().contains("not of the operator's state"), "{error}");
+}

@@ -1,0 +1,187 @@
+//! The state of windows in checkpoints: rows of (window, key) and accumulators, and how far event time
+//! (or the clock) had come.
+
+use std::ops::Range;
+use std::path::PathBuf;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::DataType;
+use tidemill_common::checkpoint::Blob;
+use tidemill_common::ids::KeyGroup;
+use tidemill_common::time::TimestampMs;
+use tidemill_state::accumulator;
+use tidemill_state::keyed::{KeyedRows, KeyedState, key_groups};
+
+use super::layout::Layout;
+use crate::operator::OperatorError;
+use crate::snapshot::{RestoredState, Snapshot};
+
+const PROGRESS: &str = "progress";
+const ROWS: &str = "rows";
+/// The only keyed state of a window operator.
+const WINDOWS: u32 = 1;
+
+/// Which part of the key space a subtask has, and where it keeps state.
+#[derive(Clone, Debug)]
+pub struct KeyedContext {
+    pub max_parallelism: u32,
+    pub key_groups: Range<u32>,
+    /// Where files are made before they are uploaded.
+    pub scratch: PathBuf,
+}
+
+impl KeyedContext {
+    /// For an operator without siblings.
+    pub fn alone(max_parallelism: u32) -> Self {
+        Self { max_parallelism, key_groups: 0..max_parallelism, scratch: std::env::temp_dir() }
+    }
+}
+
+/// How far windows have fired. After a restore the operator starts at the least progress of the old
+/// subtasks; what those that were ahead have fired is not fired again, key group by key group.
+#[derive(Clone, Debug)]
+pub(super) struct Progress {
+    /// The watermark, or the clock, up to which all windows have fired.
+    pub watermark: TimestampMs,
+    /// Key groups for which they have fired further.
+    ahead: Vec<(Range<u32>, TimestampMs)>,
+    max_parallelism: u32,
+}
+
+impl Progress {
+    /// The furthest progress of any key group.
+    pub fn furthest(&self) -> TimestampMs {
+        self.ahead.iter().map(|(_, ahead)| *ahead).fold(self.watermark, TimestampMs::max)
+    }
+
+    /// All key groups have come this far.
+    pub fn advance(&mut self, to: TimestampMs) {
+        self.watermark = self.watermark.max(to);
+        self.ahead.retain(|(_, ahead)| *ahead > self.watermark);
+    }
+
+    /// The progress for each of these keys, or `None` if it is the watermark for all.
+    pub fn of_keys(&self, keys: &[ArrayRef], rows: usize) -> Option<Vec<TimestampMs>> {
+        if self.ahead.is_empty() {
+            return None;
+        }
+        let of = |key_group: KeyGroup| {
+            let ahead = self.ahead.iter().filter(|(range, _)| range.contains(&u32::from(key_group.0)));
+            ahead.map(|(_, ahead)| *ahead).fold(self.watermark, TimestampMs::max)
+        };
+        Some(key_groups(keys, rows, self.max_parallelism).into_iter().map(of).collect())
+    }
+}
+
+/// The keyed state of one window operator, as it is kept.
+#[derive(Clone)]
+pub(super) struct WindowState {
+    operator: String,
+    context: KeyedContext,
+    shape: KeyedState,
+}
+
+impl WindowState {
+    /// `prefix` are columns of the key before the operator's own, `values` are values before the
+    /// accumulators.
+    pub fn new(
+        operator: &str,
+        context: &KeyedContext,
+        layout: &Layout,
+        prefix: &[DataType],
+        values: &[DataType],
+    ) -> Result<Self, String> {
+        let mut value_types = values.to_vec();
+        for call in &layout.calls {
+            let types = accumulator::state_types(&call.call).map_err(|error| error.to_string())?;
+            value_types.extend(types.iter().map(|state| state.logical.to_arrow()));
+        }
+        let shape = KeyedState {
+            id: WINDOWS,
+            key_types: [prefix, &layout.key_types].concat(),
+            unhashed: prefix.len(),
+            value_types,
+            max_parallelism: context.max_parallelism,
+        };
+        Ok(Self { operator: operator.to_owned(), context: context.clone(), shape })
+    }
+
+    /// No window has fired.
+    pub fn progress(&self) -> Progress {
+        Progress { watermark: TimestampMs::MIN, ahead: Vec::new(), max_parallelism: self.context.max_parallelism }
+    }
+
+    fn error(&self, reason: String) -> OperatorError {
+        OperatorError::State { operator: self.operator.clone(), reason }
+    }
+
+    /// Keeps the progress, and rows that are encoded and written beside the task.
+    pub fn snapshot(&self, snapshot: &mut Snapshot, progress: &Progress, rows: Vec<KeyedRows>) {
+        let whole = (self.context.key_groups.clone(), progress.watermark);
+        let mut kept = Vec::new();
+        for (range, watermark) in std::iter::once(&whole).chain(&progress.ahead) {
+            kept.extend_from_slice(&range.start.to_le_bytes());
+            kept.extend_from_slice(&range.end.to_le_bytes());
+            kept.extend_from_slice(&watermark.to_le_bytes());
+        }
+        snapshot.values.insert(PROGRESS.to_owned(), Blob(kept));
+        snapshot.values.insert(ROWS.to_owned(), Blob(self.shape.describe().into_bytes()));
+        if rows.is_empty() {
+            return;
+        }
+        let (shape, scratch, run) = (self.shape.clone(), self.context.scratch.clone(), snapshot.checkpoint.0);
+        snapshot.parts.push(Box::new(move |writer| shape.write(rows, run, &scratch, writer)));
+    }
+
+    /// The progress to start from.
+    ///
+    /// # Errors
+    /// If the state is not one of this operator.
+    pub fn restored_progress(&self, state: &RestoredState) -> Result<Progress, OperatorError> {
+        let described = self.shape.describe();
+        let mut ahead = Vec::new();
+        for (subtask, values) in &state.values {
+            match values.get(ROWS) {
+                None => continue,
+                Some(found) if found.0 == described.as_bytes() => {}
+                Some(found) => {
+                    let found = String::from_utf8_lossy(&found.0);
+                    return Err(self.error(format!("it has {found}; this plan reads and writes {described}")));
+                }
+            }
+            let of_subtask = values.get(PROGRESS).and_then(|blob| decode_progress(&blob.0));
+            ahead.extend(of_subtask.ok_or_else(|| self.error(format!("subtask {subtask} kept no progress")))?);
+        }
+        let mut progress = self.progress();
+        if let Some(least) = ahead.iter().map(|(_, watermark)| *watermark).min() {
+            progress.ahead = ahead;
+            progress.advance(least);
+        }
+        Ok(progress)
+    }
+
+    /// Calls `each` with the kept rows of this subtask's key groups, those of an old subtask in the order
+    /// in which they were written.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged.
+    pub fn restored_rows(&self, state: &RestoredState, mut each: impl FnMut(KeyedRows)) -> Result<(), OperatorError> {
+        for (_, files) in &state.files {
+            self.shape
+                .read(files, &state.key_groups, &self.context.scratch, &state.reader, &mut each)
+                .map_err(|source| OperatorError::Storage { operator: self.operator.clone(), source })?;
+        }
+        Ok(())
+    }
+}
+
+fn decode_progress(bytes: &[u8]) -> Option<Vec<(Range<u32>, TimestampMs)>> {
+    let (entries, rest) = bytes.as_chunks::<16>();
+    let decode = |entry: &[u8; 16]| {
+        let (range, watermark) = entry.split_at(8);
+        let (start, end) = range.split_at(4);
+        let number = |bytes: &[u8]| bytes.try_into().ok().map(u32::from_le_bytes);
+        Some((number(start)?..number(end)?, i64::from_le_bytes(watermark.try_into().ok()?)))
+    };
+    if rest.is_empty() && !entries.is_empty() { entries.iter().map(decode).collect() } else { None }
+}
