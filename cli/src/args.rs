@@ -34,8 +34,12 @@ pub enum Command {
     Describe(JobArgs),
     /// Cancel a job at once
     Cancel(JobArgs),
-    /// End a job as if its inputs had ended
+    /// End a job as if its inputs had ended, with a savepoint if it is asked for
     Stop(StopArgs),
+    /// Take a savepoint of a job, or look into one
+    Savepoint(SavepointArgs),
+    /// Show the latest checkpoints of a job: durations, sizes, failures
+    Checkpoints(JobArgs),
     /// Go on with another parallelism, from the job's newest checkpoint
     Rescale(RescaleArgs),
     /// Show the task managers of a cluster
@@ -128,6 +132,8 @@ pub struct ScriptArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub script: ScriptArgs,
+    #[command(flatten)]
+    pub restore: RestoreArgs,
     /// The final summary: text on standard error, or JSON as the last line of standard output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
@@ -139,6 +145,11 @@ pub struct RunArgs {
 pub struct SubmitArgs {
     #[command(flatten)]
     pub script: ScriptArgs,
+    #[command(flatten)]
+    pub restore: RestoreArgs,
+    /// Say what becomes of each operator's state, and start nothing
+    #[arg(long, requires = "from_savepoint")]
+    pub dry_run: bool,
     /// Print the ids of the jobs and leave them running
     #[arg(short, long)]
     pub detach: bool,
@@ -176,10 +187,59 @@ pub struct JobArgs {
     pub process: ProcessFlags,
 }
 
+/// What a script starts from.
+#[derive(Clone, Debug, Default, Args)]
+pub struct RestoreArgs {
+    /// Start from the savepoint or checkpoint in this directory
+    #[arg(long, value_name = "PATH")]
+    pub from_savepoint: Option<String>,
+    /// Give up state of operators that the script does not have any more
+    #[arg(long, requires = "from_savepoint")]
+    pub allow_non_restored_state: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+pub struct SavepointArgs {
+    #[command(subcommand)]
+    pub command: Option<SavepointCommand>,
+    /// The job's id, or a beginning that only one job has
+    #[arg(value_name = "JOB", required = true)]
+    pub job: Option<String>,
+    /// Directory the savepoint is made in, as a path or URL; the configured one otherwise
+    #[arg(value_name = "DIR")]
+    pub directory: Option<String>,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+/// What can be done with a savepoint.
+#[derive(Debug, Subcommand)]
+pub enum SavepointCommand {
+    /// Show what a savepoint or checkpoint holds: operators, states, sizes, key groups
+    Inspect(InspectArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// Directory of the savepoint, as a path or URL
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
 #[derive(Debug, Args)]
 pub struct StopArgs {
     #[command(flatten)]
     pub job: JobArgs,
+    /// Take a savepoint that the job ends with, below DIR or the configured directory
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = false)]
+    pub savepoint: Option<Option<String>>,
     /// Take event time to its end, so that all windows fire
     #[arg(long)]
     pub drain: bool,
@@ -305,6 +365,21 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_savepoint_is_taken_or_looked_into() {
+        let parse = |line: &str| Cli::try_parse_from(line.split(' ')).map(|cli| cli.command);
+        let Ok(Command::Savepoint(take)) = parse("tidemill savepoint 4f /tmp/s") else { panic!("not a savepoint") };
+        assert_eq!((take.job.as_deref(), take.directory.as_deref()), (Some("4f"), Some("/tmp/s")));
+        let Ok(Command::Savepoint(look)) = parse("tidemill savepoint inspect /tmp/s -o json") else {
+            panic!("not one")
+        };
+        assert!(matches!(look.command, Some(SavepointCommand::Inspect(InspectArgs { output: Output::Json, .. }))));
+        let Ok(Command::Stop(stop)) = parse("tidemill stop 4f --savepoint --drain") else { panic!("not a stop") };
+        assert_eq!((stop.savepoint, stop.drain), (Some(None), true));
+        assert!(parse("tidemill savepoint").is_err());
+        assert!(parse("tidemill submit a.sql --dry-run").is_err());
     }
 
     #[test]

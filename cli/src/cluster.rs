@@ -1,6 +1,7 @@
 //! `tidemill cluster`: a job manager and task managers as processes of their own, watched over.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::process::{ExitCode, Stdio};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -19,8 +20,11 @@ use crate::{config, logging};
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a process may take to end when it is told to.
 const STOP_TIMEOUT: Duration = Duration::from_secs(35);
-/// Pause before a task manager that died is started again.
-const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// Pause before a process that died is started again; it doubles each time.
+const RESTART_PAUSE: Duration = Duration::from_millis(100);
+const RESTART_PAUSE_MAX: Duration = Duration::from_secs(10);
+/// A process that lived for so long is as good as new.
+const RESTART_RESET: Duration = Duration::from_secs(30);
 
 /// Starts the processes and watches over them until a signal.
 pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
@@ -35,6 +39,15 @@ pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
         flags.values.insert("jobmanager.rpc.port".to_owned(), free_port()?.to_string());
         config = config::load(&flags)?;
     }
+    // The job manager finds its jobs again when it is started anew.
+    let temporary = match config.text("jobmanager.data.dir") {
+        Some(_) => None,
+        None => {
+            let directory = TemporaryDirectory::new()?;
+            flags.values.insert("jobmanager.data.dir".to_owned(), directory.0.display().to_string());
+            Some(directory)
+        }
+    };
     let mut signals = Signals::listen()?;
     let mut cluster = Cluster::start(&flags, args.taskmanagers)?;
     let watched = tokio::select! {
@@ -43,7 +56,27 @@ pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
     };
     signals.end_at_once();
     cluster.stop().await;
+    drop(temporary);
     watched.map(|()| ExitCode::SUCCESS)
+}
+
+/// The data of a job manager whose jobs end with the cluster.
+struct TemporaryDirectory(PathBuf);
+
+impl TemporaryDirectory {
+    fn new() -> Result<Self, CliError> {
+        let path = std::env::temp_dir().join(format!("tidemill-cluster-{}", uuid::Uuid::new_v4().simple()));
+        std::fs::create_dir(&path).map_err(|source| CliError::Write { path: path.clone(), source })?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for TemporaryDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.0) {
+            tracing::warn!(directory = %self.0.display(), %error, "a directory stays");
+        }
+    }
 }
 
 struct Cluster {
@@ -57,6 +90,9 @@ struct Cluster {
 struct Process {
     child: Child,
     stdin: Option<ChildStdin>,
+    started: Instant,
+    /// Before it is started again, should it die.
+    pause: Duration,
 }
 
 impl Cluster {
@@ -66,8 +102,8 @@ impl Cluster {
         Ok(Self { flags: flags.clone(), jobmanager, taskmanagers })
     }
 
-    /// Says when the cluster is ready, and starts task managers again that die. Returns when the
-    /// job manager dies.
+    /// Says when the cluster is ready, and starts processes again that die. Returns when the job manager
+    /// dies before the cluster was ready: it cannot start.
     async fn watch(&mut self, config: &ProcessConfig) -> Result<(), CliError> {
         let ready = announce(config.clone(), self.taskmanagers.len());
         tokio::pin!(ready);
@@ -78,11 +114,17 @@ impl Cluster {
                     announced = true;
                     result?;
                 }
-                status = self.jobmanager.child.wait() => return Err(ended("job manager", status)),
+                status = self.jobmanager.child.wait() => {
+                    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+                    if !announced {
+                        return Err(CliError::ProcessEnded { process: "job manager".to_owned(), status });
+                    }
+                    tracing::warn!("the job manager ended ({status}); it is started again");
+                    self.jobmanager = again("jobmanager", &self.jobmanager, &self.flags).await?;
+                }
                 (index, status) = first_ended(&mut self.taskmanagers) => {
                     tracing::warn!("task manager {} ended ({status}); it is started again", index + 1);
-                    tokio::time::sleep(RESTART_PAUSE).await;
-                    self.taskmanagers[index] = spawn("taskmanager", &self.flags)?;
+                    self.taskmanagers[index] = again("taskmanager", &self.taskmanagers[index], &self.flags).await?;
                 }
             }
         }
@@ -119,7 +161,15 @@ fn spawn(role: &str, flags: &ProcessFlags) -> Result<Process, CliError> {
     let mut child = command.spawn().map_err(CliError::Spawn)?;
     let stdin = child.stdin.take();
     tracing::info!(pid = child.id(), "started the {role}");
-    Ok(Process { child, stdin })
+    Ok(Process { child, stdin, started: Instant::now(), pause: RESTART_PAUSE })
+}
+
+/// Starts a process that died again, after a pause that grows while it dies early.
+async fn again(role: &str, died: &Process, flags: &ProcessFlags) -> Result<Process, CliError> {
+    let pause = if died.started.elapsed() >= RESTART_RESET { RESTART_PAUSE } else { died.pause };
+    tokio::time::sleep(pause).await;
+    let process = spawn(role, flags)?;
+    Ok(Process { pause: (pause * 2).min(RESTART_PAUSE_MAX), ..process })
 }
 
 /// Waits for the first process to end: its position, and how it ended.
@@ -164,7 +214,7 @@ async fn announce(config: ProcessConfig, taskmanagers: usize) -> Result<(), CliE
     }
 }
 
-async fn stop_child(Process { child, stdin }: &mut Process, process: &str) {
+async fn stop_child(Process { child, stdin, .. }: &mut Process, process: &str) {
     *stdin = None;
     if tokio::time::timeout(STOP_TIMEOUT, child.wait()).await.is_err() {
         tracing::warn!("the {process} did not end within {} s and is killed", STOP_TIMEOUT.as_secs());
@@ -172,11 +222,6 @@ async fn stop_child(Process { child, stdin }: &mut Process, process: &str) {
             tracing::warn!("the {process} cannot be killed: {error}");
         }
     }
-}
-
-fn ended(process: &str, status: std::io::Result<std::process::ExitStatus>) -> CliError {
-    let status = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    CliError::ProcessEnded { process: process.to_owned(), status }
 }
 
 fn free_port() -> Result<u16, CliError> {

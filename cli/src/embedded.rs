@@ -28,7 +28,9 @@ impl Embedded {
     /// that slots do not limit it.
     pub async fn start(config: &ProcessConfig, print: PrintTarget) -> Result<Self, CliError> {
         let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
-        let jobmanager_config = JobManagerConfig { bind: any_port, ..JobManagerConfig::from_process(config)? };
+        // Its jobs end with the process.
+        let jobmanager_config =
+            JobManagerConfig { bind: any_port, data_directory: None, ..JobManagerConfig::from_process(config)? };
         let jobmanager = JobManager::start(jobmanager_config).await?;
         let taskmanager_config = TaskManagerConfig {
             jobmanager: jobmanager.address().to_string(),

@@ -23,6 +23,8 @@ pub enum CliError {
     JobManager(#[from] JobManagerError),
     #[error(transparent)]
     TaskManager(#[from] TaskManagerError),
+    #[error(transparent)]
+    Storage(#[from] tidemill_state::storage::StorageError),
     /// Already rendered for people.
     #[error("{0}")]
     Script(String),

@@ -10,18 +10,19 @@ use tidemill_common::process_options::ProcessConfig;
 use crate::args::{JobArgs, ListArgs, Output, ProcessFlags, RescaleArgs, StopArgs};
 use crate::client::{self, Client};
 use crate::error::CliError;
+use crate::script::absolute;
 use crate::summary::short;
 use crate::table::{behind, duration, number, render, time, watermark};
 use crate::terminal::Terminal;
 use crate::{config, logging};
 
-async fn connect(flags: &ProcessFlags) -> Result<(Client, ProcessConfig), CliError> {
+pub async fn connect(flags: &ProcessFlags) -> Result<(Client, ProcessConfig), CliError> {
     let config = config::load(flags)?;
     logging::start(&config, "warn", &Terminal::detect());
     Ok((client::connect(&config).await?, config))
 }
 
-fn print_json(value: &impl Serialize) -> Result<ExitCode, CliError> {
+pub fn print_json(value: &impl Serialize) -> Result<ExitCode, CliError> {
     println!("{}", serde_json::to_string_pretty(value)?);
     Ok(ExitCode::SUCCESS)
 }
@@ -156,6 +157,14 @@ pub async fn rescale(args: RescaleArgs) -> Result<ExitCode, CliError> {
 
 pub async fn stop(args: StopArgs) -> Result<ExitCode, CliError> {
     let (mut client, config) = connect(&args.job.process).await?;
+    if let Some(directory) = args.savepoint {
+        let directory = directory.map(|directory| absolute(&directory)).transpose()?;
+        let (job, location) = client.stop_with_savepoint(&args.job.job, directory, args.drain).await?;
+        if args.job.output == Output::Text {
+            println!("savepoint {location}");
+        }
+        return ended(client, &config, job, args.job.output).await;
+    }
     let job = client.stop(&args.job.job, args.drain).await?;
     ended(client, &config, job, args.job.output).await
 }

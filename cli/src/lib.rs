@@ -19,6 +19,7 @@ mod jobs;
 mod logging;
 mod roles;
 mod run;
+mod savepoints;
 mod script;
 mod signals;
 mod submit;
@@ -75,6 +76,8 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Describe(args) => jobs::describe(args).await,
         Command::Cancel(args) => jobs::cancel(args).await,
         Command::Stop(args) => jobs::stop(args).await,
+        Command::Savepoint(args) => savepoints::savepoint(args).await,
+        Command::Checkpoints(args) => savepoints::checkpoints(args).await,
         Command::Rescale(args) => jobs::rescale(args).await,
         Command::Info(args) => jobs::info(args).await,
         Command::Explain(args) => explain::explain(args).await,

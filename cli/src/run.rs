@@ -22,7 +22,7 @@ pub async fn run(args: RunArgs) -> Result<ExitCode, CliError> {
     let config = config::load(&args.process)?;
     let terminal = Terminal::detect();
     logging::start(&config, "error", &terminal);
-    let script = script::read(&args.script)?;
+    let script = script::read_restored(&args.script, &args.restore)?;
     let signals = Signals::listen()?;
     let closed = Arc::new(Notify::new());
     let embedded = Embedded::start(&config, print_target(&terminal, closed.clone())).await?;

@@ -11,16 +11,20 @@ use crate::follow::Follow;
 use crate::run::show;
 use crate::signals::Signals;
 use crate::terminal::Terminal;
-use crate::{config, logging, script};
+use crate::{config, logging, savepoints, script};
 
 /// Submits the script, and follows its jobs unless it is told to leave them.
 pub async fn submit(args: SubmitArgs) -> Result<ExitCode, CliError> {
     let config = config::load(&args.process)?;
     let terminal = Terminal::detect();
     logging::start(&config, "warn", &terminal);
-    let script = script::read(&args.script)?;
+    let mut script = script::read_restored(&args.script, &args.restore)?;
+    script.dry_run = args.dry_run;
     let mut client = client::connect(&config).await?;
     let submitted = client.submit(script).await?;
+    if args.dry_run {
+        return savepoints::show_restored(&submitted, args.output);
+    }
     if !args.detach {
         let follow = Follow { client, terminal: &terminal, fail_fast: false };
         let summary = follow.run(submitted, Signals::listen()?, std::future::pending()).await?;

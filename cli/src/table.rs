@@ -72,6 +72,21 @@ pub fn number(value: u64) -> String {
     text
 }
 
+/// `512 B`, `1.5 KB`, `20.0 MB`: powers of 1024.
+pub fn bytes(value: u64) -> String {
+    let mut scaled = value as f64;
+    let mut units = ["B", "KB", "MB", "GB", "TB"].into_iter();
+    let mut unit = units.next().unwrap_or_default();
+    for next in units {
+        if scaled < 1024.0 {
+            break;
+        }
+        scaled /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" { format!("{value} B") } else { format!("{scaled:.1} {unit}") }
+}
+
 /// `1.234 s`, `2 min 5 s`
 pub fn duration(ms: i64) -> String {
     let ms = ms.max(0);
@@ -91,6 +106,11 @@ mod tests {
     fn tables_are_aligned() {
         let rows = vec![vec!["a".to_owned(), number(1_234_567)], vec!["bcd".to_owned(), number(7)]];
         assert_eq!(render(&["X", "N"], &[1], &rows), "X            N\na    1 234 567\nbcd          7\n");
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!([bytes(512), bytes(1_536), bytes(20 << 20)], ["512 B", "1.5 KB", "20.0 MB"]);
     }
 
     #[test]

@@ -167,6 +167,9 @@ pub struct CheckpointMetadata {
     /// When it was triggered, in milliseconds since the epoch.
     pub timestamp_ms: i64,
     pub max_parallelism: u32,
+    /// Ids of states from this one on were never used by the job.
+    #[serde(default)]
+    pub next_state_id: u32,
     pub operators: Vec<OperatorState>,
 }
 
@@ -250,8 +253,8 @@ pub struct CheckpointOptions {
     pub tolerable_failures: u32,
     /// `execution.checkpointing.num-retained` (`state.checkpoints.num-retained`).
     pub retained: u32,
-    /// `execution.checkpointing.externalized-checkpoint-retention` is `RETAIN_ON_CANCELLATION`.
-    pub retain_on_cancellation: bool,
+    /// `execution.checkpointing.externalized-checkpoint-retention`.
+    pub retention: CheckpointRetention,
     /// `execution.checkpointing.incremental`.
     pub incremental: bool,
     /// `execution.checkpointing.mode` is `AT_LEAST_ONCE`: barriers are not aligned.
@@ -268,6 +271,17 @@ pub struct CheckpointOptions {
     pub backend: StateBackend,
 }
 
+/// What becomes of a job's checkpoints when it ends. Those of a job that finished are deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckpointRetention {
+    /// `NO_EXTERNALIZED_CHECKPOINTS`: they are deleted.
+    Delete,
+    /// `DELETE_ON_CANCELLATION`: they are kept if the job failed.
+    RetainOnFailure,
+    /// `RETAIN_ON_CANCELLATION`: they are kept if the job failed or was cancelled.
+    RetainOnCancellation,
+}
+
 /// Where keyed state lives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StateBackend {
@@ -280,6 +294,7 @@ pub enum StateBackend {
 impl CheckpointOptions {
     /// Reads a job's options, which were checked before.
     pub fn new(options: &BTreeMap<String, String>) -> Self {
+        const RETENTION: &str = "execution.checkpointing.externalized-checkpoint-retention";
         let options = Options(options);
         let is = |key: &str, word: &str| options.text(key).is_some_and(|text| text.trim().eq_ignore_ascii_case(word));
         let duration = |key: &str, default: Duration| options.duration(key).unwrap_or(default);
@@ -294,10 +309,13 @@ impl CheckpointOptions {
             min_pause: duration("execution.checkpointing.min-pause", Duration::ZERO),
             tolerable_failures: count(&["execution.checkpointing.tolerable-failed-checkpoints"], 0),
             retained: count(&["execution.checkpointing.num-retained", "state.checkpoints.num-retained"], 1).max(1),
-            retain_on_cancellation: is(
-                "execution.checkpointing.externalized-checkpoint-retention",
-                "RETAIN_ON_CANCELLATION",
-            ),
+            retention: if is(RETENTION, "RETAIN_ON_CANCELLATION") {
+                CheckpointRetention::RetainOnCancellation
+            } else if is(RETENTION, "DELETE_ON_CANCELLATION") {
+                CheckpointRetention::RetainOnFailure
+            } else {
+                CheckpointRetention::Delete
+            },
             incremental: options
                 .boolean("execution.checkpointing.incremental")
                 .or(options.boolean("state.backend.incremental"))
@@ -332,6 +350,7 @@ mod tests {
             checkpoint: CheckpointId(7),
             timestamp_ms: 1,
             max_parallelism: 128,
+            next_state_id: 1,
             operators: vec![OperatorState {
                 uid: "u".to_owned(),
                 name: "n".to_owned(),

@@ -207,6 +207,129 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         None,
         "How often a job starts again before the delay is reset; without it as often as it must.",
     ),
+    job(
+        "execution.checkpointing.interval",
+        OptionKind::Duration,
+        None,
+        "How often a checkpoint is taken. Without it, or with 0, a job takes none but the savepoints it is asked for.",
+    ),
+    job(
+        "execution.checkpointing.mode",
+        OptionKind::Enum(&["EXACTLY_ONCE", "AT_LEAST_ONCE"]),
+        Some("EXACTLY_ONCE"),
+        "EXACTLY_ONCE: barriers are aligned. AT_LEAST_ONCE is refused: there are no unaligned barriers yet.",
+    ),
+    job(
+        "execution.checkpointing.timeout",
+        OptionKind::Duration,
+        Some("10 min"),
+        "A checkpoint that takes longer is given up.",
+    ),
+    job(
+        "execution.checkpointing.min-pause",
+        OptionKind::Duration,
+        Some("0 ms"),
+        "Least pause between the end of a checkpoint and the next one.",
+    ),
+    job(
+        "execution.checkpointing.tolerable-failed-checkpoints",
+        OptionKind::Integer,
+        Some("0"),
+        "So many checkpoints in a row may fail; one more fails the job, which starts again from the newest complete one if its restart strategy allows it.",
+    ),
+    job(
+        "execution.checkpointing.num-retained",
+        OptionKind::Integer,
+        Some("1"),
+        "How many complete checkpoints are kept.",
+    ),
+    job(
+        "state.checkpoints.num-retained",
+        OptionKind::Integer,
+        Some("1"),
+        "The older name of execution.checkpointing.num-retained.",
+    ),
+    job(
+        "execution.checkpointing.externalized-checkpoint-retention",
+        OptionKind::Enum(&["NO_EXTERNALIZED_CHECKPOINTS", "DELETE_ON_CANCELLATION", "RETAIN_ON_CANCELLATION"]),
+        Some("NO_EXTERNALIZED_CHECKPOINTS"),
+        "Whether checkpoints stay when the job has ended: never, if it failed, or if it failed or was cancelled.",
+    ),
+    job(
+        "execution.checkpointing.dir",
+        OptionKind::Text,
+        None,
+        "Directory checkpoints are kept in, as a URL: file://, s3://, gs:// or az://. All processes must reach it. The job manager's state.checkpoints.dir otherwise.",
+    ),
+    job("state.checkpoints.dir", OptionKind::Text, None, "The older name of execution.checkpointing.dir."),
+    job(
+        "execution.checkpointing.savepoint-dir",
+        OptionKind::Text,
+        None,
+        "Directory for savepoints that are asked for without one. The job manager's state.savepoints.dir otherwise.",
+    ),
+    job("state.savepoints.dir", OptionKind::Text, None, "The older name of execution.checkpointing.savepoint-dir."),
+    job(
+        "execution.checkpointing.incremental",
+        OptionKind::Boolean,
+        Some("true"),
+        "Whether a checkpoint holds only what has changed and names the files of those before.",
+    ),
+    job(
+        "state.backend.incremental",
+        OptionKind::Boolean,
+        Some("true"),
+        "The older name of execution.checkpointing.incremental.",
+    ),
+    job(
+        "execution.checkpointing.unaligned.enabled",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether barriers overtake rows. true is refused: there are no unaligned barriers yet.",
+    ),
+    job(
+        "execution.checkpointing.unaligned",
+        OptionKind::Boolean,
+        Some("false"),
+        "The older name of execution.checkpointing.unaligned.enabled.",
+    ),
+    job(
+        "execution.state-recovery.path",
+        OptionKind::Text,
+        None,
+        "Directory of the savepoint or retained checkpoint that the job starts from, as a path or URL.",
+    ),
+    job("execution.savepoint.path", OptionKind::Text, None, "The older name of execution.state-recovery.path."),
+    job(
+        "execution.state-recovery.ignore-unclaimed-state",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether state of operators that the job does not have any more is given up; an error otherwise.",
+    ),
+    job(
+        "execution.savepoint.ignore-unclaimed-state",
+        OptionKind::Boolean,
+        Some("false"),
+        "The older name of execution.state-recovery.ignore-unclaimed-state.",
+    ),
+    job(
+        "execution.state-recovery.claim-mode",
+        OptionKind::Enum(&["NO_CLAIM"]),
+        Some("NO_CLAIM"),
+        "Whose the files of that checkpoint are: they stay their owner's.",
+    ),
+    job(
+        "state.backend.type",
+        OptionKind::Enum(&["rocksdb", "hashmap"]),
+        Some("rocksdb"),
+        "Where keyed state lives: in memory over RocksDB on local disk, or in memory only.",
+    ),
+    job(
+        "state.backend",
+        OptionKind::Enum(&["rocksdb", "hashmap"]),
+        Some("rocksdb"),
+        "The older name of state.backend.type.",
+    ),
     job("table.sql-dialect", OptionKind::Enum(&["default"]), Some("default"), "Only Flink's own dialect."),
     job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
 ];
@@ -235,10 +358,16 @@ const fn job(
 /// Options of Flink that a script may set although nothing here depends on them, and why that is.
 /// A key that ends in `*` stands for all that begin so.
 pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
-    ("execution.checkpointing.*", "checkpoints are not taken yet: a job that failed starts again from its beginning"),
-    ("execution.state-recovery.*", "there are no savepoints to start from yet"),
-    ("execution.savepoint.*", "there are no savepoints to start from yet"),
-    ("state.*", "checkpoints are not taken yet: state lives in memory"),
+    ("execution.checkpointing.max-concurrent-checkpoints", "one checkpoint is taken at a time"),
+    ("execution.checkpointing.aligned-checkpoint-timeout", "barriers are always aligned"),
+    ("execution.checkpointing.unaligned.*", "barriers are always aligned"),
+    ("execution.checkpointing.checkpoints-after-tasks-finish*", "checkpoints always go on when tasks have finished"),
+    ("execution.checkpointing.storage", "checkpoints are always kept in files"),
+    ("execution.checkpointing.*", "checkpoints are tuned by the system"),
+    ("execution.state-recovery.*", "files of a savepoint stay their owner's"),
+    ("execution.savepoint.*", "files of a savepoint stay their owner's"),
+    ("state.checkpoint-storage", "checkpoints are always kept in files"),
+    ("state.*", "state is tuned by the system"),
     ("table.exec.state.ttl", "the only keyed state is that of windows, which ends with them"),
     ("table.exec.mini-batch.*", "rows always move in batches"),
     ("table.exec.window-agg.*", "windows take the memory they need"),
@@ -290,11 +419,41 @@ pub fn without_effect(key: &str) -> Option<&'static str> {
     OPTIONS_WITHOUT_EFFECT.iter().find(|(pattern, _)| matches(pattern)).map(|(_, reason)| *reason)
 }
 
+/// Values that an option's kind allows and that cannot be done: what is wrong and what to do.
+fn check_supported(key: &str, value: &str) -> Result<(), String> {
+    let value = value.trim();
+    match key {
+        "execution.checkpointing.mode" if value.eq_ignore_ascii_case("AT_LEAST_ONCE") => Err(
+            "AT_LEAST_ONCE needs barriers that are not aligned, which there are not yet; use EXACTLY_ONCE, which promises more".to_owned(),
+        ),
+        "execution.checkpointing.unaligned" | "execution.checkpointing.unaligned.enabled"
+            if value.eq_ignore_ascii_case("true") =>
+        {
+            Err("barriers cannot overtake rows yet; leave it at 'false': checkpoints are exact either way".to_owned())
+        }
+        "execution.checkpointing.timeout" if parse_duration(value) == Ok(Duration::ZERO) => {
+            Err("a time-out cannot be 0".to_owned())
+        }
+        "execution.checkpointing.tolerable-failed-checkpoints" => at_least(value, 0),
+        "execution.checkpointing.num-retained" | "state.checkpoints.num-retained" => at_least(value, 1),
+        _ => Ok(()),
+    }
+}
+
+fn at_least(value: &str, least: i64) -> Result<(), String> {
+    match value.parse::<i64>() {
+        Ok(number) if number < least => Err(format!("'{value}' is less than {least}")),
+        _ => Ok(()),
+    }
+}
+
 /// Checks a job option before it is set. Options [without effect](without_effect) pass, whatever
 /// their value.
 pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
     match JOB_OPTIONS.iter().find(|option| option.key == key) {
-        Some(option) => check_value(option.kind, value).map_err(|error| format!("option '{key}': {error}")),
+        Some(option) => check_value(option.kind, value)
+            .and_then(|()| check_supported(key, value))
+            .map_err(|error| format!("option '{key}': {error}")),
         None if without_effect(key).is_some() => Ok(()),
         None => Err(match nearest(key, JOB_OPTIONS.iter().map(|option| option.key)) {
             Some(near) => format!("unknown option '{key}'; did you mean '{near}'?"),
@@ -358,11 +517,27 @@ mod tests {
 
     #[test]
     fn options_of_flink_without_effect_pass_with_a_reason() {
-        assert_eq!(check_job_option("execution.checkpointing.interval", "10 s"), Ok(()));
-        assert!(without_effect("execution.checkpointing.interval").is_some());
+        assert_eq!(check_job_option("state.backend.local-recovery", "x"), Ok(()));
+        assert!(without_effect("execution.checkpointing.max-concurrent-checkpoints").is_some());
+        assert_eq!(without_effect("execution.checkpointing.interval"), None);
         assert!(without_effect("table.optimizer.reuse-sub-plan-enabled").is_some());
         assert_eq!(without_effect("table.optimizer.agg-phase-strategy"), None);
         assert_eq!(without_effect("pipeline.nme"), None);
+    }
+
+    #[test]
+    fn checkpoints_that_cannot_be_taken_are_refused() {
+        for (key, value, word) in [
+            ("execution.checkpointing.mode", "AT_LEAST_ONCE", "EXACTLY_ONCE"),
+            ("execution.checkpointing.unaligned.enabled", "true", "overtake"),
+            ("execution.checkpointing.interval", "often", "duration"),
+            ("execution.checkpointing.num-retained", "0", "less than 1"),
+            ("state.backend.type", "forst", "rocksdb"),
+        ] {
+            let error = check_job_option(key, value).unwrap_err();
+            assert!(error.contains(key) && error.contains(word), "{error}");
+        }
+        assert_eq!(check_job_option("execution.checkpointing.mode", "exactly_once"), Ok(()));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::checkpoint::{SplitPosition, SubtaskSnapshot};
+use crate::checkpoint::{CheckpointKind, SplitPosition, SubtaskSnapshot};
 use crate::ids::{
     AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
 };
@@ -335,6 +335,127 @@ pub struct OperatorStatus {
     pub backpressured_ms: u64,
 }
 
+/// What became of a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum CheckpointState {
+    #[serde(rename = "IN_PROGRESS")]
+    InProgress,
+    Completed,
+    Failed,
+}
+
+impl fmt::Display for CheckpointState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::InProgress => "IN_PROGRESS",
+            Self::Completed => "COMPLETED",
+            Self::Failed => "FAILED",
+        })
+    }
+}
+
+/// One checkpoint of a job. Times are milliseconds since the epoch; parts are the longest of all
+/// subtasks, bytes their sums.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckpointStats {
+    pub checkpoint: CheckpointId,
+    pub attempt: AttemptId,
+    pub kind: CheckpointKind,
+    /// Whether the job was to end with it.
+    pub stop: bool,
+    pub state: CheckpointState,
+    pub trigger_ms: i64,
+    pub end_ms: Option<i64>,
+    pub subtasks: u32,
+    pub subtasks_acknowledged: u32,
+    /// From the first barrier to the last.
+    pub alignment_ms: u64,
+    /// While no row was processed, in microseconds.
+    pub sync_us: u64,
+    /// Encoding, writing and uploading beside the task.
+    pub async_ms: u64,
+    /// Written for this checkpoint.
+    pub bytes_new: u64,
+    /// Of all it holds and names.
+    pub bytes_total: u64,
+    /// URL of the directory of a complete one.
+    pub location: Option<String>,
+    pub failure: Option<String>,
+}
+
+impl CheckpointStats {
+    /// One that has just been triggered.
+    pub fn begun(
+        checkpoint: CheckpointId,
+        attempt: AttemptId,
+        kind: CheckpointKind,
+        stop: bool,
+        trigger_ms: i64,
+        subtasks: u32,
+    ) -> Self {
+        Self {
+            checkpoint,
+            attempt,
+            kind,
+            stop,
+            state: CheckpointState::InProgress,
+            trigger_ms,
+            end_ms: None,
+            subtasks,
+            subtasks_acknowledged: 0,
+            alignment_ms: 0,
+            sync_us: 0,
+            async_ms: 0,
+            bytes_new: 0,
+            bytes_total: 0,
+            location: None,
+            failure: None,
+        }
+    }
+}
+
+/// How many checkpoints of a job there were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct CheckpointCounts {
+    pub in_progress: u64,
+    pub completed: u64,
+    pub savepoints: u64,
+    pub failed: u64,
+}
+
+/// The checkpoints of a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct CheckpointHistory {
+    pub job_id: JobId,
+    pub counts: CheckpointCounts,
+    /// URL of the checkpoint or savepoint the present attempt started from.
+    pub restored: Option<String>,
+    /// The latest, newest first.
+    pub checkpoints: Vec<CheckpointStats>,
+}
+
+/// What becomes of an operator's state when a job starts from a checkpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OperatorFate {
+    /// It goes on where it was.
+    Kept,
+    /// It begins anew.
+    New,
+    /// The job has it no more.
+    Dropped,
+}
+
+/// An operator of a job that starts from a checkpoint, or of the checkpoint.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RestoredOperator {
+    pub uid: String,
+    pub name: String,
+    pub fate: OperatorFate,
+    pub reason: String,
+}
+
 /// A script to run, as it is submitted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Script {
@@ -343,6 +464,8 @@ pub struct Script {
     pub file: String,
     /// Job options, as by SET at its head.
     pub options: std::collections::BTreeMap<String, String>,
+    /// Plan and check, and start nothing.
+    pub dry_run: bool,
 }
 
 /// What became of a submitted script.
@@ -366,6 +489,8 @@ pub struct SubmittedJob {
     pub name: String,
     /// The columns of a top-level SELECT; `None` for INSERT.
     pub columns: Option<Vec<String>>,
+    /// What becomes of each operator's state, if the job starts from a checkpoint.
+    pub restored: Vec<RestoredOperator>,
 }
 
 /// The plans of a script.

@@ -64,6 +64,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
     ),
     option("jobmanager.bind-host", OptionKind::Text, Some("127.0.0.1"), "Address the job manager listens on."),
     option(
+        "jobmanager.data.dir",
+        OptionKind::Text,
+        None,
+        "Directory in which the job manager keeps its jobs, so that it takes them up again when it was killed or stopped. Without it they end with it.",
+    ),
+    option(
         "jobmanager.rpc.address",
         OptionKind::Text,
         Some("127.0.0.1"),
@@ -114,6 +120,18 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         OptionKind::Duration,
         Some("30 s"),
         "How long a job waits for enough free slots before it fails.",
+    ),
+    option(
+        "state.checkpoints.dir",
+        OptionKind::Text,
+        None,
+        "Directory for the checkpoints of jobs that name none, as a URL: file://, s3://, gs:// or az://. All processes must reach it. Without it a directory on this machine: below jobmanager.data.dir, else below the system's directory for temporary files.",
+    ),
+    option(
+        "state.savepoints.dir",
+        OptionKind::Text,
+        None,
+        "Directory for savepoints that are asked for without one, by jobs that name none.",
     ),
     option(
         "task.cancellation.timeout",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_common::control::{
-    ClusterInfo, Fenced, JobDetail, JobManagerMessage, JobSummary, Registration, TaskManagerMessage,
+    CheckpointHistory, ClusterInfo, Fenced, JobDetail, JobManagerMessage, JobSummary, Registration, TaskManagerMessage,
 };
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, TaskManagerId};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -58,6 +58,24 @@ pub enum Command {
         attempt: AttemptId,
         timer: Timer,
     },
+    /// Something that the coordinator of a job's checkpoints waits for.
+    Checkpoint {
+        job: JobId,
+        event: Box<crate::checkpoint::coordinator::Event>,
+    },
+    CheckpointDue {
+        job: JobId,
+        wake_ms: i64,
+    },
+    /// Jobs that were submitted and kept, or found again.
+    Admitted(Box<crate::recovery::Admitted>),
+    /// It is kept, or not, where an attempt of a job may run.
+    PlacementKept {
+        job: JobId,
+        attempt: AttemptId,
+        schedule: crate::scheduler::Schedule,
+        result: Result<(), String>,
+    },
     /// The client of a SELECT has taken rows.
     RowsTaken {
         job: JobId,
@@ -96,6 +114,18 @@ pub enum ClientCommand {
         job: String,
         parallelism: u32,
         reply: Reply<Result<JobSummary, JobManagerError>>,
+    },
+    /// Take a savepoint, below this directory or the configured one; with `stop` the job ends after it.
+    /// The reply is its URL, once it is complete.
+    Savepoint {
+        job: String,
+        directory: Option<String>,
+        stop: Option<bool>,
+        reply: Reply<Result<String, JobManagerError>>,
+    },
+    Checkpoints {
+        job: String,
+        reply: Reply<Result<CheckpointHistory, JobManagerError>>,
     },
     Fetch {
         job: String,

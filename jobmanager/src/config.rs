@@ -1,6 +1,7 @@
 //! What the job manager takes from the process options.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
@@ -21,6 +22,12 @@ pub struct JobManagerConfig {
     pub collect_attach_timeout: Duration,
     /// How stores of checkpoints are reached.
     pub store: StoreOptions,
+    /// Where jobs are kept beyond a crash, if they are.
+    pub data_directory: Option<PathBuf>,
+    /// URL of the directory for checkpoints of jobs that name none.
+    pub checkpoints_directory: String,
+    /// The same for savepoints.
+    pub savepoints_directory: Option<String>,
     /// Ended jobs that are remembered.
     pub history_jobs_max: usize,
 }
@@ -39,7 +46,24 @@ impl JobManagerConfig {
             probe_timeout: config.duration("connector.probe.timeout"),
             collect_attach_timeout: config.duration("collect.attach.timeout"),
             store: config.store_options(),
+            data_directory: config.text("jobmanager.data.dir").map(PathBuf::from),
+            checkpoints_directory: checkpoints_directory(config),
+            savepoints_directory: config.text("state.savepoints.dir").map(str::to_owned),
             history_jobs_max: config.integer("jobstore.max-capacity") as usize,
         })
     }
+}
+
+/// Where checkpoints are kept if nobody says so: on this machine.
+fn checkpoints_directory(config: &ProcessConfig) -> String {
+    if let Some(url) = config.text("state.checkpoints.dir") {
+        return url.to_owned();
+    }
+    if let Some(data) = config.text("jobmanager.data.dir") {
+        let data = std::path::absolute(data).unwrap_or_else(|_| PathBuf::from(data));
+        return data.join("checkpoints").display().to_string();
+    }
+    let user = std::env::var("USER").unwrap_or_default();
+    let name = if user.is_empty() { "tidemill".to_owned() } else { format!("tidemill-{user}") };
+    std::env::temp_dir().join(name).join("checkpoints").display().to_string()
 }

@@ -34,6 +34,18 @@ pub enum JobManagerError {
         "job {0} has no complete checkpoint to go on from; set 'execution.checkpointing.interval', or wait for its first checkpoint"
     )]
     NoCheckpoint(JobId),
+    #[error(
+        "job {job} has no directory for savepoints: name one, or set execution.checkpointing.savepoint-dir in the script or state.savepoints.dir of the job manager"
+    )]
+    NoSavepointDirectory { job: JobId },
+    #[error("the job cannot be kept in the job manager's data directory (jobmanager.data.dir): {reason}")]
+    NotKept { reason: String },
+    #[error(transparent)]
+    JobStore(#[from] crate::jobstore::JobStoreError),
+    #[error("the savepoint of job {job} failed: {reason}")]
+    SavepointFailed { job: JobId, reason: String },
+    #[error(transparent)]
+    Storage(#[from] tidemill_state::storage::StorageError),
     #[error("the job manager is shutting down")]
     ShuttingDown,
     #[error("the plan cannot be used: {0}")]

@@ -17,11 +17,15 @@ use tidemill_connectors::lease::Lease;
 use tidemill_connectors::registry::{Registry, connector};
 use tokio::sync::mpsc;
 
+use crate::checkpoint::coordinator::Event;
+use crate::checkpoint::registry::SharedFiles;
+use crate::checkpoint::store::Deleter;
 use crate::cluster::{Cluster, ConnectionId};
 use crate::command::{ClientCommand, Command, MasterHandle, Reply, Timer, ToTaskManager};
 use crate::config::JobManagerConfig;
 use crate::error::JobManagerError;
-use crate::job::{Job, JobAction, JobEvent, PreparedJob};
+use crate::job::{Job, JobAction, JobEvent};
+use crate::jobstore::JobStore;
 use crate::rows::Chunk;
 use crate::scheduler::{place, slots_needed};
 use crate::splits::{Discovered, SourceState, SplitAction, SplitAssigner};
@@ -29,26 +33,34 @@ use crate::splits::{Discovered, SourceState, SplitAction, SplitAssigner};
 /// How often time-outs are looked at and counters shown.
 const TICK: Duration = Duration::from_millis(200);
 
+/// How long a shutdown waits for files of old checkpoints to be deleted.
+const DELETIONS_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// See the module.
 pub struct Master {
-    config: JobManagerConfig,
-    handle: MasterHandle,
-    clock: Clock,
-    cluster: Cluster,
+    pub(crate) config: JobManagerConfig,
+    pub(crate) handle: MasterHandle,
+    pub(crate) clock: Clock,
+    pub(crate) cluster: Cluster,
     senders: BTreeMap<TaskManagerId, ToTaskManager>,
     connections: u64,
-    jobs: BTreeMap<JobId, Job>,
+    pub(crate) jobs: BTreeMap<JobId, Job>,
     /// In order of submission.
-    order: Vec<JobId>,
+    pub(crate) order: Vec<JobId>,
     /// Jobs whose counters have changed since they were shown.
     dirty: Vec<JobId>,
     /// Task managers that do not take their messages.
     stuck: Vec<TaskManagerId>,
-    shutdown: Option<Reply<()>>,
+    /// Files of checkpoints that are still named.
+    pub(crate) files: SharedFiles,
+    pub(crate) deleter: Deleter,
+    /// Where jobs are kept beyond a crash, if they are.
+    pub(crate) store: Option<JobStore>,
+    pub(crate) shutdown: Option<Reply<()>>,
 }
 
 /// Milliseconds since the epoch that never go back.
-struct Clock {
+pub(crate) struct Clock {
     start: Instant,
     start_ms: i64,
 }
@@ -59,18 +71,31 @@ impl Clock {
         Self { start: Instant::now(), start_ms: since.as_millis() as i64 }
     }
 
-    fn now_ms(&self) -> i64 {
+    pub(crate) fn now_ms(&self) -> i64 {
         self.start_ms + self.start.elapsed().as_millis() as i64
     }
 }
 
-/// Starts a master. The epoch of a lone job manager is the time it starts at, so that it rises with
-/// every restart.
-pub fn start(config: JobManagerConfig) -> MasterHandle {
+/// Starts a master, which takes up the jobs that it finds in its data directory. The epoch of a lone job
+/// manager is the time it starts at, so that it rises with every restart.
+///
+/// # Errors
+/// If the data directory cannot be used.
+pub async fn start(config: JobManagerConfig) -> Result<MasterHandle, JobManagerError> {
     let (commands, inbox) = mpsc::channel(crate::command::COMMANDS_MAX);
     let clock = Clock::new();
-    let handle = MasterHandle { commands, epoch: LeaderEpoch(clock.start_ms as u64) };
+    let mut epoch = LeaderEpoch(clock.start_ms as u64);
+    let (mut store, mut stored) = (None, Vec::new());
+    if let Some(directory) = config.data_directory.clone() {
+        let opened = tokio::task::spawn_blocking(move || JobStore::open(&directory, epoch)).await;
+        let opened = opened.map_err(|error| JobManagerError::Internal(error.to_string()))??;
+        (store, stored, epoch) = (Some(opened.store), opened.jobs, opened.epoch);
+    }
+    let handle = MasterHandle { commands, epoch };
     let master = Master {
+        store,
+        files: SharedFiles::default(),
+        deleter: Deleter::start(config.store.clone()),
         config,
         handle: handle.clone(),
         clock,
@@ -83,8 +108,9 @@ pub fn start(config: JobManagerConfig) -> MasterHandle {
         stuck: Vec::new(),
         shutdown: None,
     };
+    master.recover(stored);
     tokio::spawn(master.run(inbox));
-    handle
+    Ok(handle)
 }
 
 impl Master {
@@ -103,7 +129,14 @@ impl Master {
                 self.lose(&id, format!("task manager {id} does not take its messages"));
             }
             if self.shutdown.is_some() && self.jobs.values().all(|job| job.machine.state().is_terminal()) {
-                if let Some(reply) = self.shutdown.take() {
+                let Self { deleter, shutdown, store, .. } = self;
+                deleter.finish(DELETIONS_TIMEOUT).await;
+                if let Some(store) = store
+                    && let Err(error) = tokio::task::spawn_blocking(|| store.close()).await
+                {
+                    tracing::error!(%error, "the job store does not close");
+                }
+                if let Some(reply) = shutdown {
                     let _ = reply.send(());
                 }
                 return;
@@ -141,7 +174,10 @@ impl Master {
                     assigner.discovered(enumerator, Ok(()))
                 });
                 match discovered {
-                    Ok(actions) => self.perform_splits(&job, operator, actions),
+                    Ok(actions) => {
+                        self.perform_splits(&job, operator, actions);
+                        self.checkpoint_prepare(&job);
+                    }
                     Err(error) => self.apply(&job, JobEvent::CoordinatorFailed { cause: error.to_string() }),
                 }
             }
@@ -160,6 +196,10 @@ impl Master {
                     self.apply(&job, event);
                 }
             }
+            Command::Checkpoint { job, event } => self.checkpoint(&job, *event),
+            Command::Admitted(admitted) => self.admit(*admitted),
+            Command::PlacementKept { job, attempt, schedule, result } => self.placed(&job, attempt, schedule, result),
+            Command::CheckpointDue { job, wake_ms } => self.checkpoint_due(&job, wake_ms),
             Command::RowsTaken { job, task_manager, sequence } => {
                 if let Some(attempt) = self.jobs.get(&job).map(|job| job.machine.attempt()) {
                     self.send(&task_manager, JobManagerMessage::LinesTaken { job, attempt, sequence });
@@ -173,7 +213,7 @@ impl Master {
     }
 
     /// The job, if it runs and this is the attempt that counts.
-    fn current(&mut self, job: &JobId, attempt: AttemptId) -> Option<&mut Job> {
+    pub(crate) fn current(&mut self, job: &JobId, attempt: AttemptId) -> Option<&mut Job> {
         self.jobs.get_mut(job).filter(|job| job.machine.attempt() == attempt && !job.machine.state().is_terminal())
     }
 
@@ -221,7 +261,7 @@ impl Master {
         }
     }
 
-    fn send(&mut self, id: &TaskManagerId, message: JobManagerMessage) {
+    pub(crate) fn send(&mut self, id: &TaskManagerId, message: JobManagerMessage) {
         let Some(sender) = self.senders.get(id) else { return };
         if sender.try_send(Fenced { epoch: self.handle.epoch, message }).is_err() && !self.stuck.contains(id) {
             self.stuck.push(id.clone());
@@ -255,6 +295,7 @@ impl Master {
                 {
                     found.report(report, state.has_ended());
                 }
+                self.checkpoints_subtask(&job, attempt, subtask, &state);
                 self.apply(&job, JobEvent::SubtaskChanged { attempt, task_manager: id, subtask, state });
             }
             TaskManagerMessage::SplitRequest { job, attempt, operator, reader } => {
@@ -262,9 +303,11 @@ impl Master {
                 let actions = found.splits.get_mut(&operator).map(|s| s.requested(reader)).unwrap_or_default();
                 self.perform_splits(&job, operator, actions);
             }
-            TaskManagerMessage::CheckpointAcknowledged { job, checkpoint, subtask, .. }
-            | TaskManagerMessage::CheckpointDeclined { job, checkpoint, subtask, .. } => {
-                tracing::warn!(%job, %checkpoint, %subtask, "an answer about a checkpoint that nobody asked for");
+            TaskManagerMessage::CheckpointAcknowledged { job, attempt, subtask, checkpoint, snapshot } => {
+                self.checkpoint_acknowledged(&job, (attempt, subtask, checkpoint), snapshot);
+            }
+            TaskManagerMessage::CheckpointDeclined { job, attempt, subtask, checkpoint, reason } => {
+                self.checkpoint(&job, Event::Declined { attempt, subtask, checkpoint, reason });
             }
             TaskManagerMessage::CollectedLines { job, attempt, sequence, lines } => {
                 let Some(found) = self.current(&job, attempt) else { return };
@@ -285,7 +328,7 @@ impl Master {
     fn client(&mut self, command: ClientCommand) {
         // A client that has gone away needs no answer.
         match command {
-            ClientCommand::Submit { jobs, reply } => drop(reply.send(self.submit(jobs))),
+            ClientCommand::Submit { jobs, reply } => self.submit(jobs, reply),
             ClientCommand::List { reply } => {
                 let jobs = self.order.iter().rev().filter_map(|id| self.jobs.get(id)).map(Job::summary).collect();
                 drop(reply.send(jobs));
@@ -307,6 +350,13 @@ impl Master {
             }
             ClientCommand::Stop { job, drain, reply } => drop(reply.send(self.stop(&job, drain))),
             ClientCommand::Rescale { job, parallelism, reply } => drop(reply.send(self.rescale(&job, parallelism))),
+            ClientCommand::Savepoint { job, directory, stop, reply } => match self.find(&job) {
+                Ok(id) => self.savepoint(&id, directory, stop, reply),
+                Err(error) => drop(reply.send(Err(error))),
+            },
+            ClientCommand::Checkpoints { job, reply } => {
+                drop(reply.send(self.find(&job).map(|id| self.jobs[&id].checkpoints.history(&id))));
+            }
             ClientCommand::Fetch { job, reply } => {
                 let answer = self.find(&job).and_then(|id| match &self.jobs[&id].rows {
                     None => Err(JobManagerError::NoRows(id)),
@@ -329,23 +379,6 @@ impl Master {
         }
     }
 
-    fn submit(&mut self, prepared: Vec<PreparedJob>) -> Result<Vec<JobId>, JobManagerError> {
-        if self.shutdown.is_some() {
-            return Err(JobManagerError::ShuttingDown);
-        }
-        let now = self.clock.now_ms();
-        let new_id = || JobId(uuid::Uuid::new_v4().simple().to_string());
-        let jobs = prepared.into_iter().map(|job| Job::new(new_id(), job, now)).collect::<Result<Vec<_>, _>>()?;
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
-        for job in jobs {
-            tracing::info!(job = %job.id, name = job.plan.name, "job submitted");
-            self.order.push(job.id.clone());
-            self.jobs.insert(job.id.clone(), job);
-        }
-        self.schedule();
-        Ok(ids)
-    }
-
     fn stop(&mut self, job: &str, drain: bool) -> Result<JobSummary, JobManagerError> {
         let id = self.find(job)?;
         let state = self.jobs[&id].machine.state();
@@ -363,7 +396,7 @@ impl Master {
         if !matches!(state, JobState::Deploying | JobState::Running) {
             return Err(JobManagerError::NotRescalable { job: id, state });
         }
-        if found.restore.is_none() {
+        if found.checkpoints.newest().is_none() {
             return Err(JobManagerError::NoCheckpoint(id));
         }
         let event = found.rescale(parallelism)?;
@@ -371,12 +404,17 @@ impl Master {
         Ok(self.summary(&id))
     }
 
+    /// Whether jobs are left to be taken up by the next job manager.
+    pub(crate) fn is_suspending(&self) -> bool {
+        self.shutdown.is_some() && self.store.is_some()
+    }
+
     fn summary(&self, id: &JobId) -> JobSummary {
         self.jobs[id].summary()
     }
 
     /// The job with this id, or the only one whose id begins so.
-    fn find(&self, prefix: &str) -> Result<JobId, JobManagerError> {
+    pub(crate) fn find(&self, prefix: &str) -> Result<JobId, JobManagerError> {
         let found: Vec<JobId> =
             self.order.iter().filter(|id| !prefix.is_empty() && id.0.starts_with(prefix)).cloned().collect();
         match <[JobId; 1]>::try_from(found) {
@@ -387,20 +425,24 @@ impl Master {
     }
 
     /// Gives free slots to the jobs that wait for them, in order of submission.
-    fn schedule(&mut self) {
+    pub(crate) fn schedule(&mut self) {
         for id in self.order.clone() {
             let Some(job) = self.jobs.get(&id) else { continue };
-            if job.machine.state() != JobState::Created {
+            if job.machine.state() != JobState::Created || job.placing {
+                continue;
+            }
+            let is_joined = |member: &TaskManagerId| self.cluster.member(member).is_some();
+            if job.recovering.as_ref().is_some_and(|recovering| !recovering.is_over(self.clock.now_ms(), is_joined)) {
                 continue;
             }
             if let Ok(schedule) = place(&job.graph, &self.cluster.free_slots()) {
                 self.cluster.take_slots(&id, &schedule.slots);
-                self.apply(&id, JobEvent::Placed(schedule.placement));
+                self.place(&id, schedule);
             }
         }
     }
 
-    fn apply(&mut self, id: &JobId, event: JobEvent) {
+    pub(crate) fn apply(&mut self, id: &JobId, event: JobEvent) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let before = job.machine.state();
         let actions = job.machine.at(self.clock.now_ms(), rand::random()).apply(event);
@@ -416,6 +458,7 @@ impl Master {
             && before != after
         {
             job.publish();
+            self.checkpoints_follow(id, after);
         }
         if slots_back {
             self.forget_old();
@@ -430,6 +473,7 @@ impl Master {
         match action {
             JobAction::Deploy => {
                 job.deployed(now);
+                self.checkpoints_deployed(id, attempt);
                 self.deploy(id);
                 self.start_timer(id, attempt, Timer::Deployment, self.config.deployment_timeout);
             }
@@ -460,6 +504,7 @@ impl Master {
             JobAction::End => {
                 job.ended(now);
                 self.cluster.release_slots(id);
+                self.checkpoints_ended(id);
             }
         }
     }
@@ -474,7 +519,8 @@ impl Master {
             locations.push((*subtask, task_manager.clone(), member.registration.data_address.clone()));
             subtasks.entry(task_manager.clone()).or_default().push(*subtask);
         }
-        let (job_name, plan, restore) = (job.plan.name.clone(), job.plan_json.clone(), job.restore.clone());
+        let (job_name, plan, restore) = (job.plan.name.clone(), job.plan_json.clone(), job.checkpoints.newest());
+        let checkpoint_directory = job.checkpoints.directory();
         let plan_operators = job.plan.clone();
         let sources: Vec<_> =
             job.sources().map(|(operator, source, parallelism)| (operator, source.clone(), parallelism)).collect();
@@ -493,7 +539,7 @@ impl Master {
                 job_name: job_name.clone(),
                 attempt,
                 plan: plan.clone(),
-                checkpoint_directory: None,
+                checkpoint_directory: checkpoint_directory.clone(),
                 restore: restore.clone(),
                 subtasks,
                 locations: locations.clone(),
@@ -619,6 +665,9 @@ impl Master {
         }
         for id in self.order.clone() {
             self.check_waits(&id, now);
+        }
+        if self.jobs.values().any(|job| job.recovering.is_some() && job.machine.state() == JobState::Created) {
+            self.schedule();
         }
         for id in std::mem::take(&mut self.dirty) {
             let Some(job) = self.jobs.get_mut(&id) else { continue };

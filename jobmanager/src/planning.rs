@@ -23,7 +23,7 @@ pub fn plan(text: &str, file: &str, options: BTreeMap<String, String>) -> Result
                     JobKind::Insert => None,
                     JobKind::Select { schema } => Some(schema.fields.into_iter().map(|field| field.name).collect()),
                 };
-                Statement::Job(Box::new(PreparedJob { plan: *plan, columns }))
+                Statement::Job(Box::new(PreparedJob { plan: *plan, columns, checkpoints: None }))
             }
         })
         .collect();

@@ -35,7 +35,7 @@ impl JobManager {
             .map_err(|source| JobManagerError::Bind { address: config.bind, source })?;
         let address = listener.local_addr().map_err(|source| JobManagerError::Bind { address: config.bind, source })?;
         let cancellation_timeout = config.cancellation_timeout;
-        let master = master::start(config.clone());
+        let master = master::start(config.clone()).await?;
         let (stop, stopped) = oneshot::channel::<()>();
         let gateway = gateway::server(gateway::Gateway::new(master.clone()));
         let jobs = jobs::server(jobs::Jobs::new(master.clone(), &config));

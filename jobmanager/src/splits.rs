@@ -75,10 +75,14 @@ impl SourceState {
     /// # Errors
     /// If the state is of another connector or version.
     pub fn restore(self, enumerator: &mut dyn SplitEnumerator) -> Result<BTreeMap<SplitId, i64>, ConnectorError> {
-        if let Some(state) = self.coordinator {
-            enumerator.restore(state)?;
+        let mut watermarks = BTreeMap::new();
+        if let Some(mut state) = self.coordinator {
+            if let Some(kept) = state.get_mut("watermarks") {
+                watermarks = serde_json::from_value(kept.take()).unwrap_or_default();
+            }
+            enumerator.restore(state.get_mut("enumerator").map(serde_json::Value::take).unwrap_or_default())?;
         }
-        let watermarks = self.splits.iter().filter_map(|split| Some((split.id.clone(), split.watermark_ms?))).collect();
+        watermarks.extend(self.splits.iter().filter_map(|split| Some((split.id.clone(), split.watermark_ms?))));
         let splits: Vec<_> = self.splits.into_iter().map(|split| Split::new(split.id, split.state)).collect();
         if !splits.is_empty() {
             enumerator.add_back(splits);
@@ -139,6 +143,13 @@ impl SplitAssigner {
         };
         actions.extend(interval.map(SplitAction::DiscoverAfter));
         Ok(actions)
+    }
+
+    /// What is kept in a checkpoint; `None` while the enumerator is away for discovery.
+    pub fn snapshot(&self) -> Option<Result<serde_json::Value, ConnectorError>> {
+        let snapshot = self.enumerator.as_ref()?.snapshot();
+        let watermarks = &self.watermarks;
+        Some(snapshot.map(|enumerator| serde_json::json!({ "enumerator": enumerator, "watermarks": watermarks })))
     }
 
     /// The time of [`SplitAction::DiscoverAfter`] has come.

@@ -5,14 +5,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidemill_common::config::check_job_option;
+use tidemill_common::checkpoint::CheckpointMetadata;
+use tidemill_common::config::{Options, check_job_option};
 use tidemill_common::control::{ExplainedScript, Script};
 use tidemill_common::limits::SCRIPT_BYTES_MAX;
 use tidemill_common::plan::{OperatorKind, StreamPlan, TableSpec};
 use tidemill_connectors::api::{ConnectorContext, ConnectorError};
 use tidemill_connectors::lease::Lease;
 use tidemill_connectors::registry::connector;
+use tidemill_state::storage::{Directory, StorageError};
 
+use crate::checkpoint::metadata::files_of_metadata;
+use crate::checkpoint::{CheckpointPlan, RestoredFrom, restore, store};
 use crate::config::JobManagerConfig;
 use crate::error::JobManagerError;
 use crate::job::PreparedJob;
@@ -23,6 +27,7 @@ use crate::planning;
 pub struct Preparation {
     default_parallelism: u32,
     probe_timeout: Duration,
+    config: Arc<JobManagerConfig>,
 }
 
 /// A script whose jobs can start.
@@ -39,19 +44,100 @@ pub enum Statement {
 
 impl Preparation {
     pub fn new(config: &JobManagerConfig) -> Self {
-        Self { default_parallelism: config.default_parallelism, probe_timeout: config.probe_timeout }
+        Self {
+            default_parallelism: config.default_parallelism,
+            probe_timeout: config.probe_timeout,
+            config: Arc::new(config.clone()),
+        }
     }
 
     /// Plans a script and checks that its tables exist outside.
     pub async fn prepare(&self, script: Script) -> Result<Prepared, JobManagerError> {
-        let file = script.file.clone();
-        let prepared = self.plan(script).await?;
-        for statement in &prepared.statements {
+        let (file, dry_run) = (script.file.clone(), script.dry_run);
+        let mut prepared = self.plan(script).await?;
+        for statement in &mut prepared.statements {
             if let Statement::Job(job) = statement {
                 self.probe(&job.plan).await.map_err(|error| JobManagerError::Script(format!("{file}: {error}")))?;
+                let checkpoints = self.checkpoints(&mut job.plan, dry_run).await;
+                let (checkpoints, refusal) =
+                    checkpoints.map_err(|reason| JobManagerError::Script(format!("{file}: {reason}")))?;
+                job.checkpoints = Some(checkpoints);
+                prepared.warnings.extend(refusal.map(|reason| format!("the job would be refused: {reason}")));
             }
         }
         Ok(prepared)
+    }
+
+    /// The directories of a job's checkpoints, which must be writable.
+    async fn checkpoints(
+        &self,
+        plan: &mut StreamPlan,
+        dry_run: bool,
+    ) -> Result<(CheckpointPlan, Option<String>), String> {
+        const DIRECTORY: &str = "the checkpoints of the job cannot be kept (execution.checkpointing.dir, or state.checkpoints.dir of the job manager)";
+        let mut checkpoints = CheckpointPlan::new(&plan.options, &self.config).map_err(|error| error.to_string())?;
+        if let Some(directory) = &checkpoints.directory {
+            match tokio::time::timeout(self.probe_timeout, store::check_writable(directory)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(format!("{DIRECTORY}: {error}")),
+                Err(_) => {
+                    let (url, seconds) = (directory.url(), self.probe_timeout.as_secs());
+                    return Err(format!(
+                        "{DIRECTORY}: '{url}' did not answer within {seconds} s (connector.probe.timeout)"
+                    ));
+                }
+            }
+        }
+        let mut refusal = None;
+        match self.restored(plan, dry_run).await? {
+            Some((restored, metadata, reason)) => {
+                refusal = reason;
+                checkpoints.next_state_id = restore::allocate_state_ids(plan, Some(&metadata));
+                checkpoints.restored = Some(restored);
+            }
+            None => checkpoints.next_state_id = restore::allocate_state_ids(plan, None),
+        }
+        Ok((checkpoints, refusal))
+    }
+
+    /// The checkpoint that a job's options say it starts from, if the job can; in a dry run also if it
+    /// cannot, with the reason.
+    async fn restored(
+        &self,
+        plan: &mut StreamPlan,
+        dry_run: bool,
+    ) -> Result<Option<(RestoredFrom, CheckpointMetadata, Option<String>)>, String> {
+        let options = Options(&plan.options);
+        let option = |keys: [&str; 2]| keys.into_iter().find_map(|key| options.text(key).map(str::to_owned));
+        let Some(path) = option(["execution.state-recovery.path", "execution.savepoint.path"]) else { return Ok(None) };
+        let allow_dropped =
+            ["execution.state-recovery.ignore-unclaimed-state", "execution.savepoint.ignore-unclaimed-state"]
+                .into_iter()
+                .any(|key| options.boolean(key) == Some(true));
+        let directory = Directory::open(&path, &self.config.store).map_err(|error| error.to_string())?;
+        let read = async {
+            let metadata = store::read_metadata(&directory).await?;
+            store::check_files(&metadata, &directory, &self.config.store).await?;
+            Ok::<_, StorageError>(metadata)
+        };
+        let metadata = match tokio::time::timeout(self.probe_timeout, read).await {
+            Ok(Ok(metadata)) => metadata,
+            Ok(Err(error)) => return Err(format!("the job cannot start from '{path}': {error}")),
+            Err(_) => {
+                let seconds = self.probe_timeout.as_secs();
+                return Err(format!("'{path}' was not read within {seconds} s (connector.probe.timeout)"));
+            }
+        };
+        let refused = |error: restore::RestoreError| format!("the job cannot start from '{path}': {error}");
+        restore::adopt_max_parallelism(plan, &metadata).map_err(refused)?;
+        let (operators, refusal) = match restore::match_operators(plan, &metadata, allow_dropped).map_err(refused) {
+            Ok(operators) => (operators, None),
+            // What becomes of each is what was asked.
+            Err(reason) if dry_run => (restore::match_operators(plan, &metadata, true).map_err(refused)?, Some(reason)),
+            Err(reason) => return Err(reason),
+        };
+        let files = files_of_metadata(&metadata).map(str::to_owned).collect();
+        Ok(Some((RestoredFrom { location: directory.url(), files, operators }, metadata, refusal)))
     }
 
     /// The plans of a script as text. No table is looked at.

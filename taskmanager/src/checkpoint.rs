@@ -159,7 +159,7 @@ impl Checkpoints {
         let io = self.io.clone();
         match (&barrier.savepoint, &self.directory) {
             (Some(url), _) => Ok(FileWriter::new(Directory::open(url, &self.options)?, io, true)),
-            (None, Some(directory)) => Ok(FileWriter::new(directory.clone(), io, false)),
+            (None, Some(directory)) => Ok(FileWriter::new(directory.clone(), io, false).of_attempt(self.attempt)),
             (None, None) => Err(StorageError::Url {
                 url: String::new(),
                 reason: "the job has no directory for checkpoints (execution.checkpointing.dir)".to_owned(),

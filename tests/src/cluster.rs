@@ -91,6 +91,15 @@ impl Cluster {
         Ok(())
     }
 
+    /// Tells the job manager to end, and waits for that.
+    pub fn stop_job_manager(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.job_manager.take() {
+            Command::new("kill").args(["-TERM", &child.id().to_string()]).status()?;
+            child.wait()?;
+        }
+        Ok(())
+    }
+
     /// SIGKILL to a task manager, which is forgotten.
     pub fn kill_task_manager(&mut self, index: usize) -> anyhow::Result<()> {
         let mut child = self.task_managers.remove(index);

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use tidemill_common::checkpoint::CheckpointKind;
 use tidemill_common::control::{
-    ClusterInfo, JobAttempt, JobDetail, JobException, JobState, JobSummary, OperatorStatus, Script, SubmittedJob,
+    CheckpointCounts, CheckpointHistory, CheckpointState, CheckpointStats, ClusterInfo, JobAttempt, JobDetail,
+    JobException, JobState, JobSummary, OperatorFate, OperatorStatus, RestoredOperator, Script, SubmittedJob,
     SubmittedScript, SubmittedStatement, TaskManagerInfo,
 };
-use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, TaskId, TaskManagerId};
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, TaskId, TaskManagerId};
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
 use tidemill_proto::v1::job_service_client::JobServiceClient;
@@ -46,8 +48,8 @@ impl Client {
 
     pub async fn submit(&mut self, script: Script) -> Result<SubmittedScript, CliError> {
         use v1::submit_script_response::Result as Outcome;
-        let Script { text, file, options } = script;
-        let request = v1::SubmitScriptRequest { script: text, file, options: options.into_iter().collect() };
+        let Script { text, file, options, dry_run } = script;
+        let request = v1::SubmitScriptRequest { script: text, file, options: options.into_iter().collect(), dry_run };
         let response = timed("the submission", self.timeout, self.inner.submit_script(request)).await?;
         match response.result.ok_or_else(|| missing("result"))? {
             Outcome::Submitted(submitted) => submitted_script(submitted),
@@ -82,6 +84,31 @@ impl Client {
         let request = v1::RescaleJobRequest { job_id: job.to_owned(), parallelism };
         let response = timed("the rescale", self.timeout, self.inner.rescale_job(request)).await?;
         summary(response.job.ok_or_else(|| missing("job"))?)
+    }
+
+    /// Takes a savepoint; waits for it as long as it takes.
+    pub async fn savepoint(&mut self, job: &str, directory: Option<String>) -> Result<String, CliError> {
+        let request = v1::TriggerSavepointRequest { job_id: job.to_owned(), directory, stop_drain: None };
+        let response = self.inner.trigger_savepoint(request).await.map_err(|status| refused(&status))?;
+        Ok(response.into_inner().location)
+    }
+
+    /// Ends a job with a savepoint; waits for that as long as it takes.
+    pub async fn stop_with_savepoint(
+        &mut self,
+        job: &str,
+        directory: Option<String>,
+        drain: bool,
+    ) -> Result<(JobSummary, String), CliError> {
+        let request = v1::TriggerSavepointRequest { job_id: job.to_owned(), directory, stop_drain: Some(drain) };
+        let response = self.inner.trigger_savepoint(request).await.map_err(|status| refused(&status))?.into_inner();
+        Ok((summary(response.job.ok_or_else(|| missing("job"))?)?, response.location))
+    }
+
+    pub async fn checkpoints(&mut self, job: &str) -> Result<CheckpointHistory, CliError> {
+        let request = v1::ListCheckpointsRequest { job_id: job.to_owned() };
+        let response = timed("the checkpoints", self.timeout, self.inner.list_checkpoints(request)).await?;
+        history(response)
     }
 
     pub async fn watch(&mut self, job: &str) -> Result<JobUpdates, CliError> {
@@ -158,12 +185,65 @@ fn submitted_script(script: v1::SubmittedScript) -> Result<SubmittedScript, CliE
             job: JobId(job.job_id),
             name: job.name,
             columns: job.select.then_some(job.columns),
+            restored: job.restored.into_iter().map(restored_operator).collect::<Result<_, _>>()?,
         })),
         None => Err(missing("result")),
     };
     Ok(SubmittedScript {
         statements: script.statements.into_iter().map(statement).collect::<Result<_, _>>()?,
         warnings: script.warnings,
+    })
+}
+
+fn restored_operator(operator: v1::RestoredOperator) -> Result<RestoredOperator, CliError> {
+    let fate = match operator.fate() {
+        v1::OperatorFate::Kept => OperatorFate::Kept,
+        v1::OperatorFate::New => OperatorFate::New,
+        v1::OperatorFate::Dropped => OperatorFate::Dropped,
+        v1::OperatorFate::Unspecified => return Err(missing("fate")),
+    };
+    Ok(RestoredOperator { uid: operator.uid, name: operator.name, fate, reason: operator.reason })
+}
+
+fn history(response: v1::ListCheckpointsResponse) -> Result<CheckpointHistory, CliError> {
+    let counts = response.counts.unwrap_or_default();
+    Ok(CheckpointHistory {
+        job_id: JobId(response.job_id),
+        counts: CheckpointCounts {
+            in_progress: counts.in_progress,
+            completed: counts.completed,
+            savepoints: counts.savepoints,
+            failed: counts.failed,
+        },
+        restored: response.restored,
+        checkpoints: response.checkpoints.into_iter().map(checkpoint).collect::<Result<_, _>>()?,
+    })
+}
+
+fn checkpoint(stats: v1::Checkpoint) -> Result<CheckpointStats, CliError> {
+    let state = match stats.state() {
+        v1::CheckpointState::InProgress => CheckpointState::InProgress,
+        v1::CheckpointState::Completed => CheckpointState::Completed,
+        v1::CheckpointState::Failed => CheckpointState::Failed,
+        v1::CheckpointState::Unspecified => return Err(missing("state")),
+    };
+    Ok(CheckpointStats {
+        checkpoint: CheckpointId(stats.checkpoint),
+        attempt: AttemptId(stats.attempt),
+        kind: if stats.savepoint { CheckpointKind::Savepoint } else { CheckpointKind::Checkpoint },
+        stop: stats.stop,
+        state,
+        trigger_ms: stats.trigger_ms,
+        end_ms: stats.end_ms,
+        subtasks: stats.subtasks,
+        subtasks_acknowledged: stats.subtasks_acknowledged,
+        alignment_ms: stats.alignment_ms,
+        sync_us: stats.sync_us,
+        async_ms: stats.async_ms,
+        bytes_new: stats.bytes_new,
+        bytes_total: stats.bytes_total,
+        location: stats.location,
+        failure: stats.failure,
     })
 }
 

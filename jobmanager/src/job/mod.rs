@@ -8,12 +8,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidemill_common::control::{JobAttempt, JobDetail, JobException, JobSummary, OperatorStatus, SubtaskReport};
-use tidemill_common::ids::{JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
+use tidemill_common::ids::{AttemptId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_common::job_graph::{JobGraph, Task};
 use tidemill_common::plan::{OperatorKind, SourceSpec, StreamPlan};
 use tokio::sync::watch;
 
 use crate::alignment::Alignment;
+use crate::checkpoint::{CheckpointPlan, JobCheckpoints};
+use crate::recovery::Recovering;
 use crate::rows::RowBuffer;
 use crate::scheduler::slots_needed;
 use crate::splits::SplitAssigner;
@@ -32,6 +34,8 @@ pub struct PreparedJob {
     pub plan: StreamPlan,
     /// The columns of a top-level SELECT.
     pub columns: Option<Vec<String>>,
+    /// How its checkpoints are taken, once that is known to be possible.
+    pub checkpoints: Option<CheckpointPlan>,
 }
 
 /// A job that runs, waits or has ended.
@@ -53,8 +57,14 @@ pub struct Job {
     next: Option<(Arc<StreamPlan>, Arc<Vec<u8>>, JobGraph)>,
     /// Since when the present attempt waits for slots.
     pub waiting_since_ms: i64,
-    /// URL of the directory whose `_metadata` the next attempt starts from.
-    pub restore: Option<String>,
+    pub checkpoints: JobCheckpoints,
+    /// How many times the plan was replaced, and which of them is kept beyond a crash.
+    pub plan_number: u32,
+    pub plan_kept: u32,
+    /// Whether slots are taken and it is being kept what runs in them.
+    pub placing: bool,
+    /// Of a job that was found again: what it waits for.
+    pub recovering: Option<Recovering>,
     end_ms: Option<i64>,
     attempts: Vec<JobAttempt>,
     counters: BTreeMap<SubtaskId, SubtaskReport>,
@@ -68,6 +78,8 @@ impl Job {
         let graph = JobGraph::new(&prepared.plan);
         let sources = sources_of(&prepared.plan, &graph);
         let restarts = RestartStrategy::new(&prepared.plan.options);
+        let checkpoints = prepared.checkpoints.unwrap_or_else(|| CheckpointPlan::none(&prepared.plan.options));
+        let checkpoints = JobCheckpoints::new(&id, checkpoints, 1);
         let machine = JobMachine::new(graph.tasks.iter().flat_map(subtasks_of), sources, restarts);
         let summary = JobSummary {
             job_id: id.clone(),
@@ -98,7 +110,11 @@ impl Job {
             watch: watch::Sender::new(Arc::new(empty)),
             next: None,
             waiting_since_ms: now_ms,
-            restore: None,
+            checkpoints,
+            plan_number: 0,
+            plan_kept: 0,
+            placing: false,
+            recovering: None,
             end_ms: None,
             attempts: Vec::new(),
             counters: BTreeMap::new(),
@@ -106,6 +122,13 @@ impl Job {
         };
         job.publish();
         Ok(job)
+    }
+
+    /// Makes it a job that was found again, whose next attempt is this one.
+    pub fn taken_up(&mut self, attempt: AttemptId, plan_number: u32, recovering: Recovering) {
+        self.machine.begin_at(attempt);
+        (self.plan_number, self.plan_kept) = (plan_number, plan_number);
+        self.recovering = Some(recovering);
     }
 
     /// The sources of the plan.
@@ -140,6 +163,7 @@ impl Job {
         self.counters.clear();
         if let Some((plan, plan_json, graph)) = self.next.take() {
             (self.plan, self.plan_json, self.graph) = (plan, plan_json, graph);
+            self.plan_number += 1;
         }
         self.alignment = Alignment::new(&self.plan, &self.graph);
         self.waiting_since_ms = now_ms;

@@ -152,6 +152,16 @@ impl JobMachine {
         self
     }
 
+    /// A failure from now on is for good.
+    pub fn never_restart(&mut self) {
+        self.restarts = RestartStrategy::None;
+    }
+
+    /// The first attempt, of a job that others have run before.
+    pub fn begin_at(&mut self, attempt: AttemptId) {
+        self.attempt = attempt;
+    }
+
     pub fn state(&self) -> JobState {
         self.state
     }

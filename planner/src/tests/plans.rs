@@ -345,14 +345,14 @@ fn each_insert_is_a_job_and_explain_is_none() {
 #[test]
 fn options_of_flink_without_effect_are_warned_of() {
     let script = format!(
-        "{BIDS}SET 'execution.checkpointing.interval' = '10 s';\nSET 'table.exec.mini-batch.enabled' = 'true';\nSELECT price FROM bids;"
+        "{BIDS}SET 'execution.checkpointing.max-concurrent-checkpoints' = '2';\nSET 'table.exec.mini-batch.enabled' = 'true';\nSELECT price FROM bids;"
     );
-    let options = BTreeMap::from([("state.backend.type".to_owned(), "rocksdb".to_owned())]);
+    let options = BTreeMap::from([("state.checkpoint-storage".to_owned(), "filesystem".to_owned())]);
     let planned = Planner::new(&Connectors, options, &|_| None).plan_script(&script, "job.sql").unwrap();
     expect![[r#"
         [
-            "option 'state.backend.type' has no effect: checkpoints are not taken yet: state lives in memory",
-            "line 4: option 'execution.checkpointing.interval' has no effect: checkpoints are not taken yet: a job that failed starts again from its beginning",
+            "option 'state.checkpoint-storage' has no effect: checkpoints are always kept in files",
+            "line 4: option 'execution.checkpointing.max-concurrent-checkpoints' has no effect: one checkpoint is taken at a time",
             "line 5: option 'table.exec.mini-batch.enabled' has no effect: rows always move in batches",
         ]
     "#]].assert_debug_eq(&planned.warnings);

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tidemill_common::checkpoint::{Blob, StateFile};
+use tidemill_common::ids::AttemptId;
 
 use super::{Directory, StorageError, StoreOptions};
 
@@ -24,14 +25,27 @@ pub struct FileWriter {
     directory: Directory,
     io: tokio::runtime::Handle,
     relative: bool,
+    attempt: Option<AttemptId>,
     bytes_written: Arc<AtomicU64>,
+}
+
+/// The attempt that wrote a file, as its name says.
+pub fn attempt_of(name: &str) -> Option<AttemptId> {
+    name.strip_prefix('a')?.split_once('-')?.0.parse().ok().map(AttemptId)
 }
 
 impl FileWriter {
     /// Writes into `directory`. In savepoints (`relative`) files are named by their path in it, so
     /// that it can be moved.
     pub fn new(directory: Directory, io: tokio::runtime::Handle, relative: bool) -> Self {
-        Self { directory, io, relative, bytes_written: Arc::default() }
+        Self { directory, io, relative, attempt: None, bytes_written: Arc::default() }
+    }
+
+    /// Files are named after the attempt that writes them, so that those of a dead one can be told.
+    #[must_use]
+    pub fn of_attempt(mut self, attempt: AttemptId) -> Self {
+        self.attempt = Some(attempt);
+        self
     }
 
     /// Bytes of all files written so far.
@@ -45,7 +59,8 @@ impl FileWriter {
     /// # Errors
     /// If the store refuses or does not answer.
     pub fn write(&self, content: Bytes, key_groups: Range<u32>, sequence: u64) -> Result<StateFile, StorageError> {
-        let name = uuid::Uuid::new_v4().simple().to_string();
+        let unique = uuid::Uuid::new_v4().simple();
+        let name = self.attempt.map_or_else(|| unique.to_string(), |attempt| format!("a{attempt}-{unique}"));
         let location = if self.relative { name.clone() } else { self.directory.url_of(&name) };
         let file = StateFile {
             location,

@@ -15,7 +15,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
 use url::Url;
 
-pub use files::{FileReader, FileWriter, checksum};
+pub use files::{FileReader, FileWriter, attempt_of, checksum};
 
 /// The longest that one request to a store may take, retries included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
@@ -157,6 +157,17 @@ impl Directory {
         match self.store.delete(&self.at(name)).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(self.error(name, "deleted", &error)),
+        }
+    }
+
+    /// Removes a local directory that holds nothing any more; other stores have none. That it cannot be
+    /// removed does not matter.
+    pub async fn remove_if_empty(&self) {
+        if self.url.scheme() == "file"
+            && let Ok(path) = self.url.to_file_path()
+        {
+            let removed = tokio::task::spawn_blocking(move || std::fs::remove_dir(path)).await;
+            tracing::trace!(?removed, directory = %self.url, "removed a directory");
         }
     }
 

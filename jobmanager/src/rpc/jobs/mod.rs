@@ -24,6 +24,7 @@ impl Jobs {
     }
 
     async fn submit(&self, script: Script) -> Result<SubmittedScript, JobManagerError> {
+        let dry_run = script.dry_run;
         let prepared = self.preparation.prepare(script).await?;
         let mut jobs = Vec::new();
         let mut statements: Vec<SubmittedStatement> = Vec::new();
@@ -33,10 +34,15 @@ impl Jobs {
                 Statement::Job(job) => {
                     // The id is not known yet.
                     let (name, columns) = (job.plan.name.clone(), job.columns.clone());
-                    statements.push(SubmittedStatement::Job(SubmittedJob { job: "".into(), name, columns }));
+                    let restored = job.checkpoints.as_ref().and_then(|checkpoints| checkpoints.restored.as_ref());
+                    let restored = restored.map(|restored| restored.operators.clone()).unwrap_or_default();
+                    statements.push(SubmittedStatement::Job(SubmittedJob { job: "".into(), name, columns, restored }));
                     jobs.push(*job);
                 }
             }
+        }
+        if dry_run {
+            return Ok(SubmittedScript { statements, warnings: prepared.warnings });
         }
         let ids = self.master.ask(|reply| ClientCommand::Submit { jobs, reply }).await??;
         let submitted = statements.iter_mut().filter_map(|statement| match statement {

@@ -3,9 +3,10 @@
 use std::pin::Pin;
 
 use futures::Stream;
+use tidemill_common::checkpoint::CheckpointKind;
 use tidemill_common::control::{
-    ClusterInfo, JobDetail, JobException, JobState, JobSummary, OperatorStatus, Script, SubmittedScript,
-    SubmittedStatement,
+    CheckpointHistory, CheckpointState, CheckpointStats, ClusterInfo, JobDetail, JobException, JobState, JobSummary,
+    OperatorFate, OperatorStatus, RestoredOperator, Script, SubmittedScript, SubmittedStatement,
 };
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
@@ -40,8 +41,8 @@ impl JobService for Jobs {
         request: Request<v1::SubmitScriptRequest>,
     ) -> Result<Response<v1::SubmitScriptResponse>, Status> {
         use v1::submit_script_response::Result as Outcome;
-        let v1::SubmitScriptRequest { script, file, options } = request.into_inner();
-        let script = Script { text: script, file, options: options.into_iter().collect() };
+        let v1::SubmitScriptRequest { script, file, options, dry_run } = request.into_inner();
+        let script = Script { text: script, file, options: options.into_iter().collect(), dry_run };
         let result = match self.submit(script).await {
             Ok(submitted) => Outcome::Submitted(submitted_script(submitted)),
             Err(JobManagerError::Script(rendered)) => Outcome::Error(v1::ScriptError { rendered }),
@@ -53,7 +54,7 @@ impl JobService for Jobs {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         use v1::explain_response::Result as Outcome;
         let v1::ExplainRequest { script, file, options } = request.into_inner();
-        let script = Script { text: script, file, options: options.into_iter().collect() };
+        let script = Script { text: script, file, options: options.into_iter().collect(), dry_run: true };
         let result = match self.explain(script).await {
             Ok(explained) => {
                 Outcome::Explained(v1::ExplainedScript { plans: explained.plans, warnings: explained.warnings })
@@ -101,6 +102,28 @@ impl JobService for Jobs {
         let v1::RescaleJobRequest { job_id: job, parallelism } = request.into_inner();
         let job = flat(self.master.ask(|reply| ClientCommand::Rescale { job, parallelism, reply }).await)?;
         Ok(Response::new(v1::RescaleJobResponse { job: Some(summary(&job)) }))
+    }
+
+    async fn trigger_savepoint(
+        &self,
+        request: Request<v1::TriggerSavepointRequest>,
+    ) -> Result<Response<v1::TriggerSavepointResponse>, Status> {
+        let v1::TriggerSavepointRequest { job_id: job, directory, stop_drain: stop } = request.into_inner();
+        let name = job.clone();
+        let command = |reply| ClientCommand::Savepoint { job: name, directory, stop, reply };
+        let location = flat(self.master.ask(command).await)?;
+        let watch = flat(self.master.ask(|reply| ClientCommand::Watch { job, reply }).await)?;
+        let job = summary(&watch.borrow().summary);
+        Ok(Response::new(v1::TriggerSavepointResponse { location, job: Some(job) }))
+    }
+
+    async fn list_checkpoints(
+        &self,
+        request: Request<v1::ListCheckpointsRequest>,
+    ) -> Result<Response<v1::ListCheckpointsResponse>, Status> {
+        let job = request.into_inner().job_id;
+        let history = flat(self.master.ask(|reply| ClientCommand::Checkpoints { job, reply }).await)?;
+        Ok(Response::new(checkpoints(history)))
     }
 
     async fn watch_job(&self, request: Request<v1::WatchJobRequest>) -> Result<Response<Self::WatchJobStream>, Status> {
@@ -170,6 +193,9 @@ fn status(error: &JobManagerError) -> Status {
         JobManagerError::Script(_) | JobManagerError::AmbiguousJob { .. } | JobManagerError::Plan(_) => {
             Status::invalid_argument(text)
         }
+        JobManagerError::NoSavepointDirectory { .. } | JobManagerError::Storage(_) => Status::invalid_argument(text),
+        JobManagerError::NotKept { .. } | JobManagerError::JobStore(_) => Status::internal(text),
+        JobManagerError::SavepointFailed { .. } => Status::aborted(text),
         JobManagerError::NoRows(_)
         | JobManagerError::RowsTaken(_)
         | JobManagerError::NotRunning { .. }
@@ -193,6 +219,7 @@ fn submitted_script(script: SubmittedScript) -> v1::SubmittedScript {
                 name: job.name,
                 select: job.columns.is_some(),
                 columns: job.columns.unwrap_or_default(),
+                restored: job.restored.into_iter().map(restored_operator).collect(),
             }),
         };
         v1::SubmittedStatement { result: Some(result) }
@@ -277,6 +304,56 @@ fn operator_status(status: &OperatorStatus) -> v1::OperatorStatus {
         busy_ms: status.busy_ms,
         idle_ms: status.idle_ms,
         backpressured_ms: status.backpressured_ms,
+    }
+}
+
+fn restored_operator(operator: RestoredOperator) -> v1::RestoredOperator {
+    let fate = match operator.fate {
+        OperatorFate::Kept => v1::OperatorFate::Kept,
+        OperatorFate::New => v1::OperatorFate::New,
+        OperatorFate::Dropped => v1::OperatorFate::Dropped,
+    };
+    v1::RestoredOperator { uid: operator.uid, name: operator.name, fate: fate.into(), reason: operator.reason }
+}
+
+fn checkpoints(history: CheckpointHistory) -> v1::ListCheckpointsResponse {
+    let CheckpointHistory { job_id, counts, restored, checkpoints } = history;
+    v1::ListCheckpointsResponse {
+        job_id: job_id.0,
+        counts: Some(v1::CheckpointCounts {
+            in_progress: counts.in_progress,
+            completed: counts.completed,
+            savepoints: counts.savepoints,
+            failed: counts.failed,
+        }),
+        restored,
+        checkpoints: checkpoints.into_iter().map(checkpoint).collect(),
+    }
+}
+
+fn checkpoint(stats: CheckpointStats) -> v1::Checkpoint {
+    let state = match stats.state {
+        CheckpointState::InProgress => v1::CheckpointState::InProgress,
+        CheckpointState::Completed => v1::CheckpointState::Completed,
+        CheckpointState::Failed => v1::CheckpointState::Failed,
+    };
+    v1::Checkpoint {
+        checkpoint: stats.checkpoint.0,
+        attempt: stats.attempt.0,
+        savepoint: stats.kind == CheckpointKind::Savepoint,
+        stop: stats.stop,
+        state: state.into(),
+        trigger_ms: stats.trigger_ms,
+        end_ms: stats.end_ms,
+        subtasks: stats.subtasks,
+        subtasks_acknowledged: stats.subtasks_acknowledged,
+        alignment_ms: stats.alignment_ms,
+        sync_us: stats.sync_us,
+        async_ms: stats.async_ms,
+        bytes_new: stats.bytes_new,
+        bytes_total: stats.bytes_total,
+        location: stats.location,
+        failure: stats.failure,
     }
 }
 

@@ -1,0 +1,339 @@
+//! What the master does for checkpoints: it hands events to a job's coordinator and does what comes
+//! back. Reading and writing happens off its task, results come back as commands.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use tidemill_common::checkpoint::SubtaskSnapshot;
+use tidemill_common::control::{JobManagerMessage, JobState, SubtaskState};
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, SubtaskId, TaskManagerId};
+use tidemill_state::storage::{Directory, StorageError};
+
+use super::coordinator::{Action, Collected, Event, RequestId, Standing};
+use super::metadata::{assemble, files_of};
+use super::store::{self, Deletion};
+use crate::command::{Command, Reply};
+use crate::error::JobManagerError;
+use crate::job::Job;
+use crate::master::Master;
+
+impl Master {
+    /// A job was submitted, or found again: its files are known from now on.
+    pub(crate) fn checkpoints_begin(&mut self, id: &JobId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        if let Some(directory) = job.checkpoints.directory() {
+            self.files.job_started(id, &directory);
+        }
+        if let Some(restored) = &job.checkpoints.plan.restored {
+            self.files.restored(id, restored.files.iter().map(String::as_str));
+        }
+    }
+
+    /// Hands an event to the coordinator of a job and does what follows.
+    pub(crate) fn checkpoint(&mut self, id: &JobId, event: Event) {
+        let now = self.clock.now_ms();
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let actions = job.checkpoints.coordinator.apply(now, event);
+        self.perform_checkpoint(id, actions);
+    }
+
+    fn perform_checkpoint(&mut self, id: &JobId, actions: Vec<Action>) {
+        for action in actions {
+            self.perform_checkpoint_action(id, action);
+        }
+        self.wake_coordinator(id);
+    }
+
+    /// The job's state has changed.
+    pub(crate) fn checkpoints_follow(&mut self, id: &JobId, after: JobState) {
+        match after {
+            JobState::Running | JobState::Finishing => self.checkpoint(id, Event::Started),
+            JobState::Created | JobState::Deploying => {}
+            JobState::Failing => {
+                let now = self.clock.now_ms();
+                if let Some(job) = self.jobs.get_mut(id)
+                    && let Some(location) = job.checkpoints.coordinator.stopped_with()
+                {
+                    let cause = format!(
+                        "the savepoint {location} is complete, but the job failed before all it covers was published; start the job again from it"
+                    );
+                    job.record_failure(None, None, cause, true, now);
+                }
+                self.checkpoint(id, Event::Halted { reason: "the job is FAILING".to_owned() });
+            }
+            state => self.checkpoint(id, Event::Halted { reason: format!("the job is {state}") }),
+        }
+    }
+
+    /// An attempt is being deployed.
+    pub(crate) fn checkpoints_deployed(&mut self, id: &JobId, attempt: AttemptId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        job.checkpoints.preparing = None;
+        job.checkpoints.swept = false;
+        let subtasks: BTreeSet<SubtaskId> = job.machine.placement().keys().copied().collect();
+        let sources = subtasks.iter().copied().filter(|subtask| job.graph.is_source(&job.plan, subtask.task)).collect();
+        self.checkpoint(id, Event::Deployed { attempt, subtasks, sources });
+    }
+
+    pub(crate) fn checkpoints_subtask(
+        &mut self,
+        id: &JobId,
+        attempt: AttemptId,
+        subtask: SubtaskId,
+        state: &SubtaskState,
+    ) {
+        let standing = match state {
+            SubtaskState::Finishing => Standing::Finishing,
+            SubtaskState::Finished => Standing::Finished,
+            SubtaskState::Running | SubtaskState::Canceled | SubtaskState::Failed { .. } => return,
+        };
+        if self.current(id, attempt).is_some() {
+            self.checkpoint(id, Event::SubtaskChanged { subtask, standing });
+        }
+    }
+
+    pub(crate) fn checkpoint_acknowledged(
+        &mut self,
+        id: &JobId,
+        (attempt, subtask, checkpoint): (AttemptId, SubtaskId, CheckpointId),
+        snapshot: Box<SubtaskSnapshot>,
+    ) {
+        // Files are known even of answers without effect, so that they are deleted some day.
+        self.files.reported(id, checkpoint, files_of(&snapshot));
+        self.checkpoint(id, Event::Acknowledged { attempt, subtask, checkpoint, snapshot });
+    }
+
+    /// A client wants a savepoint; it is answered when the savepoint is complete.
+    pub(crate) fn savepoint(
+        &mut self,
+        id: &JobId,
+        directory: Option<String>,
+        stop: Option<bool>,
+        reply: Reply<Result<String, JobManagerError>>,
+    ) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let state = job.machine.state();
+        if !matches!(state, JobState::Running | JobState::Finishing) {
+            let _ = reply.send(Err(JobManagerError::NotRunning { job: id.clone(), state }));
+            return;
+        }
+        let checkpoints = &mut job.checkpoints;
+        let parent = match directory {
+            Some(url) => Directory::open(&url, &checkpoints.plan.store).map_err(JobManagerError::from),
+            None => checkpoints
+                .plan
+                .savepoints
+                .clone()
+                .ok_or_else(|| JobManagerError::NoSavepointDirectory { job: id.clone() }),
+        };
+        let parent = match parent {
+            Ok(parent) => parent,
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                return;
+            }
+        };
+        let unique = uuid::Uuid::new_v4().simple().to_string();
+        let name = format!("savepoint-{}-{}", &id.0[..id.0.len().min(6)], &unique[..12]);
+        checkpoints.requests_made += 1;
+        let request = RequestId(checkpoints.requests_made);
+        checkpoints.requests.insert(request, reply);
+        let directory = parent.child(&name).url();
+        self.checkpoint(id, Event::SavepointRequested { request, directory, stop });
+    }
+
+    /// The job has ended: its checkpoints are deleted unless they are to stay.
+    pub(crate) fn checkpoints_ended(&mut self, id: &JobId) {
+        let now = self.clock.now_ms();
+        if self.is_suspending() {
+            // It is taken up again when the job manager is.
+            return;
+        }
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let state = job.machine.state();
+        let checkpoints = &mut job.checkpoints;
+        let retain = checkpoints.retained_after(state);
+        let actions = checkpoints.coordinator.ended(now, retain);
+        let directory = checkpoints.directory.clone();
+        for action in actions {
+            if matches!(action, Action::Answer { .. }) {
+                self.perform_checkpoint_action(id, action);
+            }
+        }
+        self.files.job_ended(id, retain);
+        if let Some(job) = directory.filter(|_| !retain) {
+            let kept = self.files.named_by_others(id);
+            self.deleter.delete(Deletion::Job { job, kept });
+        }
+        self.forget(id);
+    }
+
+    /// An enumerator is back, a checkpoint may wait for it.
+    pub(crate) fn checkpoint_prepare(&mut self, id: &JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(checkpoint) = job.checkpoints.preparing else { return };
+        let mut enumerators = Ok(Vec::new());
+        for (operator, assigner) in &job.splits {
+            match assigner.snapshot() {
+                // Away for discovery; it comes back.
+                None => return,
+                Some(Ok(state)) => {
+                    if let Ok(states) = &mut enumerators {
+                        states.push((*operator, state));
+                    }
+                }
+                Some(Err(error)) => enumerators = Err(error.to_string()),
+            }
+        }
+        job.checkpoints.preparing = None;
+        self.checkpoint(id, Event::Prepared { checkpoint, enumerators });
+    }
+
+    fn perform_checkpoint_action(&mut self, id: &JobId, action: Action) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let attempt = job.machine.attempt();
+        match action {
+            Action::Prepare { checkpoint } => {
+                job.checkpoints.preparing = Some(checkpoint);
+                self.checkpoint_prepare(id);
+            }
+            Action::Trigger { checkpoint, timestamp_ms, savepoint, stop } => {
+                tracing::debug!(job = %id, %checkpoint, savepoint, "checkpoint triggered");
+                for task_manager in task_managers(job, true) {
+                    let message = JobManagerMessage::TriggerCheckpoint {
+                        job: id.clone(),
+                        attempt,
+                        checkpoint,
+                        timestamp_ms,
+                        savepoint: savepoint.clone(),
+                        stop,
+                    };
+                    self.send(&task_manager, message);
+                }
+            }
+            Action::Write(collected) => self.write_checkpoint(id, *collected),
+            Action::Persist { checkpoint } => self.persist_checkpoint(id, checkpoint),
+            Action::Complete { checkpoint } => {
+                tracing::debug!(job = %id, %checkpoint, "checkpoint complete");
+                if job.checkpoints.coordinator.stopped_with().is_some() {
+                    // Another attempt would read on, beyond what the savepoint's owner goes on from.
+                    job.machine.never_restart();
+                }
+                for task_manager in task_managers(job, false) {
+                    let message = JobManagerMessage::CheckpointComplete { job: id.clone(), attempt, checkpoint };
+                    self.send(&task_manager, message);
+                }
+                let garbage = self.files.completed(id, checkpoint);
+                self.delete_files(garbage);
+                self.sweep_once(id, checkpoint);
+            }
+            Action::Aborted { checkpoint } => {
+                tracing::info!(job = %id, %checkpoint, "checkpoint aborted");
+                for task_manager in task_managers(job, false) {
+                    let message = JobManagerMessage::CheckpointAborted { job: id.clone(), attempt, checkpoint };
+                    self.send(&task_manager, message);
+                }
+            }
+            Action::Discard { checkpoint, location } => {
+                let files = self.files.discarded(id, checkpoint);
+                self.deleter.delete(Deletion::Checkpoint { location, files });
+            }
+            Action::ReserveIds { end } => self.reserve_ids(id, end),
+            Action::Answer { request, result } => {
+                if let Some(reply) = job.checkpoints.requests.remove(&request) {
+                    let result = result.map_err(|reason| JobManagerError::SavepointFailed { job: id.clone(), reason });
+                    // A client that has gone away needs no answer.
+                    drop(reply.send(result));
+                }
+            }
+            Action::Fail { cause } => self.apply(id, crate::job::JobEvent::CoordinatorFailed { cause }),
+        }
+    }
+
+    fn delete_files(&self, files: Vec<String>) {
+        if !files.is_empty() {
+            self.deleter.delete(Deletion::Files(files));
+        }
+    }
+
+    fn write_checkpoint(&mut self, id: &JobId, collected: Collected) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let checkpoint = collected.checkpoint;
+        let own = job.checkpoints.directory.clone();
+        let (store, plan) = (job.checkpoints.plan.store.clone(), job.plan.clone());
+        let next_state_id = job.checkpoints.plan.next_state_id;
+        let (handle, job) = (self.handle.clone(), id.clone());
+        tokio::spawn(async move {
+            let written = async {
+                let directory = match (&collected.directory, own) {
+                    (Some(url), _) => Directory::open(url, &store)?,
+                    (None, Some(own)) => own.child(&store::directory_name(checkpoint)),
+                    (None, None) => return Err(no_directory()),
+                };
+                let metadata = assemble(&job, &plan, next_state_id, collected);
+                store::write_metadata(&directory, &metadata).await?;
+                Ok::<_, StorageError>(directory.url())
+            };
+            let result = written.await.map_err(|error| error.to_string());
+            let event = Box::new(Event::Written { checkpoint, result });
+            let _ = handle.send(Command::Checkpoint { job, event }).await;
+        });
+    }
+
+    /// After the first complete checkpoint of an attempt that is not the first, looks for what dead
+    /// attempts have left.
+    fn sweep_once(&mut self, id: &JobId, complete: CheckpointId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let attempt = job.machine.attempt();
+        if attempt.0 <= 1 || job.checkpoints.files_unknown || std::mem::replace(&mut job.checkpoints.swept, true) {
+            return;
+        }
+        let Some(directory) = job.checkpoints.directory.clone() else { return };
+        let mut kept: BTreeSet<String> =
+            job.checkpoints.coordinator.retained().map(|retained| retained.location.clone()).collect();
+        kept.extend(self.files.of_job(id));
+        let deletion = Deletion::Leftovers { job: directory, attempt, checkpoints_below: complete.0, kept };
+        self.deleter.delete(deletion);
+    }
+
+    /// Makes sure that the coordinator is called when it wants to be.
+    fn wake_coordinator(&mut self, id: &JobId) {
+        let now = self.clock.now_ms();
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let wanted = job.checkpoints.coordinator.wake_ms();
+        if wanted == job.checkpoints.wake_ms {
+            return;
+        }
+        job.checkpoints.wake_ms = wanted;
+        let Some(wake_ms) = wanted else { return };
+        let (handle, job) = (self.handle.clone(), id.clone());
+        let wait = Duration::from_millis(u64::try_from(wake_ms.saturating_sub(now)).unwrap_or(0));
+        tokio::spawn(async move {
+            tokio::time::sleep(wait).await;
+            let _ = handle.send(Command::CheckpointDue { job, wake_ms }).await;
+        });
+    }
+
+    /// A timer of [`Master::wake_coordinator`] has ended.
+    pub(crate) fn checkpoint_due(&mut self, id: &JobId, wake_ms: i64) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        if job.checkpoints.wake_ms == Some(wake_ms) {
+            job.checkpoints.wake_ms = None;
+            self.checkpoint(id, Event::Due);
+        }
+    }
+}
+
+fn no_directory() -> StorageError {
+    StorageError::Url { url: String::new(), reason: "the job has none (execution.checkpointing.dir)".to_owned() }
+}
+
+/// Task managers that run subtasks of the job: all, or those with sources.
+fn task_managers(job: &Job, sources_only: bool) -> BTreeSet<TaskManagerId> {
+    job.machine
+        .placement()
+        .iter()
+        .filter(|(subtask, _)| !sources_only || job.graph.is_source(&job.plan, subtask.task))
+        .map(|(_, task_manager)| task_manager.clone())
+        .collect()
+}

@@ -1,0 +1,273 @@
+//! Checkpoints and savepoints of real processes: they are taken, kept, started from and deleted.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tidemill_tests::cluster::Cluster;
+
+/// How long a change may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(40);
+/// Rows of the bounded jobs.
+const ROWS: u64 = 4_000;
+
+/// Counts from 1 to [`ROWS`], and writes what is even. `filter` is added to that.
+fn counting(directory: &Path, filter: &str) -> String {
+    let place = directory.display();
+    format!(
+        "SET 'execution.checkpointing.interval' = '200 ms';
+SET 'state.checkpoints.dir' = 'file://{place}/checkpoints';
+SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
+CREATE TABLE numbers (n BIGINT) WITH (
+    'connector' = 'datagen', 'rows-per-second' = '1000',
+    'fields.n.kind' = 'sequence', 'fields.n.start' = '1', 'fields.n.end' = '{ROWS}'
+);
+CREATE TABLE written (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{place}/written', 'format' = 'json');
+INSERT INTO written SELECT n FROM numbers WHERE n % 2 = 0{filter};
+"
+    )
+}
+
+/// Has no end and keeps nothing.
+fn endless(directory: &Path, options: &str) -> String {
+    let place = directory.display();
+    format!(
+        "SET 'execution.checkpointing.interval' = '200 ms';
+SET 'state.checkpoints.dir' = 'file://{place}/checkpoints';
+{options}
+CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'rows-per-second' = '100');
+CREATE TABLE nowhere (n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO nowhere SELECT n FROM numbers;
+"
+    )
+}
+
+fn submit_with(cluster: &Cluster, text: &str, arguments: &[&str]) -> std::process::Output {
+    let file = tempfile::Builder::new().suffix(".sql").tempfile().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    cluster.command("submit").arg(file.path()).args(arguments).output().unwrap()
+}
+
+fn submit(cluster: &Cluster, text: &str, arguments: &[&str]) -> String {
+    let output = submit_with(cluster, text, &[&["--detach"], arguments].concat());
+    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), cluster.logs());
+    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+}
+
+fn refused(cluster: &Cluster, text: &str, arguments: &[&str]) -> String {
+    let output = submit_with(cluster, text, arguments);
+    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn wait_for<T>(cluster: &Cluster, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < CHANGE_TIMEOUT, "not {what}\n{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn wait_for_state(cluster: &Cluster, job: &str, state: &str) -> serde_json::Value {
+    wait_for(cluster, state, || cluster.json("describe", &[job]).ok().filter(|described| described["state"] == state))
+}
+
+fn wait_for_checkpoints(cluster: &Cluster, job: &str, count: u64) -> serde_json::Value {
+    wait_for(cluster, "enough checkpoints", || {
+        let history = cluster.json("checkpoints", &[job]).ok()?;
+        (history["counts"]["completed"].as_u64()? >= count).then_some(history)
+    })
+}
+
+/// Names of files below a directory.
+fn names(directory: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut waiting = vec![directory.to_owned()];
+    while let Some(next) = waiting.pop() {
+        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
+            let path = entry.path();
+            match path.is_dir() {
+                true => waiting.push(path),
+                false => names.push(path.strip_prefix(directory).unwrap().display().to_string()),
+            }
+        }
+    }
+    names.sort();
+    names
+}
+
+/// How often each number is in the published part files.
+fn numbers(directory: &Path) -> BTreeMap<u64, usize> {
+    let mut numbers = BTreeMap::new();
+    for entry in std::fs::read_dir(directory.join("written")).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with(['.', '_']) {
+            continue;
+        }
+        for line in std::fs::read_to_string(entry.path()).unwrap().lines() {
+            let row: serde_json::Value = serde_json::from_str(line).unwrap();
+            *numbers.entry(row["n"].as_u64().unwrap()).or_default() += 1;
+        }
+    }
+    numbers
+}
+
+fn assert_each_once(cluster: &Cluster, directory: &Path) {
+    let expected: BTreeMap<u64, usize> = (1..=ROWS / 2).map(|half| (half * 2, 1)).collect();
+    let found = numbers(directory);
+    let wrong: Vec<_> = expected.iter().filter(|(n, _)| found.get(n) != Some(&1)).take(5).collect();
+    assert!(found == expected, "{} numbers, wrong are such as {wrong:?}\n{}", found.len(), cluster.logs());
+}
+
+#[test]
+fn checkpoints_are_taken_and_the_newest_is_kept_until_the_job_ends() {
+    let cluster = Cluster::start(2, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &endless(place.path(), ""), &["--parallelism", "2"]);
+    let history = wait_for_checkpoints(&cluster, &job, 4);
+    let newest = history["checkpoints"].as_array().unwrap().iter().find(|c| c["state"] == "COMPLETED").unwrap();
+    assert!(newest["location"].as_str().unwrap().contains(&job), "{newest}");
+    assert_eq!(newest["subtasks"], newest["subtasks_acknowledged"]);
+    let text = cluster.run("checkpoints", &[&job]).unwrap();
+    assert!(String::from_utf8_lossy(&text.stdout).contains("COMPLETED"));
+    let directory = place.path().join("checkpoints").join(&job);
+    // An older one may be on its way out.
+    let kept = names(&directory).iter().filter(|name| name.ends_with("_metadata")).count();
+    assert!((1..=2).contains(&kept), "{:?}", names(&directory));
+    assert!(cluster.run("cancel", &[&job]).unwrap().status.success());
+    wait_for(&cluster, "clean", || names(&directory).is_empty().then_some(()));
+}
+
+#[test]
+fn checkpoints_stay_after_a_cancellation_if_they_are_to_be_retained() {
+    let cluster = Cluster::start(1, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let options = "SET 'execution.checkpointing.externalized-checkpoint-retention' = 'RETAIN_ON_CANCELLATION';";
+    let job = submit(&cluster, &endless(place.path(), options), &[]);
+    wait_for_checkpoints(&cluster, &job, 1);
+    assert!(cluster.run("cancel", &[&job]).unwrap().status.success());
+    let history = cluster.json("checkpoints", &[&job]).unwrap();
+    let newest = history["checkpoints"].as_array().unwrap().iter().find(|c| c["state"] == "COMPLETED").unwrap();
+    let location = newest["location"].as_str().unwrap();
+    let inspected = tidemill_tests::tidemill().unwrap().args(["savepoint", "inspect", location]).output().unwrap();
+    let text = String::from_utf8_lossy(&inspected.stdout).into_owned();
+    assert!(text.contains(&job) && text.contains("splits"), "{text}\n{}", String::from_utf8_lossy(&inspected.stderr));
+    let again = submit(&cluster, &endless(place.path(), ""), &["--from-savepoint", location]);
+    wait_for_checkpoints(&cluster, &again, 1);
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_is_said_at_submission() {
+    let cluster = Cluster::start(1, 1).unwrap();
+    let error = refused(&cluster, &endless(Path::new("/proc/nowhere"), ""), &[]);
+    assert!(error.contains("/proc/nowhere/checkpoints") && error.contains("execution.checkpointing.dir"), "{error}");
+    let error = refused(&cluster, &endless(Path::new("/"), "SET 'state.checkpoints.dir' = 'ftp://x/y';"), &[]);
+    assert!(error.contains("ftp") && error.contains("s3"), "{error}");
+}
+
+#[test]
+fn a_job_stops_with_a_savepoint_and_goes_on_from_it_elsewhere() {
+    let cluster = Cluster::start(2, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &counting(place.path(), ""), &[]);
+    wait_for_checkpoints(&cluster, &job, 2);
+    // One that is taken on the way changes nothing.
+    let savepoints = place.path().join("savepoints");
+    let taken = cluster.run("savepoint", &[&job, &savepoints.display().to_string()]).unwrap();
+    assert!(taken.status.success(), "{}", String::from_utf8_lossy(&taken.stderr));
+    let stopped = cluster.run("stop", &[&job, "--savepoint", &savepoints.display().to_string()]).unwrap();
+    assert!(stopped.status.success(), "{}\n{}", String::from_utf8_lossy(&stopped.stderr), cluster.logs());
+    let text = String::from_utf8(stopped.stdout).unwrap();
+    let location = text.lines().find_map(|line| line.strip_prefix("savepoint ")).unwrap().trim_start_matches("file://");
+    let written = numbers(place.path()).len() as u64;
+    assert!(written > 0 && written < ROWS / 2, "{written} numbers before the end");
+    let moved = place.path().join("moved");
+    std::fs::rename(location, &moved).unwrap();
+    let moved = moved.display().to_string();
+
+    let plan = submit_with(&cluster, &counting(place.path(), ""), &["--from-savepoint", &moved, "--dry-run"]);
+    let text = String::from_utf8(plan.stdout).unwrap();
+    assert!(text.contains("kept") && !text.contains("dropped"), "{text}");
+    let changed = counting(place.path(), " AND n > 0");
+    let plan = submit_with(&cluster, &changed, &["--from-savepoint", &moved, "--dry-run", "--output", "json"]);
+    let (fates, warnings) = (String::from_utf8(plan.stdout).unwrap(), String::from_utf8(plan.stderr).unwrap());
+    assert!(fates.contains("kept") && fates.contains("dropped"), "the source is the same, the sink is not: {fates}");
+    let error = refused(&cluster, &changed, &["--from-savepoint", &moved]);
+    assert!(
+        error.contains("--allow-non-restored-state") && warnings.contains("would be refused"),
+        "{error} {warnings}"
+    );
+
+    let arguments = ["--from-savepoint", &moved, "--parallelism", "2"];
+    let again = submit(&cluster, &counting(place.path(), ""), &arguments);
+    wait_for_state(&cluster, &again, "FINISHED");
+    assert_each_once(&cluster, place.path());
+    wait_for(&cluster, "clean", || names(&place.path().join("checkpoints")).is_empty().then_some(()));
+}
+
+#[test]
+fn what_a_job_cannot_start_from_is_refused_with_its_name() {
+    let cluster = Cluster::start(1, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let missing = place.path().join("missing").display().to_string();
+    let error = refused(&cluster, &counting(place.path(), ""), &["--from-savepoint", &missing]);
+    assert!(error.contains("missing/_metadata") && error.contains("does not exist"), "{error}");
+    let job = submit(&cluster, &endless(place.path(), ""), &[]);
+    wait_for_state(&cluster, &job, "RUNNING");
+    let unset = cluster.run("savepoint", &[&job]).unwrap();
+    assert!(String::from_utf8_lossy(&unset.stderr).contains("state.savepoints.dir"));
+    let taken = cluster.json("savepoint", &[&job, &place.path().display().to_string()]).unwrap();
+    let location = taken["location"].as_str().unwrap();
+    let error = refused(&cluster, &counting(place.path(), ""), &["--from-savepoint", location]);
+    assert!(error.contains("no operator of this job"), "{error}");
+    let file = Path::new(location.trim_start_matches("file://")).join("_metadata");
+    let mut content = std::fs::read(&file).unwrap();
+    let last = content.len() - 5;
+    content[last] ^= 1;
+    std::fs::write(&file, content).unwrap();
+    let error = refused(&cluster, &endless(place.path(), ""), &["--from-savepoint", location]);
+    assert!(error.contains("_metadata") && error.contains("checksum"), "{error}");
+}
+
+#[test]
+fn a_job_manager_that_is_killed_takes_its_jobs_up_again() {
+    let options = [("jobmanager-data-dir", "{directory}/data"), ("heartbeat-timeout", "2 s")];
+    let mut cluster = Cluster::start_with(2, 1, &options).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &counting(place.path(), ""), &["--parallelism", "2"]);
+    for kills in 1..=2 {
+        wait_for_checkpoints(&cluster, &job, 1);
+        cluster.kill_job_manager().unwrap();
+        cluster.start_job_manager().unwrap();
+        cluster.await_answer().unwrap();
+        let described = wait_for(&cluster, "running again", || {
+            let described = cluster.json("describe", &[&job]).ok()?;
+            ["RUNNING", "FINISHING", "FINISHED"].iter().any(|state| described["state"] == *state).then_some(described)
+        });
+        let attempt = described["attempts"].as_array().unwrap().last().unwrap()["attempt"].as_u64().unwrap();
+        assert!(attempt > kills, "{described}");
+    }
+    wait_for_state(&cluster, &job, "FINISHED");
+    assert_each_once(&cluster, place.path());
+    wait_for(&cluster, "clean", || names(&place.path().join("checkpoints")).is_empty().then_some(()));
+    let jobs = cluster.directory().join("data/jobs");
+    wait_for(&cluster, "forgotten", || std::fs::read_dir(&jobs).unwrap().next().is_none().then_some(()));
+}
+
+#[test]
+fn a_job_manager_that_is_stopped_leaves_its_jobs_to_the_next_one() {
+    let options = [("jobmanager-data-dir", "{directory}/data"), ("heartbeat-timeout", "2 s")];
+    let mut cluster = Cluster::start_with(1, 1, &options).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &counting(place.path(), ""), &[]);
+    wait_for_checkpoints(&cluster, &job, 2);
+    cluster.stop_job_manager().unwrap();
+    cluster.start_job_manager().unwrap();
+    cluster.await_answer().unwrap();
+    wait_for_state(&cluster, &job, "FINISHED");
+    assert_each_once(&cluster, place.path());
+}
