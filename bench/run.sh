@@ -16,6 +16,10 @@ echo "== exchange: every row through a keyed exchange, in one process and betwee
 "$bin/shuffle"
 
 echo
+echo "== two task managers: the keyed window across two processes, beside one at the same parallelism"
+"$bin/task_managers"
+
+echo
 echo "== json: decoding four of seven fields, beside the libraries (at least the best of them)"
 "$bin/json_decode"
 

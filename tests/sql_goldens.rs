@@ -17,11 +17,9 @@ const REFUSED: &[(&str, &str)] = &[
 /// Outputs that differ from Flink's, and why. Each must differ: what is mended leaves this list.
 const DIFFERENT: &[(&str, &str, &str)] = &[
     ("json_lenient", "seen", "Flink keeps the nanoseconds of a text in a TIMESTAMP(3), which has milliseconds here"),
-    ("json_options", "read_again", "the second job reads what the first writes, and the jobs of a script run at once"),
     ("ltz_windows", "daily", "Flink loses rows where the session zone is not whole hours from UTC"),
     ("ltz_windows", "hopping", "as daily"),
     ("ltz_windows", "hourly", "as daily"),
-    ("select_texts", "select", "nullability and INTERVAL in the texts of TYPEOF"),
 ];
 
 fn check_all(parallelisms: &[u32], cluster: Option<&Cluster>) {
@@ -68,12 +66,7 @@ fn check(golden: &Golden, parallelism: u32, cluster: Option<&Cluster>) -> anyhow
     let mut differences = golden.differences(out.path(), &String::from_utf8_lossy(&output.stdout))?;
     for (_, output, reason) in DIFFERENT.iter().filter(|(name, ..)| *name == golden.name) {
         let differs = differences.remove(*output).is_some();
-        // Jobs that run at once may happen to end in Flink's order.
-        let by_chance = golden.name == "json_options";
-        anyhow::ensure!(
-            differs || by_chance,
-            "output {output} does not differ any more ({reason}): take it off the list"
-        );
+        anyhow::ensure!(differs, "output {output} does not differ any more ({reason}): take it off the list");
     }
     let text: String = differences.iter().map(|(output, text)| format!("output {output}: {text}")).collect();
     anyhow::ensure!(differences.is_empty(), "{text}");

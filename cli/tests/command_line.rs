@@ -94,6 +94,70 @@ fn a_select_prints_and_an_explain_explains() {
 }
 
 #[test]
+fn a_null_for_a_not_null_column_fails_the_job_or_is_dropped() {
+    let script = |set: &str| {
+        format!(
+            "{set} CREATE TABLE strict (id INT NOT NULL, note STRING) WITH ('connector' = 'print');
+            INSERT INTO strict SELECT CAST(NULLIF(id, 2) AS INT), CAST(NULL AS STRING)
+            FROM (VALUES (1), (2), (3)) AS t(id);"
+        )
+    };
+    let output = with_script(&["run", "-"], &script(""));
+    assert_eq!(output.status.code(), Some(1));
+    let error = stderr(&output);
+    for part in ["table 'strict'", "column 'id' is NOT NULL", "'table.exec.sink.not-null-enforcer' = 'DROP'"] {
+        assert!(error.contains(part), "{error}");
+    }
+    let output =
+        with_script(&["run", "-", "--output", "json"], &script("SET 'table.exec.sink.not-null-enforcer' = 'DROP';"));
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let (mut rows, summary): (Vec<&str>, Vec<&str>) = text.lines().partition(|line| line.starts_with("+I"));
+    rows.sort_unstable();
+    assert_eq!(rows, ["+I[1, null]", "+I[3, null]"]);
+    let summary: serde_json::Value = serde_json::from_str(summary[0]).unwrap();
+    assert_eq!(summary["jobs"][0]["records_skipped"], 1);
+}
+
+/// Writes files with one job and reads them with the next.
+fn write_and_read(directory: &std::path::Path, set: &str, written: &str) -> String {
+    format!(
+        "{set} CREATE TABLE files (id INT) WITH ('connector' = 'filesystem', 'path' = '{}', 'format' = 'json');
+        INSERT INTO files SELECT {written} FROM (VALUES ('1'), ('2')) AS t(id);
+        CREATE TABLE shown (id INT) WITH ('connector' = 'print');
+        INSERT INTO shown SELECT id FROM files;
+        SELECT id + 10 FROM files;",
+        directory.display()
+    )
+}
+
+#[test]
+fn with_dml_sync_a_statement_sees_what_those_before_it_wrote() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("new");
+    let script = write_and_read(&path, "SET 'table.dml-sync' = 'true';", "CAST(id AS INT)");
+    let output = with_script(&["run", "-"], &script);
+    assert!(output.status.success(), "{}", stderr(&output));
+    let text = stdout(&output);
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines, ["+I[11]", "+I[12]", "+I[1]", "+I[2]"]);
+}
+
+#[test]
+fn with_dml_sync_nothing_starts_after_a_statement_that_failed() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = write_and_read(directory.path(), "", "CAST(id || 'x' AS INT)");
+    let output = with_script(&["run", "-", "--set", "table.dml-sync=true", "--output", "json"], &script);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stdout(&output);
+    let summary: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let states: Vec<&str> =
+        summary["jobs"].as_array().unwrap().iter().map(|job| job["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["FAILED", "CANCELED", "CANCELED"]);
+}
+
+#[test]
 fn errors_say_where_and_exit_with_1() {
     let output = with_script(&["run", "-"], "SELECT nope FROM nowhere;");
     assert_eq!(output.status.code(), Some(1));

@@ -208,6 +208,12 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "How often a job starts again before the delay is reset; without it as often as it must.",
     ),
     job(
+        "table.dml-sync",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether the statements after an INSERT wait until its job has finished, and are left out if it did not. They always wait for a SELECT.",
+    ),
+    job(
         "execution.checkpointing.interval",
         OptionKind::Duration,
         None,
@@ -383,7 +389,6 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("table.exec.uid.*", "operators are identified by what they do"),
     ("table.optimizer.*", "the planner has rules of its own, and always computes equal sub-plans once"),
     ("table.plan.*", "plans are always kept as they were compiled"),
-    ("table.dml-sync", "the client waits unless it is told to detach"),
     ("table.display.*", "results are printed at full width"),
     ("table.builtin-catalog-name", "there is one catalog"),
     ("table.builtin-database-name", "there is one database"),

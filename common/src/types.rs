@@ -258,8 +258,8 @@ impl fmt::Display for LogicalType {
             Self::Time(precision) => write!(f, "TIME({precision})"),
             Self::Timestamp(precision) => write!(f, "TIMESTAMP({precision})"),
             Self::TimestampLtz(precision) => write!(f, "TIMESTAMP_LTZ({precision})"),
-            Self::IntervalYearMonth => f.write_str("INTERVAL YEAR TO MONTH"),
-            Self::IntervalDaySecond => f.write_str("INTERVAL DAY TO SECOND(3)"),
+            Self::IntervalYearMonth => f.write_str("INTERVAL MONTH"),
+            Self::IntervalDaySecond => f.write_str("INTERVAL SECOND(3)"),
             Self::Array(element) => write!(f, "ARRAY<{element}>"),
             Self::Map(key, value) => write!(f, "MAP<{key}, {value}>"),
             Self::Row(fields) => {

@@ -14,32 +14,50 @@ use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 use tidemill_common::types::Schema;
 
 use crate::lease::Lease;
+use crate::one_way::{not_readable, not_writable, wrong_way};
 
 /// A connector: how tables of one `'connector'` are read and written.
 ///
-/// Connectors are stateless values; everything about a table is in its [`TableSpec`].
+/// Connectors are stateless values; everything about a table is in its [`TableSpec`]. One that only reads
+/// leaves out what is about sinks, one that only writes what is about sources: such tables are refused.
 pub trait Connector: Send + Sync {
     /// Identifier, options, abilities; for validation and the reference.
     fn info(&self) -> ConnectorInfo;
 
     /// Checks what can be known of a source table without I/O, beyond names and kinds of options.
-    fn check_source(&self, table: &TableSpec) -> Result<(), TableError>;
+    fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {
+        Err(not_readable(table))
+    }
 
     /// The same for a sink table.
-    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError>;
+    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
+        Err(not_writable(table))
+    }
 
-    /// Whether the source ends by itself.
-    fn is_bounded(&self, table: &TableSpec) -> bool;
+    /// Whether the source ends by itself; of no meaning for sinks.
+    fn is_bounded(&self, table: &TableSpec) -> bool {
+        let _ = table;
+        true
+    }
 
     /// The changelog mode the sink takes when a stream of mode `input` arrives.
-    fn sink_changelog(&self, table: &TableSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError>;
+    fn sink_changelog(&self, table: &TableSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError> {
+        let _ = input;
+        Err(not_writable(table))
+    }
 
     /// Checks by I/O, at submit and on the job manager, that what the source reads exists.
     /// Bounded in time by the caller's runtime.
-    fn probe_source(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError>;
+    fn probe_source(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
+        let _ = context;
+        Err(wrong_way(self.info().identifier, table))
+    }
 
     /// Checks by I/O that what the sink writes to exists and takes these columns.
-    fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError>;
+    fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
+        let _ = context;
+        Err(wrong_way(self.info().identifier, table))
+    }
 
     /// The split enumerator; runs on the job manager.
     fn create_enumerator(
@@ -47,17 +65,26 @@ pub trait Connector: Send + Sync {
         source: &SourceSpec,
         parallelism: u32,
         context: &ConnectorContext,
-    ) -> Result<Box<dyn SplitEnumerator>, ConnectorError>;
+    ) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
+        let _ = (parallelism, context);
+        Err(wrong_way(self.info().identifier, &source.table))
+    }
 
     /// A reader; runs on the thread of its subtask.
     fn create_reader(
         &self,
         source: &SourceSpec,
         context: &SubtaskContext,
-    ) -> Result<Box<dyn SourceReader>, ConnectorError>;
+    ) -> Result<Box<dyn SourceReader>, ConnectorError> {
+        let _ = context;
+        Err(wrong_way(self.info().identifier, &source.table))
+    }
 
     /// A writer; runs on the thread of its subtask.
-    fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError>;
+    fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
+        let _ = context;
+        Err(wrong_way(self.info().identifier, &sink.table))
+    }
 }
 
 /// What connectors get from the process they run in.

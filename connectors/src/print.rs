@@ -5,12 +5,9 @@ use std::sync::Arc;
 use tidemill_common::batch::Batch;
 use tidemill_common::config::Options;
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
-use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::plan::{ChangelogMode, SinkSpec, TableSpec};
 
-use crate::api::{
-    Connector, ConnectorContext, ConnectorError, RowOutput, SinkWriter, SourceReader, SplitEnumerator, SubtaskContext,
-};
-use crate::one_way::{not_readable, wrong_way};
+use crate::api::{Connector, ConnectorContext, ConnectorError, RowOutput, SinkWriter, SubtaskContext};
 use crate::row_text::RowText;
 
 const IDENTIFIER: &str = "print";
@@ -51,10 +48,6 @@ impl Connector for Print {
         }
     }
 
-    fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {
-        Err(not_readable(table))
-    }
-
     fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
         if Options(&table.options).boolean("standard-error") == Some(true) {
             return Err(TableError::option(
@@ -65,37 +58,12 @@ impl Connector for Print {
         Ok(())
     }
 
-    fn is_bounded(&self, _table: &TableSpec) -> bool {
-        true
-    }
-
     fn sink_changelog(&self, _table: &TableSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError> {
         Ok(input)
     }
 
-    fn probe_source(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
-        Err(wrong_way(IDENTIFIER, table))
-    }
-
     fn probe_sink(&self, _table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
         Ok(())
-    }
-
-    fn create_enumerator(
-        &self,
-        source: &SourceSpec,
-        _parallelism: u32,
-        _context: &ConnectorContext,
-    ) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &source.table))
-    }
-
-    fn create_reader(
-        &self,
-        source: &SourceSpec,
-        _context: &SubtaskContext,
-    ) -> Result<Box<dyn SourceReader>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &source.table))
     }
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {

@@ -8,13 +8,12 @@ use arrow::array::{RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema as ArrowSchema;
 use tidemill_common::connector::{ConnectorInfo, TableError};
 use tidemill_common::ids::{SplitId, SubtaskIndex};
-use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::plan::{SourceSpec, TableSpec};
 
 use crate::api::{
-    Connector, ConnectorContext, ConnectorError, ReaderReport, SinkWriter, SourcePoll, SourceReader, Split,
-    SplitEnumerator, SubtaskContext,
+    Connector, ConnectorContext, ConnectorError, ReaderReport, SourcePoll, SourceReader, Split, SplitEnumerator,
+    SubtaskContext,
 };
-use crate::one_way::{not_writable, wrong_way};
 
 /// Identifier of the connector, for the planner and for the registry, which hides it.
 pub const IDENTIFIER: &str = "values";
@@ -39,24 +38,12 @@ impl Connector for Values {
         Ok(())
     }
 
-    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
-        Err(not_writable(table))
-    }
-
     fn is_bounded(&self, _table: &TableSpec) -> bool {
         true
     }
 
-    fn sink_changelog(&self, table: &TableSpec, _input: ChangelogMode) -> Result<ChangelogMode, TableError> {
-        Err(not_writable(table))
-    }
-
     fn probe_source(&self, _table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
         Ok(())
-    }
-
-    fn probe_sink(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
-        Err(wrong_way(IDENTIFIER, table))
     }
 
     fn create_enumerator(
@@ -74,10 +61,6 @@ impl Connector for Values {
         _context: &SubtaskContext,
     ) -> Result<Box<dyn SourceReader>, ConnectorError> {
         Ok(Box::new(OneRow { splits: Vec::new(), read: false }))
-    }
-
-    fn create_writer(&self, sink: &SinkSpec, _context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &sink.table))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The master: one task that owns the cluster and all jobs. It takes a command at a time, asks the
 //! pure cores what to do, and does it. It never waits for anything but its next command.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -428,7 +428,7 @@ impl Master {
     pub(crate) fn schedule(&mut self) {
         for id in self.order.clone() {
             let Some(job) = self.jobs.get(&id) else { continue };
-            if job.machine.state() != JobState::Created || job.placing {
+            if job.machine.state() != JobState::Created || job.after.is_some() || job.placing {
                 continue;
             }
             let is_joined = |member: &TaskManagerId| self.cluster.member(member).is_some();
@@ -460,9 +460,41 @@ impl Master {
             job.publish();
             self.checkpoints_follow(id, after);
         }
+        if after.is_terminal() && before != after {
+            self.release_followers(id, after);
+        }
         if slots_back {
             self.forget_old();
             self.schedule();
+        }
+    }
+
+    /// The jobs that wait for this one go on; unless it has finished as it should, they and those that
+    /// wait for them are cancelled.
+    fn release_followers(&mut self, id: &JobId, state: JobState) {
+        let now = self.clock.now_ms();
+        let mut ended = BTreeSet::from([id.clone()]);
+        let mut followers = Vec::new();
+        for other in &self.order {
+            let Some(after) = self.jobs.get(other).and_then(|job| job.after.as_ref()) else { continue };
+            if ended.contains(after) {
+                followers.push(other.clone());
+                if state != JobState::Finished {
+                    ended.insert(other.clone());
+                }
+            }
+        }
+        let name = self.jobs.get(id).map(|job| job.plan.name.clone()).unwrap_or_default();
+        // The last first, so that none of them has followers when it ends.
+        for follower in followers.iter().rev() {
+            let Some(job) = self.jobs.get_mut(follower) else { continue };
+            job.after = None;
+            job.start_ms = now;
+            if state != JobState::Finished && !job.machine.state().is_terminal() {
+                let cause = format!("not started: job {name} ({id}) before it in its script is {state}");
+                job.record_failure(None, None, cause, false, now);
+                self.apply(follower, JobEvent::CancelRequested);
+            }
         }
     }
 
@@ -673,7 +705,7 @@ impl Master {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
             let attempt = job.machine.attempt();
             let announcements = job.alignment.announcements(now);
-            let task_managers: std::collections::BTreeSet<_> = job.machine.placement().values().cloned().collect();
+            let task_managers: BTreeSet<_> = job.machine.placement().values().cloned().collect();
             job.publish();
             for (group, max_watermark_ms) in announcements {
                 for task_manager in &task_managers {
@@ -692,7 +724,7 @@ impl Master {
     /// The waits of a job that have no timer of their own.
     fn check_waits(&mut self, id: &JobId, now: i64) {
         let Some(job) = self.jobs.get(id) else { return };
-        if job.machine.state().is_terminal() {
+        if job.machine.state().is_terminal() || job.after.is_some() {
             return;
         }
         let waited = now.saturating_sub(job.start_ms);

@@ -107,7 +107,17 @@ impl Master {
     pub(crate) fn submit(&mut self, prepared: Vec<PreparedJob>, reply: Reply<Result<Vec<JobId>, JobManagerError>>) {
         let now = self.clock.now_ms();
         let new_id = || JobId(uuid::Uuid::new_v4().simple().to_string());
-        let jobs: Result<Vec<Job>, _> = prepared.into_iter().map(|job| Job::new(new_id(), job, now)).collect();
+        let mut awaited: Option<JobId> = None;
+        let make = |prepared: PreparedJob| {
+            let is_awaited = prepared.is_awaited();
+            let mut job = Job::new(new_id(), prepared, now)?;
+            job.after = awaited.clone();
+            if is_awaited {
+                awaited = Some(job.id.clone());
+            }
+            Ok(job)
+        };
+        let jobs: Result<Vec<Job>, tidemill_common::plan::PlanError> = prepared.into_iter().map(make).collect();
         let jobs = match jobs {
             Ok(jobs) if self.shutdown.is_none() => jobs,
             Ok(_) => return drop(reply.send(Err(JobManagerError::ShuttingDown))),

@@ -55,9 +55,13 @@ impl Preparation {
     pub async fn prepare(&self, script: Script) -> Result<Prepared, JobManagerError> {
         let (file, dry_run) = (script.file.clone(), script.dry_run);
         let mut prepared = self.plan(script).await?;
+        // What a job reads that waits for others may be there only when they have finished.
+        let mut waits = false;
         for statement in &mut prepared.statements {
             if let Statement::Job(job) = statement {
-                self.probe(&job.plan).await.map_err(|error| JobManagerError::Script(format!("{file}: {error}")))?;
+                let probed = self.probe(&job.plan, !waits).await;
+                probed.map_err(|error| JobManagerError::Script(format!("{file}: {error}")))?;
+                waits |= job.is_awaited();
                 let checkpoints = self.checkpoints(&mut job.plan, dry_run).await;
                 let (checkpoints, refusal) =
                     checkpoints.map_err(|reason| JobManagerError::Script(format!("{file}: {reason}")))?;
@@ -172,12 +176,12 @@ impl Preparation {
             .map_err(JobManagerError::Script)
     }
 
-    /// Asks the outside system of each table once.
-    async fn probe(&self, plan: &StreamPlan) -> Result<(), ConnectorError> {
+    /// Asks the outside system of each table once; of those that are read only with `sources`.
+    async fn probe(&self, plan: &StreamPlan, sources: bool) -> Result<(), ConnectorError> {
         let mut seen = BTreeSet::new();
         for operator in &plan.operators {
             let (table, source) = match &operator.kind {
-                OperatorKind::Source(source) => (&source.table, true),
+                OperatorKind::Source(source) if sources => (&source.table, true),
                 OperatorKind::Sink(sink) => (&sink.table, false),
                 _ => continue,
             };

@@ -11,7 +11,7 @@ use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{StreamPlan, TableSpec};
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::{Field, LogicalType, Schema};
-use tidemill_expr::bind::{bind_call, coerce};
+use tidemill_expr::bind::coerce;
 
 use crate::ast::{CreateView, Insert, SetOption, StatementKind};
 use crate::binder::QueryBinder;
@@ -20,7 +20,7 @@ use crate::diagnostic::SqlError;
 use crate::dialect::parse_script;
 use crate::explain::explain;
 use crate::optimizer::optimize;
-use crate::rel::{Rel, and, calc};
+use crate::rel::{Rel, calc};
 use crate::stream::StreamPlanner;
 
 /// What a script comes to.
@@ -232,15 +232,12 @@ impl Session<'_> {
     }
 
     fn inserts(&self, inserts: &[Insert], zone: &str) -> Result<StreamPlan, SqlError> {
-        let drop_nulls = Options(&self.options)
-            .text("table.exec.sink.not-null-enforcer")
-            .is_some_and(|enforcer| enforcer.eq_ignore_ascii_case("DROP"));
         let mut queries = Vec::new();
         let mut tables: Vec<Rc<Table>> = Vec::new();
         for insert in inserts {
             let table = self.sink_table(insert)?;
             let rel = QueryBinder::new(&self.catalog, zone).query(&insert.query)?;
-            queries.push(fit(rel, &table, insert, drop_nulls)?);
+            queries.push(fit(rel, &table, insert)?);
             tables.push(table);
         }
         let queries = optimize(queries, zone);
@@ -298,9 +295,9 @@ fn no_effect(key: &str, reason: &str) -> String {
     format!("option '{key}' has no effect: {reason}")
 }
 
-/// Casts the query's columns to those of the sink, where Flink casts implicitly. With `drop_nulls`
-/// rows with a NULL for a NOT NULL column are left out.
-fn fit(rel: Rel, table: &Table, insert: &Insert, drop_nulls: bool) -> Result<Rel, SqlError> {
+/// Casts the query's columns to those of the sink, where Flink casts implicitly. NULLs for NOT NULL
+/// columns are the running sink's to judge.
+fn fit(rel: Rel, table: &Table, insert: &Insert) -> Result<Rel, SqlError> {
     let sink = &table.spec.schema;
     let place = insert.query.span();
     // Which query column each sink column gets.
@@ -364,20 +361,11 @@ fn fit(rel: Rel, table: &Table, insert: &Insert, drop_nulls: bool) -> Result<Rel
         };
         projection.push(value);
     }
-    let mut filter = None;
-    for (value, field) in projection.iter().zip(&sink.fields) {
-        if drop_nulls && !field.data_type.nullable && value.data_type().nullable {
-            let there =
-                bind_call("IS NOT NULL", vec![value.clone()]).map_err(|error| SqlError::at(place, error.message))?;
-            filter = Some(filter.map_or_else(|| there.clone(), |filter| and(filter, there.clone())));
-        }
-    }
-    let same = filter.is_none()
-        && projection.len() == rel.columns.len()
+    let same = projection.len() == rel.columns.len()
         && projection.iter().enumerate().all(|(at, expr)| matches!(expr, Expr::Column { index, .. } if *index == at));
     if same {
         return Ok(rel);
     }
     let names = sink.fields.iter().map(|field| field.name.clone()).collect();
-    Ok(calc(rel, filter, projection, names))
+    Ok(calc(rel, None, projection, names))
 }

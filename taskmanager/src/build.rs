@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use tidemill_common::checkpoint::CheckpointOptions;
 use tidemill_common::ids::{AttemptId, SubtaskIndex};
 use tidemill_common::key_group::key_group_range;
 use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
@@ -12,6 +13,7 @@ use tidemill_connectors::registry;
 
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError};
+use crate::operators::not_null::{NotNull, NotNullEnforcer};
 use crate::operators::window::KeyedContext;
 use crate::operators::{calc, sink::Sink, union::Union, window, window_table_function};
 
@@ -39,6 +41,13 @@ pub fn session_zone(plan: &StreamPlan) -> Tz {
 }
 
 impl BuildContext {
+    fn not_null_enforcer(&self) -> NotNullEnforcer {
+        match self.plan.options.get("table.exec.sink.not-null-enforcer") {
+            Some(enforcer) if enforcer.trim().eq_ignore_ascii_case("DROP") => NotNullEnforcer::Drop,
+            _ => NotNullEnforcer::Error,
+        }
+    }
+
     fn input_schema(&self, operator: &PlanOperator) -> Result<&Schema, OperatorError> {
         match operator.inputs.first() {
             Some(edge) => Ok(&self.plan.operator(edge.from).schema),
@@ -90,14 +99,16 @@ impl BuildContext {
                     max_parallelism,
                     key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),
                     scratch: std::env::temp_dir(),
+                    incremental: self.checkpointed && CheckpointOptions::new(&self.plan.options).incremental,
                 };
                 window::create(spec, self.input_schema(operator)?, output, &context)
             }
             OperatorKind::Sink(spec) => {
                 let connector = connector(&spec.table.name, &spec.table.connector)?;
                 let context = self.subtask_context(operator, &spec.table.connector, metrics);
+                let not_null = NotNull::new(&spec.table, self.not_null_enforcer(), metrics.connector.clone());
                 let writer = connector.create_writer(spec, &context)?;
-                Ok(Box::new(Sink::new(writer, context.connector, self.checkpointed)))
+                Ok(Box::new(Sink::new(writer, not_null, context.connector, self.checkpointed)))
             }
         }
     }

@@ -99,6 +99,11 @@ pub enum OperatorError {
     /// State of a checkpoint does not fit the operator.
     #[error("{operator}: the state in the checkpoint cannot be used: {reason}")]
     State { operator: String, reason: String },
+    /// Said in Flink's words.
+    #[error(
+        "table '{table}': column '{column}' is NOT NULL, however, a null value is being written into it; SET 'table.exec.sink.not-null-enforcer' = 'DROP' drops such rows instead"
+    )]
+    NullForNotNull { table: String, column: String },
     /// The channel to another task is gone: that task failed or the job was cancelled.
     #[error("the exchange to another task is closed")]
     ExchangeClosed,

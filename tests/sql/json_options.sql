@@ -1,5 +1,7 @@
 -- Options of the json format: ISO timestamps in and out, decimals as plain numbers, null fields left out, time and date columns, TINYINT to BINARY.
 SET 'table.local-time-zone' = 'Europe/Berlin';
+-- The second job reads what the first writes.
+SET 'table.dml-sync' = 'true';
 
 CREATE TABLE times (
     id INT,

@@ -32,7 +32,7 @@ impl Service {
         if output.status.code() == Some(UNAVAILABLE) {
             let required = std::env::var("TIDEMILL_REQUIRE_SERVICES").is_ok_and(|value| value == "1");
             anyhow::ensure!(!required, "{script}: {errors}");
-            eprintln!("skipped: {script}: {errors}");
+            report_skipped(&format!("{script}: {errors}"));
             return Ok(None);
         }
         anyhow::ensure!(output.status.success(), "{script} failed: {errors}");
@@ -62,6 +62,12 @@ impl Service {
         anyhow::ensure!(output.status.success(), "{} {command} failed: {errors}", self.script);
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+/// Says on standard error why a test is skipped. Not by `eprintln`, which is kept back where tests pass.
+fn report_skipped(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let _ = writeln!(std::io::stderr().lock(), "test {test} ... skipped: {reason}");
 }
 
 impl Drop for Service {

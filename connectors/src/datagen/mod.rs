@@ -10,15 +10,12 @@ mod reader;
 use tidemill_common::config::Options;
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
 use tidemill_common::ids::SplitId;
-use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::plan::{SourceSpec, TableSpec};
 
 use self::fields::Fields;
 use self::reader::{DatagenReader, DatagenSplit};
-use crate::api::{
-    Connector, ConnectorContext, ConnectorError, SinkWriter, SourceReader, Split, SplitEnumerator, SubtaskContext,
-};
+use crate::api::{Connector, ConnectorContext, ConnectorError, SourceReader, Split, SplitEnumerator, SubtaskContext};
 use crate::generator::{StaticEnumerator, fresh_seed};
-use crate::one_way::{not_writable, wrong_way};
 
 pub(crate) const IDENTIFIER: &str = "datagen";
 const ROWS_PER_SECOND_DEFAULT: i64 = 10_000;
@@ -123,24 +120,12 @@ impl Connector for Datagen {
         Fields::new(table, 0).map(drop)
     }
 
-    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
-        Err(not_writable(table))
-    }
-
     fn is_bounded(&self, table: &TableSpec) -> bool {
         rows(table).is_some()
     }
 
-    fn sink_changelog(&self, table: &TableSpec, _input: ChangelogMode) -> Result<ChangelogMode, TableError> {
-        Err(not_writable(table))
-    }
-
     fn probe_source(&self, _table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
         Ok(())
-    }
-
-    fn probe_sink(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
-        Err(wrong_way(IDENTIFIER, table))
     }
 
     fn create_enumerator(
@@ -166,10 +151,6 @@ impl Connector for Datagen {
         _context: &SubtaskContext,
     ) -> Result<Box<dyn SourceReader>, ConnectorError> {
         Ok(Box::new(DatagenReader::new(source)?))
-    }
-
-    fn create_writer(&self, sink: &SinkSpec, _context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &sink.table))
     }
 }
 

@@ -14,15 +14,12 @@ mod writer;
 use std::time::Duration;
 
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
-use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::plan::{ChangelogMode, SinkSpec, TableSpec};
 
 use self::settings::Settings;
 use self::store::Store;
 use self::writer::JdbcWriter;
-use crate::api::{
-    Connector, ConnectorContext, ConnectorError, SinkWriter, SourceReader, SplitEnumerator, SubtaskContext,
-};
-use crate::one_way::wrong_way;
+use crate::api::{Connector, ConnectorContext, ConnectorError, SinkWriter, SubtaskContext};
 
 pub(crate) const IDENTIFIER: &str = "jdbc";
 
@@ -137,30 +134,9 @@ impl Connector for Jdbc {
         }
     }
 
-    fn probe_source(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
-        Err(wrong_way(IDENTIFIER, table))
-    }
-
     fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
         let settings = settings_of(table)?;
         wait(context, &settings, "connecting to the database", Store::open(&settings))?.map(drop)
-    }
-
-    fn create_enumerator(
-        &self,
-        source: &SourceSpec,
-        _parallelism: u32,
-        _context: &ConnectorContext,
-    ) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &source.table))
-    }
-
-    fn create_reader(
-        &self,
-        source: &SourceSpec,
-        _context: &SubtaskContext,
-    ) -> Result<Box<dyn SourceReader>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &source.table))
     }
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {

@@ -9,6 +9,7 @@ use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row};
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::types::{Field, LogicalType as L, Schema};
+use tidemill_tests::services::Service;
 
 use super::*;
 use crate::testing::{connector_context, subtask_context};
@@ -222,12 +223,11 @@ fn a_server_that_is_not_there_is_named() {
     assert!(!error.contains("secret"), "{error}");
 }
 
-/// Needs `TIDEMILL_TEST_POSTGRES=host:port/database/user`; the services' tests set it.
 #[test]
 fn postgres_takes_the_same_rows() {
     use RowKind::{Delete, Insert, UpdateAfter};
-    let Ok(server) = std::env::var("TIDEMILL_TEST_POSTGRES") else { return };
-    let (address, user) = server.rsplit_once('/').unwrap();
+    let Some(postgres) = Service::start("postgres.sh").unwrap() else { return };
+    let (user, address) = postgres.address.trim_start_matches("postgresql://").split_once('@').unwrap();
     let url = format!("jdbc:postgresql://{address}");
     let (host_port, database) = address.split_once('/').unwrap();
     let (host, port) = host_port.split_once(':').unwrap();

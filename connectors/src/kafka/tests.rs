@@ -8,6 +8,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use tidemill_common::batch::Batch;
 use tidemill_common::ids::{SplitId, SubtaskIndex};
 use tidemill_common::types::{Field, LogicalType as L, Schema};
+use tidemill_tests::services::Service;
 
 use super::*;
 use crate::api::SourcePoll;
@@ -289,10 +290,11 @@ fn what_is_written_can_be_read() {
     }
 }
 
-/// Needs `TIDEMILL_TEST_KAFKA=host:port` with a topic `tidemill-test` of 3 partitions, empty at first.
 #[test]
 fn a_real_broker_does_the_same() {
-    let Ok(servers) = std::env::var("TIDEMILL_TEST_KAFKA") else { return };
+    let Some(kafka) = Service::start("kafka.sh").unwrap() else { return };
+    kafka.run("topic", &["tidemill-test", "3"]).unwrap();
+    let servers = kafka.address.clone();
     let topic = ("topic", "tidemill-test");
     let before = read(&bounded(&servers, &[topic]), 2).unwrap().ids.len();
     let table = table(&[
@@ -342,11 +344,12 @@ fn a_real_broker_does_the_same() {
     );
 }
 
-/// Not a test of a bound: reads all of `TIDEMILL_TEST_KAFKA`'s topic with one reader and tells the time.
+/// Not a test of a bound: reads topic `tidemill-test` of the broker in `TIDEMILL_TEST_KAFKA` with one
+/// reader and tells the time.
 #[test]
 #[ignore = "measures"]
 fn speed_of_reading() {
-    let Ok(servers) = std::env::var("TIDEMILL_TEST_KAFKA") else { return };
+    let servers = std::env::var("TIDEMILL_TEST_KAFKA").unwrap();
     let table = bounded(&servers, &[("topic", "tidemill-test")]);
     let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None };
     let mut enumerator = Kafka.create_enumerator(&source, 1, &connector_context()).unwrap();

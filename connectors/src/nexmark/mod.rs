@@ -20,16 +20,13 @@ mod strings;
 
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
 use tidemill_common::ids::SplitId;
-use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::plan::{SourceSpec, TableSpec};
 
 use self::config::Config;
 use self::model::Layout;
 use self::reader::{NexmarkReader, NexmarkSplit};
-use crate::api::{
-    Connector, ConnectorContext, ConnectorError, SinkWriter, SourceReader, Split, SplitEnumerator, SubtaskContext,
-};
+use crate::api::{Connector, ConnectorContext, ConnectorError, SourceReader, Split, SplitEnumerator, SubtaskContext};
 use crate::generator::StaticEnumerator;
-use crate::one_way::{not_writable, wrong_way};
 
 pub(crate) const IDENTIFIER: &str = "nexmark";
 
@@ -158,24 +155,12 @@ impl Connector for Nexmark {
         Layout::new(table, &config, &(0..table.schema.len()).collect::<Vec<_>>()).map(drop)
     }
 
-    fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
-        Err(not_writable(table))
-    }
-
     fn is_bounded(&self, table: &TableSpec) -> bool {
         Config::new(table).is_ok_and(|config| config.events.is_some() && !config.keep_alive)
     }
 
-    fn sink_changelog(&self, table: &TableSpec, _input: ChangelogMode) -> Result<ChangelogMode, TableError> {
-        Err(not_writable(table))
-    }
-
     fn probe_source(&self, _table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
         Ok(())
-    }
-
-    fn probe_sink(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
-        Err(wrong_way(IDENTIFIER, table))
     }
 
     fn create_enumerator(
@@ -205,10 +190,6 @@ impl Connector for Nexmark {
         let config = config_of(&source.table)?;
         let layout = Layout::new(&source.table, &config, &source.projection).map_err(internal)?;
         Ok(Box::new(NexmarkReader::new(source.table.name.clone(), config, layout)))
-    }
-
-    fn create_writer(&self, sink: &SinkSpec, _context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        Err(wrong_way(IDENTIFIER, &sink.table))
     }
 }
 

@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tidemill_common::config::Options;
 use tidemill_common::control::{JobAttempt, JobDetail, JobException, JobSummary, OperatorStatus, SubtaskReport};
 use tidemill_common::ids::{AttemptId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_common::job_graph::{JobGraph, Task};
@@ -38,6 +39,13 @@ pub struct PreparedJob {
     pub checkpoints: Option<CheckpointPlan>,
 }
 
+impl PreparedJob {
+    /// Whether the statements after it in its script wait until it has ended.
+    pub fn is_awaited(&self) -> bool {
+        self.columns.is_some() || Options(&self.plan.options).boolean("table.dml-sync").unwrap_or(false)
+    }
+}
+
 /// A job that runs, waits or has ended.
 pub struct Job {
     pub id: JobId,
@@ -52,6 +60,8 @@ pub struct Job {
     /// Seen by the connectors' work on the job manager.
     pub cancelled: Arc<AtomicBool>,
     pub start_ms: i64,
+    /// The job of its script that must finish before it starts.
+    pub after: Option<JobId>,
     pub watch: watch::Sender<Arc<JobDetail>>,
     /// The plan of the next attempt, if it is another.
     next: Option<(Arc<StreamPlan>, Arc<Vec<u8>>, JobGraph)>,
@@ -107,6 +117,7 @@ impl Job {
             splits: BTreeMap::new(),
             cancelled: Arc::new(AtomicBool::new(false)),
             start_ms: now_ms,
+            after: None,
             watch: watch::Sender::new(Arc::new(empty)),
             next: None,
             waiting_since_ms: now_ms,

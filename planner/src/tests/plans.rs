@@ -306,20 +306,6 @@ fn values_and_columns_of_an_insert() {
 }
 
 #[test]
-fn a_row_with_a_null_for_a_not_null_column_may_be_dropped() {
-    expect![[r#"
-        [0] x1 Source(table=[bids], fields=[price, channel, ts], watermark=[ts AS (ts - INTERVAL 4000 ms)]) <- 
-        [1] x1 Calc(select=[channel, price, 1 AS n], where=[((channel IS NOT NULL) AND (price IS NOT NULL))]) <- 0 forward
-        [2] x1 Sink(table=[strict], fields=[channel, price, n]) <- 1 forward
-    "#]].assert_eq(&shape(
-        "SET 'table.exec.sink.not-null-enforcer' = 'DROP';
-         CREATE TABLE strict (channel STRING NOT NULL, price BIGINT NOT NULL, n INT NOT NULL) WITH ('connector' = 'print');
-         INSERT INTO strict SELECT channel, price, 1 FROM bids",
-        1,
-    ));
-}
-
-#[test]
 fn each_insert_is_a_job_and_explain_is_none() {
     let script = format!(
         "{BIDS}SET 'pipeline.name' = 'mine'; INSERT INTO out1 SELECT channel, ts, 1, 2 FROM bids; RESET; EXPLAIN SELECT price FROM bids; SELECT price FROM bids;"

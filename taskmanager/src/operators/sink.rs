@@ -1,4 +1,4 @@
-//! Hands rows to a connector's writer.
+//! Hands rows to a connector's writer, once they hold what the table's columns promise.
 
 use std::time::Instant;
 
@@ -8,6 +8,7 @@ use tidemill_common::ids::CheckpointId;
 use tidemill_common::time::TimestampMs;
 use tidemill_connectors::api::{ConnectorContext, PreparedEpoch, SinkWriter};
 
+use super::not_null::NotNull;
 use super::window::system_clock;
 use crate::operator::{Operator, OperatorError, Output};
 use crate::snapshot::{RestoredState, Snapshot};
@@ -15,6 +16,7 @@ use crate::snapshot::{RestoredState, Snapshot};
 /// The operator of a sink.
 pub struct Sink {
     writer: Box<dyn SinkWriter>,
+    not_null: NotNull,
     context: ConnectorContext,
     /// Whether rows are published with checkpoints.
     checkpointed: bool,
@@ -23,13 +25,17 @@ pub struct Sink {
 
 impl Sink {
     /// A sink that writes through `writer`.
-    pub fn new(writer: Box<dyn SinkWriter>, context: ConnectorContext, checkpointed: bool) -> Self {
-        Self { writer, context, checkpointed, finished: false }
+    pub fn new(writer: Box<dyn SinkWriter>, not_null: NotNull, context: ConnectorContext, checkpointed: bool) -> Self {
+        Self { writer, not_null, context, checkpointed, finished: false }
     }
 }
 
 impl Operator for Sink {
     fn process_batch(&mut self, _input: usize, batch: Batch, _output: &mut dyn Output) -> Result<(), OperatorError> {
+        let batch = self.not_null.enforce(batch)?;
+        if batch.rows() == 0 {
+            return Ok(());
+        }
         self.context.may_write()?;
         Ok(self.writer.write(&batch)?)
     }

@@ -6,6 +6,7 @@
 //! never holds up others on its connection. Subtasks never touch a socket: sockets are served on the
 //! I/O runtime, and batches are decoded by the subtasks that read them.
 
+mod bodies;
 mod incoming;
 mod outgoing;
 

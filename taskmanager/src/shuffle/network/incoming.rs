@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::buffer::{Buffer, MutableBuffer};
+use arrow::buffer::Buffer;
 use parking_lot::Mutex;
 use tidemill_common::ids::{AttemptId, JobId, SubtaskId};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
@@ -13,11 +13,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
 use super::ChannelKey;
+use super::bodies::Bodies;
 use crate::shuffle::frame::{FrameKind, HEADER_BYTES, Header};
 use crate::shuffle::inbox::{CreditReturn, Delivery, Inbox, Mail};
 
-/// Bytes read ahead; longer bodies are read straight into their buffer.
-const READ_AHEAD: usize = 64 * 1024;
+/// Bytes read ahead: some headers. What is read ahead of a long body is copied once more, the rest of it
+/// is read straight into its place.
+const READ_AHEAD: usize = 4 * 1024;
 
 /// Where a channel leads.
 #[derive(Clone)]
@@ -184,6 +186,7 @@ impl Peer {
     async fn read(self: &Arc<Self>, read: OwnedReadHalf, receivers: &Receivers) -> Result<(), String> {
         let mut read = BufReader::with_capacity(READ_AHEAD, read);
         let mut head = [0; HEADER_BYTES];
+        let mut bodies = Bodies::default();
         loop {
             match read.read_exact(&mut head).await {
                 Ok(_) => {}
@@ -193,7 +196,8 @@ impl Peer {
                 Err(error) => return Err(error.to_string()),
             }
             let header = Header::decode(&head).map_err(|error| error.to_string())?;
-            let body = read_body(&mut read, header.length as usize).await.map_err(|error| error.to_string())?;
+            let body =
+                read_body(&mut read, header.length as usize, &mut bodies).await.map_err(|error| error.to_string())?;
             match header.kind {
                 FrameKind::Open => {
                     let key = ChannelKey::decode(body.as_slice(), header.attempt)
@@ -239,10 +243,10 @@ impl Peer {
     }
 }
 
-async fn read_body(read: &mut BufReader<OwnedReadHalf>, length: usize) -> std::io::Result<Buffer> {
-    let mut body = MutableBuffer::from_len_zeroed(length);
+async fn read_body(read: &mut BufReader<OwnedReadHalf>, length: usize, bodies: &mut Bodies) -> std::io::Result<Buffer> {
+    let mut body = bodies.take(length);
     read.read_exact(body.as_slice_mut()).await?;
-    Ok(body.into())
+    Ok(bodies.lend(body))
 }
 
 /// Accepts connections until it is dropped.
