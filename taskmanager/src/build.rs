@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use chrono_tz::Tz;
+use tidemill_common::checkpoint::CheckpointOptions;
 use tidemill_common::ids::{AttemptId, SubtaskIndex};
 use tidemill_common::key_group::key_group_range;
 use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
@@ -90,6 +91,7 @@ impl BuildContext {
                     max_parallelism,
                     key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),
                     scratch: std::env::temp_dir(),
+                    incremental: self.checkpointed && CheckpointOptions::new(&self.plan.options).incremental,
                 };
                 window::create(spec, self.input_schema(operator)?, output, &context)
             }

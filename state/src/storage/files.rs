@@ -34,6 +34,12 @@ impl FileWriter {
         Self { directory, io, relative, bytes_written: Arc::default() }
     }
 
+    /// Does work beside, that nobody waits for.
+    pub fn beside(&self, work: impl FnOnce(&Self) + Send + 'static) {
+        let writer = self.clone();
+        self.io.spawn_blocking(move || work(&writer));
+    }
+
     /// Bytes of all files written so far.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written.load(Ordering::Relaxed)
