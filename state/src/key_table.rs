@@ -230,6 +230,33 @@ impl KeyTable {
         }
     }
 
+    /// The slots of those of a batch's keys that are here, into `slots` (cleared first).
+    pub fn find(&self, batch: &KeyBatch, rows: usize, slots: &mut Vec<u32>) {
+        slots.clear();
+        let null = (self.null_slot != EMPTY).then_some(self.null_slot);
+        match (&self.keys, &batch.keys) {
+            (Keys::Fixed { index, .. }, BatchKeys::Fixed(values, nulls)) => {
+                let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+                slots.extend(
+                    (0..rows).filter_map(|row| if is_null(row) { null } else { find_word(index, values[row]) }),
+                );
+            }
+            (Keys::Content { index, arena, encoded: false }, BatchKeys::Content(column)) => {
+                let text = column.as_string_opt::<i32>();
+                let binary = column.as_binary_opt::<i32>();
+                slots.extend((0..rows).filter_map(|row| match (text, binary) {
+                    _ if column.is_null(row) => null,
+                    (Some(text), _) => find_content(index, arena, text.value(row).as_bytes()),
+                    (None, binary) => find_content(index, arena, binary?.value(row)),
+                }));
+            }
+            (Keys::Content { index, arena, encoded: true }, BatchKeys::Encoded) => {
+                slots.extend((0..rows).filter_map(|row| find_content(index, arena, batch.scratch.row(row))));
+            }
+            _ => slots.extend((self.len > 0 && rows > 0).then_some(0)),
+        }
+    }
+
     /// The slot, in this table, of each key of another table of the same types.
     pub fn intern_table(&mut self, other: &KeyTable, slots: &mut Vec<u32>) {
         slots.clear();
@@ -355,6 +382,30 @@ fn intern_word(index: &mut Vec<FixedBucket>, words: &mut Vec<i64>, len: &mut usi
             return bucket.slot;
         }
         at += 1;
+    }
+}
+
+fn find_word(index: &[FixedBucket], word: i64) -> Option<u32> {
+    let mask = index.len().checked_sub(1)?;
+    let start = hash_i64(word) as usize;
+    let buckets = (0..).map(|step: usize| index[start.wrapping_add(step) & mask]);
+    buckets.take_while(|bucket| bucket.slot != EMPTY).find(|bucket| bucket.word == word).map(|bucket| bucket.slot)
+}
+
+fn find_content(index: &[ContentBucket], arena: &Arena, content: &[u8]) -> Option<u32> {
+    let mask = index.len().checked_sub(1)?;
+    let hash = hash_bytes(content);
+    let tag = (hash >> 32) as u32;
+    let mut at = hash as usize;
+    loop {
+        let bucket = index[at & mask];
+        if bucket.slot == EMPTY {
+            return None;
+        }
+        if bucket.tag == tag && arena.get(bucket.slot as usize) == content {
+            return Some(bucket.slot);
+        }
+        at = at.wrapping_add(1);
     }
 }
 
@@ -523,6 +574,8 @@ mod tests {
             assert_eq!(table.len(), expected.len(), "{types:?}");
             let slots: Vec<u32> = (0..table.len() as u32).collect();
             let keys = table.columns(&slots);
+            table.find(&batch, rows, &mut first);
+            assert_eq!(first, if columns.is_empty() { vec![0] } else { second.clone() });
             for (key, slot) in &expected {
                 assert_eq!(&texts(&keys, *slot as usize), key, "{types:?}");
             }

@@ -11,6 +11,8 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use writer::RowSource;
+
 use std::ops::Range;
 use std::path::Path;
 

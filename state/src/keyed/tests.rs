@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, StringArray};
+use arrow::array::{Array, AsArray, Int64Array, StringArray, UInt32Array};
+use arrow::compute::take;
 use arrow::datatypes::Int64Type;
+
+use tidemill_common::checkpoint::StateFile;
 
 use super::*;
 use crate::storage::{Directory, FileReader, FileWriter, StoreOptions};
@@ -43,18 +46,46 @@ fn state() -> KeyedState {
     }
 }
 
-fn rows(namespace: i64, keys: std::ops::Range<i64>) -> KeyedRows {
+/// Rows of one namespace.
+#[derive(Clone)]
+struct Given {
+    namespace: i64,
+    columns: Vec<ArrayRef>,
+}
+
+impl RowSource for Given {
+    fn rows(&self) -> Vec<u32> {
+        (0..self.columns[0].len() as u32).rev().collect()
+    }
+
+    fn keys(&self, rows: &[u32]) -> Vec<ArrayRef> {
+        let rows = UInt32Array::from(rows.to_vec());
+        self.columns[..2].iter().map(|column| take(column, &rows, None).unwrap()).collect()
+    }
+
+    fn values(&self, rows: &[u32]) -> Vec<ArrayRef> {
+        vec![take(&self.columns[2], &UInt32Array::from(rows.to_vec()), None).unwrap()]
+    }
+
+    fn namespace(&self, _row: u32) -> i64 {
+        self.namespace
+    }
+}
+
+fn rows(namespace: i64, keys: std::ops::Range<i64>) -> Given {
     let texts = keys.clone().map(|key| (key % 3 > 0).then(|| format!("text {}", key / 2))).collect::<StringArray>();
     let values = keys.clone().map(|key| key * namespace).collect::<Int64Array>();
-    KeyedRows {
-        namespaces: Namespaces::One(namespace, values.len()),
-        columns: vec![Arc::new(keys.collect::<Int64Array>()), Arc::new(texts), Arc::new(values)],
-    }
+    Given { namespace, columns: vec![Arc::new(keys.collect::<Int64Array>()), Arc::new(texts), Arc::new(values)] }
+}
+
+fn write(place: &Place, state: &KeyedState, given: &[Given], run: u64) -> Vec<StateFile> {
+    let sources: Vec<(u64, &dyn RowSource)> = given.iter().map(|given| (run, given as &dyn RowSource)).collect();
+    state.write(&sources, run, place.directory.path(), &place.writer()).unwrap()
 }
 
 type Read = BTreeMap<(i64, i64), (Option<String>, i64)>;
 
-fn read(place: &Place, state: &KeyedState, files: &[tidemill_common::checkpoint::StateFile], of: Range<u32>) -> Read {
+fn read(place: &Place, state: &KeyedState, files: &[StateFile], of: Range<u32>) -> Read {
     let mut found = Read::new();
     let scratch = place.directory.path();
     let collect = |rows: KeyedRows| {
@@ -74,7 +105,7 @@ fn read(place: &Place, state: &KeyedState, files: &[tidemill_common::checkpoint:
 fn rows_come_back_by_key_group() {
     let (place, state) = (Place::new(), state());
     let written = vec![rows(-5, 0..3_000), rows(7, 2_000..2_010), rows(i64::MAX, 1..2)];
-    let files = state.write(written.clone(), 3, place.directory.path(), &place.writer()).unwrap();
+    let files = write(&place, &state, &written, 3);
     let all = read(&place, &state, &files, 0..128);
     assert_eq!(all.len(), 3_011);
     assert_eq!(all[&(-5, 4)], (Some("text 2".to_owned()), -20));
@@ -82,10 +113,10 @@ fn rows_come_back_by_key_group() {
     let mut apart = BTreeMap::new();
     for of in [0..1, 1..50, 50..127, 127..128] {
         let part = read(&place, &state, &files, of.clone());
-        for KeyedRows { namespaces, columns } in &written {
-            let key_groups = state.key_groups(&columns[..2], namespaces.rows());
+        for Given { namespace, columns } in &written {
+            let key_groups = state.key_groups(&columns[..2], columns[0].len());
             for (row, key_group) in key_groups.iter().enumerate() {
-                let key = (namespaces.of(row), columns[0].as_primitive::<Int64Type>().value(row));
+                let key = (*namespace, columns[0].as_primitive::<Int64Type>().value(row));
                 assert_eq!(part.contains_key(&key), of.contains(&u32::from(key_group.0)));
             }
         }
@@ -100,7 +131,7 @@ fn rows_come_back_by_key_group() {
 #[test]
 fn rows_outside_of_a_files_key_groups_do_not_come_back() {
     let (place, state) = (Place::new(), state());
-    let mut files = state.write(vec![rows(1, 0..500)], 0, place.directory.path(), &place.writer()).unwrap();
+    let mut files = write(&place, &state, &[rows(1, 0..500)], 0);
     files[0].key_groups = 10..20;
     let clipped = read(&place, &state, &files, 0..15);
     files[0].key_groups = 0..128;
@@ -111,8 +142,33 @@ fn rows_outside_of_a_files_key_groups_do_not_come_back() {
 #[test]
 fn files_of_another_state_are_refused() {
     let (place, state) = (Place::new(), state());
-    let files = state.write(vec![rows(1, 0..5)], 0, place.directory.path(), &place.writer()).unwrap();
+    let files = write(&place, &state, &[rows(1, 0..5)], 0);
     let other = KeyedState { value_types: vec![DataType::Utf8], ..state };
     let error = other.read(&files, &(0..128), place.directory.path(), &place.reader(), |_| {}).unwrap_err();
     assert!(error.to_string().contains("not of the operator's state"), "{error}");
+}
+
+#[test]
+fn runs_of_a_key_come_back_in_order_and_large_states_in_several_files() {
+    let (place, state) = (Place::new(), state());
+    let mut first = rows(1, 0..200_000);
+    // Values that do not compress, so that there is more than one file.
+    let texts = (0..200_000u64).map(|row| {
+        (0..16).map(|part| format!("{:016x}", hash_bytes(&[row.to_le_bytes(), [part; 8]].concat()))).collect::<String>()
+    });
+    first.columns[1] = Arc::new(texts.map(Some).collect::<StringArray>());
+    let mut second = first.clone();
+    second.columns[2] = Arc::new((0..200_000).map(|_| Some(-1)).collect::<Int64Array>());
+    let sources: [(u64, &dyn RowSource); 2] = [(9, &second), (4, &first)];
+    let files = state.write(&sources, 9, place.directory.path(), &place.writer()).unwrap();
+    assert!(files.len() > 1);
+    assert!(files.windows(2).all(|pair| pair[0].key_groups.end <= pair[1].key_groups.start));
+    let mut values: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
+    let collect = |rows: KeyedRows| {
+        let (keys, read) = (rows.columns[0].as_primitive::<Int64Type>(), rows.columns[2].as_primitive::<Int64Type>());
+        keys.values().iter().zip(read.values()).for_each(|(key, value)| values.entry(*key).or_default().push(*value));
+    };
+    state.read(&files, &(0..128), place.directory.path(), &place.reader(), collect).unwrap();
+    assert_eq!(values.len(), 200_000);
+    assert!(values.iter().all(|(key, values)| values == &[*key, -1]));
 }

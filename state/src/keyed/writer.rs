@@ -1,17 +1,36 @@
 //! Sorts rows and writes them to files.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use rocksdb::SstFileWriter;
+use arrow::array::ArrayRef;
+use rocksdb::{Options, SstFileWriter};
 use tidemill_common::checkpoint::StateFile;
 
-use super::{FILE_BYTES_TARGET, KeyedRows, KeyedState, file_options, local_error};
+use super::{FILE_BYTES_TARGET, KeyedState, file_options, local_error};
 use crate::encoding::EncodedRows;
 use crate::storage::{FileWriter, StorageError};
 
+/// Rows that are copied, encoded and sorted at a time, if their key groups allow it.
+const CHUNK_ROWS: usize = 64 * 1024;
+
+/// Where rows come from, no two of the same namespace and key. Rows have any numbers.
+pub trait RowSource: Send + Sync {
+    /// The numbers of all rows.
+    fn rows(&self) -> Vec<u32>;
+
+    /// Key columns of these rows.
+    fn keys(&self, rows: &[u32]) -> Vec<ArrayRef>;
+
+    /// Value columns of these rows.
+    fn values(&self, rows: &[u32]) -> Vec<ArrayRef>;
+
+    /// The namespace of a row.
+    fn namespace(&self, row: u32) -> i64;
+}
+
 /// A row on its way into order.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy)]
 struct Entry {
     key_group: u16,
     namespace: i64,
@@ -21,94 +40,161 @@ struct Entry {
     row: u32,
 }
 
-/// Rows and their bytes.
+/// Encoded rows of one source.
 struct Part {
+    run: u64,
     keys: EncodedRows,
     values: EncodedRows,
 }
 
+/// A source and its rows by key group, as `key group << 32 | row`.
+struct Sorted<'a> {
+    run: u64,
+    source: &'a dyn RowSource,
+    rows: Vec<u64>,
+    next: usize,
+}
+
+impl<'a> Sorted<'a> {
+    /// Sorts, and counts the rows of each key group.
+    fn new(state: &KeyedState, run: u64, source: &'a dyn RowSource, counts: &mut [usize]) -> Self {
+        let all = source.rows();
+        let mut rows = Vec::with_capacity(all.len());
+        for chunk in all.chunks(CHUNK_ROWS) {
+            let key_groups = state.key_groups(&source.keys(chunk), chunk.len());
+            rows.extend(key_groups.iter().zip(chunk).map(|(group, row)| u64::from(group.0) << 32 | u64::from(*row)));
+            key_groups.iter().for_each(|group| counts[usize::from(group.0)] += 1);
+        }
+        rows.sort_unstable();
+        Self { run, source, rows, next: 0 }
+    }
+
+    /// Encodes the rows up to a key group.
+    fn encode(&mut self, end: usize, parts: &mut Vec<Part>, entries: &mut Vec<Entry>) {
+        let ahead = &self.rows[self.next..];
+        let own = &ahead[..ahead.partition_point(|row| (row >> 32) < end as u64)];
+        self.next += own.len();
+        if own.is_empty() {
+            return;
+        }
+        let rows: Vec<u32> = own.iter().map(|row| *row as u32).collect();
+        let mut part = Part { run: self.run, keys: EncodedRows::default(), values: EncodedRows::default() };
+        part.keys.encode(&self.source.keys(&rows), rows.len());
+        part.values.encode(&self.source.values(&rows), rows.len());
+        entries.extend(own.iter().zip(&rows).enumerate().map(|(at, (sorted, row))| Entry {
+            key_group: (sorted >> 32) as u16,
+            namespace: self.source.namespace(*row),
+            start: start_of(part.keys.row(at)),
+            part: parts.len() as u32,
+            row: at as u32,
+        }));
+        parts.push(part);
+    }
+}
+
 impl KeyedState {
-    /// Writes rows, no two of the same namespace and key, into files of rising key groups. Their local
-    /// form is made in `scratch`.
+    /// Writes the rows of these sources, each a run of its own, into files of rising key groups. Their
+    /// local form is made in `scratch`.
     ///
     /// # Errors
     /// If a file cannot be written.
     pub fn write(
         &self,
-        rows: Vec<KeyedRows>,
-        run: u64,
+        sources: &[(u64, &dyn RowSource)],
+        sequence: u64,
         scratch: &Path,
         writer: &FileWriter,
     ) -> Result<Vec<StateFile>, StorageError> {
-        let mut parts = Vec::with_capacity(rows.len());
-        let mut entries = Vec::with_capacity(rows.iter().map(|rows| rows.namespaces.rows()).sum());
-        for KeyedRows { namespaces, columns } in rows {
-            let count = namespaces.rows();
-            let (keys, values) = columns.split_at(self.key_types.len());
-            let key_groups = self.key_groups(keys, count);
-            let mut part = Part { keys: EncodedRows::default(), values: EncodedRows::default() };
-            part.keys.encode(keys, count);
-            part.values.encode(values, count);
-            entries.extend(key_groups.iter().enumerate().map(|(row, key_group)| Entry {
-                key_group: key_group.0,
-                namespace: namespaces.of(row),
-                start: start_of(part.keys.row(row)),
-                part: parts.len() as u32,
-                row: row as u32,
-            }));
-            parts.push(part);
-        }
-        let key = |entry: &Entry| parts[entry.part as usize].keys.row(entry.row as usize);
-        entries.sort_unstable_by(|a, b| {
-            let order = (a.key_group, a.namespace, a.start).cmp(&(b.key_group, b.namespace, b.start));
-            order.then_with(|| key(a).cmp(key(b)))
-        });
+        let mut counts = vec![0; self.max_parallelism as usize];
+        let mut sorted: Vec<_> =
+            sources.iter().map(|(run, source)| Sorted::new(self, *run, *source, &mut counts)).collect();
+        let options = file_options();
         let mut files = Vec::new();
-        let mut rest = entries.as_slice();
-        while !rest.is_empty() {
-            let (content, key_groups, written) = self.file(rest, &parts, run, scratch)?;
-            files.push(writer.write(content.into(), key_groups, run)?);
-            rest = &rest[written..];
+        let mut open: Option<OpenFile<'_>> = None;
+        for Range { start, end } in chunks(&counts) {
+            let (mut parts, mut entries) = (Vec::new(), Vec::new());
+            sorted.iter_mut().for_each(|source| source.encode(end, &mut parts, &mut entries));
+            let key = |entry: &Entry| parts[entry.part as usize].keys.row(entry.row as usize);
+            let run = |entry: &Entry| parts[entry.part as usize].run;
+            entries.sort_unstable_by(|a, b| {
+                let order = (a.key_group, a.namespace, a.start).cmp(&(b.key_group, b.namespace, b.start));
+                order.then_with(|| key(a).cmp(key(b))).then_with(|| run(a).cmp(&run(b)))
+            });
+            for entry in &entries {
+                if let Some(full) = open.take_if(|open| open.is_full(entry.key_group)) {
+                    files.push(full.close(sequence, writer)?);
+                }
+                let open = match &mut open {
+                    Some(open) => open,
+                    None => open.insert(OpenFile::create(&options, scratch, entry.key_group)?),
+                };
+                let part = &parts[entry.part as usize];
+                let prefix = self.prefix(u32::from(entry.key_group), entry.namespace);
+                open.put(
+                    entry.key_group,
+                    &[&prefix, key(entry), &part.run.to_be_bytes()],
+                    part.values.row(entry.row as usize),
+                )?;
+            }
+            debug_assert!(start < end);
+        }
+        if let Some(open) = open {
+            files.push(open.close(sequence, writer)?);
         }
         Ok(files)
     }
+}
 
-    /// Makes one file of as many rows as it should hold: its content, key groups, and number of rows.
-    fn file(
-        &self,
-        entries: &[Entry],
-        parts: &[Part],
-        run: u64,
-        scratch: &Path,
-    ) -> Result<(Vec<u8>, Range<u32>, usize), StorageError> {
-        let path = scratch.join(format!("{}.sst", uuid::Uuid::new_v4().simple()));
-        let fail = |error: rocksdb::Error| local_error(&path, "written", error);
-        let options = file_options();
-        let mut file = SstFileWriter::create(&options);
-        file.open(&path).map_err(fail)?;
-        let mut key = Vec::new();
-        let mut written = 0;
-        let (first, mut last) = (entries[0].key_group, entries[0].key_group);
-        for entry in entries {
-            if entry.key_group != last {
-                if file.file_size() >= FILE_BYTES_TARGET {
-                    break;
-                }
-                last = entry.key_group;
-            }
-            let part = &parts[entry.part as usize];
-            key.clear();
-            key.extend_from_slice(&self.prefix(u32::from(entry.key_group), entry.namespace));
-            key.extend_from_slice(part.keys.row(entry.row as usize));
-            key.extend_from_slice(&run.to_be_bytes());
-            file.put(&key, part.values.row(entry.row as usize)).map_err(fail)?;
-            written += 1;
+/// Ranges of key groups that have about [`CHUNK_ROWS`] rows.
+fn chunks(counts: &[usize]) -> Vec<Range<usize>> {
+    let mut chunks = Vec::new();
+    let (mut start, mut rows) = (0, 0);
+    for (key_group, count) in counts.iter().enumerate() {
+        if rows > 0 && rows + count > CHUNK_ROWS {
+            chunks.push(start..key_group);
+            (start, rows) = (key_group, 0);
         }
-        file.finish().map_err(fail)?;
-        drop(file);
-        let content = std::fs::read(&path).map_err(|error| local_error(&path, "read", error))?;
-        std::fs::remove_file(&path).map_err(|error| local_error(&path, "deleted", error))?;
-        Ok((content, u32::from(first)..u32::from(last) + 1, written))
+        rows += count;
+    }
+    if rows > 0 {
+        chunks.push(start..counts.len());
+    }
+    chunks
+}
+
+/// A file in the making.
+struct OpenFile<'a> {
+    path: PathBuf,
+    file: SstFileWriter<'a>,
+    key: Vec<u8>,
+    first: u16,
+    last: u16,
+}
+
+impl<'a> OpenFile<'a> {
+    fn create(options: &'a Options, scratch: &Path, first: u16) -> Result<Self, StorageError> {
+        let path = scratch.join(format!("{}.sst", uuid::Uuid::new_v4().simple()));
+        let file = SstFileWriter::create(options);
+        file.open(&path).map_err(|error| local_error(&path, "written", error))?;
+        Ok(Self { path, file, key: Vec::new(), first, last: first })
+    }
+
+    fn is_full(&self, key_group: u16) -> bool {
+        key_group != self.last && self.file.file_size() >= FILE_BYTES_TARGET
+    }
+
+    fn put(&mut self, key_group: u16, key: &[&[u8]], value: &[u8]) -> Result<(), StorageError> {
+        self.key.clear();
+        key.iter().for_each(|part| self.key.extend_from_slice(part));
+        self.last = key_group;
+        self.file.put(&self.key, value).map_err(|error| local_error(&self.path, "written", error))
+    }
+
+    fn close(mut self, sequence: u64, writer: &FileWriter) -> Result<StateFile, StorageError> {
+        self.file.finish().map_err(|error| local_error(&self.path, "written", error))?;
+        let content = std::fs::read(&self.path).map_err(|error| local_error(&self.path, "read", error))?;
+        std::fs::remove_file(&self.path).map_err(|error| local_error(&self.path, "deleted", error))?;
+        writer.write(content.into(), u32::from(self.first)..u32::from(self.last) + 1, sequence)
     }
 }
 

@@ -48,6 +48,12 @@ impl FileWriter {
         self
     }
 
+    /// Does work beside, that nobody waits for.
+    pub fn beside(&self, work: impl FnOnce(&Self) + Send + 'static) {
+        let writer = self.clone();
+        self.io.spawn_blocking(move || work(&writer));
+    }
+
     /// Bytes of all files written so far.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written.load(Ordering::Relaxed)

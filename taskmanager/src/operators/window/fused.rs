@@ -148,7 +148,8 @@ impl FusedPlan {
         Some(words)
     }
 
-    fn key_column(&self, table: &FusedTable, slots: &[u32]) -> ArrayRef {
+    /// The key column.
+    pub fn key_column(&self, table: &FusedTable, slots: &[u32]) -> ArrayRef {
         fixed::from_words(&self.key_type, table.keys(slots).into_iter(), None)
     }
 

@@ -12,6 +12,7 @@ use tidemill_common::time::TimestampMs;
 use tidemill_state::accumulator;
 use tidemill_state::keyed::{KeyedRows, KeyedState, key_groups};
 
+use super::deltas::DeltaLog;
 use super::layout::Layout;
 use crate::operator::OperatorError;
 use crate::snapshot::{RestoredState, Snapshot};
@@ -28,12 +29,14 @@ pub struct KeyedContext {
     pub key_groups: Range<u32>,
     /// Where files are made before they are uploaded.
     pub scratch: PathBuf,
+    /// Whether checkpoints share files with those before them.
+    pub incremental: bool,
 }
 
 impl KeyedContext {
     /// For an operator without siblings.
     pub fn alone(max_parallelism: u32) -> Self {
-        Self { max_parallelism, key_groups: 0..max_parallelism, scratch: std::env::temp_dir() }
+        Self { max_parallelism, key_groups: 0..max_parallelism, scratch: std::env::temp_dir(), incremental: false }
     }
 }
 
@@ -115,8 +118,23 @@ impl WindowState {
         OperatorError::State { operator: self.operator.clone(), reason }
     }
 
-    /// Keeps the progress, and rows that are encoded and written beside the task.
-    pub fn snapshot(&self, snapshot: &mut Snapshot, progress: &Progress, rows: Vec<KeyedRows>) {
+    /// Of which nothing is in files.
+    pub fn log(&self) -> DeltaLog {
+        DeltaLog::new(self.shape.clone(), self.context.scratch.clone(), self.context.incremental)
+    }
+
+    /// Number of columns of the key in files.
+    pub fn key_columns(&self) -> usize {
+        self.shape.key_types.len()
+    }
+
+    /// Types of the values in files.
+    pub fn value_types(&self) -> &[DataType] {
+        &self.shape.value_types
+    }
+
+    /// Keeps the progress.
+    pub fn snapshot(&self, snapshot: &mut Snapshot, progress: &Progress) {
         let whole = (self.context.key_groups.clone(), progress.watermark);
         let mut kept = Vec::new();
         for (range, watermark) in std::iter::once(&whole).chain(&progress.ahead) {
@@ -126,11 +144,6 @@ impl WindowState {
         }
         snapshot.values.insert(PROGRESS.to_owned(), Blob(kept));
         snapshot.values.insert(ROWS.to_owned(), Blob(self.shape.describe().into_bytes()));
-        if rows.is_empty() {
-            return;
-        }
-        let (shape, scratch, run) = (self.shape.clone(), self.context.scratch.clone(), snapshot.checkpoint.0);
-        snapshot.parts.push(Box::new(move |writer| shape.write(rows, run, &scratch, writer)));
     }
 
     /// The progress to start from.

@@ -20,7 +20,7 @@ use super::emitter::{Emitter, RowWindows};
 use super::grouping::Grouping;
 use super::layout::{FilterScratch, Layout, Prepared, accumulate};
 use super::null_row_time;
-use super::pane::{Pane, PanePool, PaneScratch};
+use super::table::{Scratch, Table, TablePool};
 use super::zone::WindowZone;
 use crate::operator::{Operator, OperatorError, Output};
 
@@ -51,14 +51,14 @@ pub(super) fn create(
         layout,
         emitter: Emitter::of_slices(operator, output),
         slices: BTreeMap::new(),
-        pool: PanePool::default(),
+        pool: TablePool::default(),
         groups: 0,
         judged_rows: 0,
         judged_groups: 0,
         rows_to_pass: 0,
         prepared: Prepared::default(),
         grouping: Grouping::default(),
-        scratch: PaneScratch::default(),
+        scratch: Scratch::default(),
         filter: FilterScratch::default(),
         slots: Vec::new(),
         local_times: Vec::new(),
@@ -72,8 +72,8 @@ struct LocalAggregate {
     column: usize,
     layout: Layout,
     emitter: Emitter,
-    slices: BTreeMap<TimestampMs, Pane>,
-    pool: PanePool,
+    slices: BTreeMap<TimestampMs, Table>,
+    pool: TablePool,
     /// Groups in `slices`.
     groups: usize,
     /// Rows and groups since aggregation was last judged.
@@ -84,7 +84,7 @@ struct LocalAggregate {
     single_rows: Vec<Box<dyn Accumulator>>,
     prepared: Prepared,
     grouping: Grouping,
-    scratch: PaneScratch,
+    scratch: Scratch,
     filter: FilterScratch,
     slots: Vec<u32>,
     local_times: Vec<TimestampMs>,

@@ -2,6 +2,7 @@
 //! input carries, and session windows; in one phase, or local and global.
 
 mod assigner;
+mod deltas;
 mod emitter;
 mod fused;
 mod grouping;
@@ -9,8 +10,10 @@ mod keyed;
 mod layout;
 mod local;
 mod pane;
+mod rows;
 mod session;
 mod sliced;
+mod table;
 mod zone;
 
 #[cfg(test)]

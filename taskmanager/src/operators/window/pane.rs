@@ -1,214 +1,156 @@
-//! The groups of one slice.
+//! The groups of one slice: a table that rows are added to, and the tables that have been frozen at
+//! barriers. A key may be in several; its accumulators are what all of them have, merged.
+//!
+//! So nothing is copied at a barrier, and what a snapshot writes is what has come since the last one.
+
+use std::sync::Arc;
 
 use arrow::array::ArrayRef;
-use tidemill_state::accumulator::Accumulator;
-use tidemill_state::fused::FusedTable;
-use tidemill_state::{KeyBatch, KeyTable, Rows};
+use tidemill_state::Rows;
 
-use super::layout::{FilterScratch, Layout, Prepared, accumulate};
+use super::assigner::Window;
+use super::layout::{Layout, Prepared};
+use super::table::{Scratch, Table, TablePool};
 
-/// Keys and their accumulators.
-pub(crate) enum Pane {
-    /// Side by side in one table; see [`Layout::fused`].
-    Fused(FusedTable),
-    /// Slots of keys, and columns of accumulators over them.
-    Columns(Columns),
+/// Tables that are folded into one, at least.
+const FOLD_MIN: usize = 4;
+
+/// A table that does not change any more.
+#[derive(Clone)]
+pub(crate) struct Frozen {
+    /// Unique within the operator.
+    pub run: u64,
+    /// The slice under which its rows are kept.
+    pub slice: Window,
+    pub table: Arc<Table>,
 }
 
-pub(crate) struct Columns {
-    table: KeyTable,
-    accumulators: Vec<Box<dyn Accumulator>>,
-}
-
-/// Buffers that panes share.
-#[derive(Debug, Default)]
-pub(crate) struct PaneScratch {
-    /// After [`Pane::add`], the slot of each added row (not of fused panes).
-    pub slots: Vec<u32>,
-    words: Vec<u32>,
-    filter: FilterScratch,
-}
-
-impl Columns {
-    fn new(layout: &Layout) -> Self {
-        Self { table: KeyTable::new(layout.key_types.clone()), accumulators: layout.accumulators() }
-    }
-
-    fn resize(&mut self) {
-        let slots = self.table.len();
-        self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
-    }
-
-    /// Adds rows of accumulators: key columns, then accumulator columns.
-    fn merge(&mut self, keys: usize, states: &[ArrayRef], count: usize, rows: Rows<'_>) {
-        let mut batch = KeyBatch::default();
-        batch.load(&states[..keys], count);
-        let mut slots = Vec::new();
-        self.table.intern(&batch, rows, &mut slots);
-        self.resize();
-        let mut from = keys;
-        for accumulator in &mut self.accumulators {
-            let width = accumulator.state(&[]).len();
-            accumulator.merge(&slots, &states[from..from + width], rows);
-            from += width;
-        }
-    }
+pub(crate) struct Pane {
+    /// What has come since the last barrier.
+    pub current: Table,
+    /// Oldest first.
+    frozen: Vec<Frozen>,
 }
 
 impl Pane {
     /// An empty pane.
-    pub fn new(layout: &Layout) -> Self {
-        match layout.fused.as_ref().and_then(|plan| plan.table()) {
-            Some(table) => Self::Fused(table),
-            None => Self::Columns(Columns::new(layout)),
-        }
+    pub fn new(layout: &Layout, pool: &mut TablePool) -> Self {
+        Self { current: pool.take(layout), frozen: Vec::new() }
     }
 
-    /// Number of groups.
-    pub fn len(&self) -> usize {
-        match self {
-            Self::Fused(table) => table.len(),
-            Self::Columns(columns) => columns.table.len(),
-        }
+    /// A pane of one table.
+    pub fn of(current: Table) -> Self {
+        Self { current, frozen: Vec::new() }
+    }
+
+    /// Whether rows have come since the last barrier, only.
+    pub fn is_whole(&self) -> bool {
+        self.frozen.is_empty()
+    }
+
+    /// All tables.
+    pub fn tables(&self) -> impl Iterator<Item = &Table> {
+        self.frozen.iter().map(|frozen| frozen.table.as_ref()).chain([&self.current])
+    }
+
+    /// The frozen tables.
+    pub fn frozen(&self) -> &[Frozen] {
+        &self.frozen
     }
 
     /// Adds rows of a batch that fits the layout.
-    pub fn add(&mut self, layout: &Layout, prepared: &Prepared, rows: Rows<'_>, scratch: &mut PaneScratch) {
-        match self {
-            Self::Fused(table) => {
-                if let Some(keys) = prepared.keys.fixed_words() {
-                    let words: Vec<&[i64]> = prepared.words.iter().map(|words| &words[..]).collect();
-                    table.update(keys, &words, rows);
-                }
-            }
-            Self::Columns(columns) => {
-                columns.table.intern(&prepared.keys, rows, &mut scratch.slots);
-                columns.resize();
-                let PaneScratch { slots, filter, .. } = scratch;
-                accumulate(layout, prepared, &mut columns.accumulators, slots, rows, filter);
-            }
-        }
+    pub fn add(&mut self, layout: &Layout, prepared: &Prepared, rows: Rows<'_>, scratch: &mut Scratch) {
+        self.current.add(layout, prepared, rows, scratch);
     }
 
-    /// Adds all groups of another pane. `scratch.slots` then has the slot here of each of its slots
-    /// (not of fused panes).
-    pub fn absorb(&mut self, other: &Pane, scratch: &mut PaneScratch) {
-        match (self, other) {
-            (Self::Fused(table), Self::Fused(other)) => table.absorb(other),
-            (Self::Columns(columns), Self::Columns(other)) => {
-                columns.table.intern_table(&other.table, &mut scratch.slots);
-                columns.resize();
-                for (accumulator, other) in columns.accumulators.iter_mut().zip(&other.accumulators) {
-                    accumulator.absorb(other.as_ref(), &scratch.slots);
-                }
-            }
-            // All panes of an operator are of one kind.
-            _ => {}
-        }
-    }
-
-    /// Adds rows out of `count` of key columns and accumulator columns, as [`Pane::states`] gave them,
-    /// that fit the layout.
+    /// Adds rows of accumulators, out of `count`.
     pub fn merge(&mut self, layout: &Layout, states: &[ArrayRef], count: usize, rows: Rows<'_>) {
-        match (self, &layout.fused) {
-            (Self::Columns(columns), _) => columns.merge(layout.keys.len(), states, count, rows),
-            (Self::Fused(table), Some(plan)) => {
-                let mut batch = KeyBatch::default();
-                batch.load(&states[..layout.keys.len()], count);
-                let words = plan.words(&states[layout.keys.len()..], count);
-                if let (Some(keys), Some(words)) = (batch.fixed_words(), words) {
-                    table.merge(keys, &words, rows);
-                }
-            }
-            (Self::Fused(_), None) => {}
-        }
+        self.current.merge(layout, states, count, rows);
     }
 
-    /// Turns a fused pane into one of columns.
-    pub fn unfuse(&mut self, layout: &Layout, scratch: &mut PaneScratch) {
-        if let (Self::Fused(table), Some(plan)) = (&*self, &layout.fused) {
-            table.slots(&mut scratch.words);
-            let states = plan.states(layout, table, &scratch.words);
-            let mut columns = Columns::new(layout);
-            let count = scratch.words.len();
-            columns.merge(layout.keys.len(), &states, count, Rows::All(count));
-            *self = Self::Columns(columns);
+    /// Freezes what has come, if there is any.
+    pub fn freeze(&mut self, slice: Window, layout: &Layout, run: u64, pool: &mut TablePool) -> Option<&Frozen> {
+        if self.current.len() == 0 {
+            return None;
         }
+        let table = Arc::new(std::mem::replace(&mut self.current, pool.take(layout)));
+        self.frozen.push(Frozen { run, slice, table });
+        self.frozen.last()
     }
 
-    /// All slots that are in use.
-    pub fn slots(&self, slots: &mut Vec<u32>) {
-        match self {
-            Self::Fused(table) => table.slots(slots),
-            Self::Columns(columns) => {
-                slots.clear();
-                slots.extend(0..columns.table.len() as u32);
+    /// Takes all that another pane has.
+    pub fn join(&mut self, other: Pane, scratch: &mut Scratch, pool: &mut TablePool) {
+        self.current.absorb(&other.current, scratch);
+        pool.give(other.current);
+        self.frozen.extend(other.frozen);
+    }
+
+    /// All groups, in one table.
+    pub fn into_table(self, scratch: &mut Scratch, pool: &mut TablePool) -> Table {
+        let mut tables = vec![self.current];
+        let mut shared = Vec::new();
+        for frozen in self.frozen {
+            match Arc::try_unwrap(frozen.table) {
+                Ok(table) => tables.push(table),
+                Err(table) => shared.push(table),
             }
         }
+        // The largest becomes the base.
+        tables.sort_by_key(Table::len);
+        let mut whole = tables.pop().unwrap_or_else(|| unreachable!("there is a current table"));
+        for table in tables {
+            whole.absorb(&table, scratch);
+            pool.give(table);
+        }
+        shared.iter().for_each(|table| whole.absorb(table, scratch));
+        whole
     }
 
-    /// Key columns and results.
-    pub fn results(&self, layout: &Layout, slots: &[u32]) -> Vec<ArrayRef> {
-        match (self, &layout.fused) {
-            (Self::Fused(table), Some(plan)) => plan.results(table, slots),
-            (Self::Columns(pane), _) => {
-                let mut columns = pane.table.columns(slots);
-                columns.extend(pane.accumulators.iter().map(|accumulator| accumulator.emit(slots)));
-                columns
-            }
-            (Self::Fused(_), None) => Vec::new(),
+    /// Makes one frozen table, of run `run`, of those that are frozen.
+    pub fn fold(&mut self, slice: Window, layout: &Layout, run: u64, scratch: &mut Scratch, pool: &mut TablePool) {
+        if self.frozen.len() > 1 {
+            let frozen = Pane { current: pool.take(layout), frozen: std::mem::take(&mut self.frozen) };
+            let table = Arc::new(frozen.into_table(scratch, pool));
+            self.frozen.push(Frozen { run, slice, table });
         }
     }
 
-    /// Key columns and accumulator columns.
-    pub fn states(&self, layout: &Layout, slots: &[u32]) -> Vec<ArrayRef> {
-        match (self, &layout.fused) {
-            (Self::Fused(table), Some(plan)) => plan.states(layout, table, slots),
-            (Self::Columns(pane), _) => {
-                let mut columns = pane.table.columns(slots);
-                columns.extend(pane.accumulators.iter().flat_map(|accumulator| accumulator.state(slots)));
-                columns
-            }
-            (Self::Fused(_), None) => Vec::new(),
+    /// Turns fused tables into tables of columns.
+    pub fn unfuse(&mut self, layout: &Layout, scratch: &mut Scratch) {
+        self.current.unfuse(layout, scratch);
+        for frozen in &mut self.frozen {
+            let mut table = Table::columns(layout);
+            table.absorb_fused(layout, &frozen.table, scratch);
+            frozen.table = Arc::new(table);
         }
     }
 
-    /// Forgets everything but memory.
-    fn reset(&mut self) {
-        match self {
-            Self::Fused(table) => table.reset(),
-            Self::Columns(columns) => {
-                columns.table.reset();
-                columns.accumulators.iter_mut().for_each(|accumulator| accumulator.reset());
-            }
+    /// The newest frozen tables, if it pays to fold them: enough of them, none of which is much larger
+    /// than those after it together.
+    pub fn to_fold(&self) -> Option<&[Frozen]> {
+        let mut groups = 0;
+        let mut from = self.frozen.len();
+        while from > 0 && (groups == 0 || self.frozen[from - 1].table.len() <= 2 * groups) {
+            from -= 1;
+            groups += self.frozen[from].table.len();
         }
-    }
-}
-
-/// Panes that are empty and may be used again.
-#[derive(Default)]
-pub(crate) struct PanePool {
-    spare: Vec<Pane>,
-}
-
-impl PanePool {
-    const SPARE_MAX: usize = 4;
-
-    /// An empty pane.
-    pub fn take(&mut self, layout: &Layout) -> Pane {
-        self.spare.pop().unwrap_or_else(|| Pane::new(layout))
+        let tables = &self.frozen[from..];
+        (tables.len() >= FOLD_MIN).then_some(tables)
     }
 
-    /// Takes a pane back.
-    pub fn give(&mut self, mut pane: Pane) {
-        if self.spare.len() < Self::SPARE_MAX {
-            pane.reset();
-            self.spare.push(pane);
+    /// Puts a table in place of those that were folded into it, if they are all still there.
+    pub fn replace(&mut self, runs: &[u64], folded: Frozen) {
+        let from = self.frozen.iter().position(|frozen| Some(&frozen.run) == runs.first());
+        if let Some(from) = from
+            && let Some(tables) = self.frozen.get(from..from + runs.len())
+            && tables.iter().map(|frozen| frozen.run).eq(runs.iter().copied())
+        {
+            self.frozen.splice(from..from + runs.len(), [folded]);
         }
     }
 
-    /// Drops all spare panes.
-    pub fn clear(&mut self) {
-        self.spare.clear();
+    /// Gives tables back.
+    pub fn recycle(self, pool: &mut TablePool) {
+        pool.give(self.current);
     }
 }

@@ -4,10 +4,10 @@
 //! late only if that window, united, has passed.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
@@ -19,9 +19,11 @@ use tidemill_state::keyed::{KeyedRows, Namespaces};
 use tidemill_state::{KeyBatch, KeyTable, Rows};
 
 use super::assigner::Window;
+use super::deltas::{Delta, DeltaLog};
 use super::emitter::{Emitter, RowWindows};
 use super::keyed::{KeyedContext, Progress, WindowState};
 use super::layout::{FilterScratch, Layout, Prepared, accumulate};
+use super::rows::CopiedRows;
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
@@ -58,6 +60,7 @@ pub(super) fn create(
         gap,
         clock,
         progress: state.progress(),
+        log: state.log(),
         state,
         late_rows: 0,
         emitter: Emitter::of_windows(operator, output, zone),
@@ -85,6 +88,24 @@ struct Session {
     generation: u32,
     /// During a batch: the session this one was united with.
     united_with: u32,
+    /// Whether it has changed since the last snapshot.
+    dirty: bool,
+    /// The start under which it was last handed to a snapshot.
+    kept_start: Option<TimestampMs>,
+}
+
+impl Session {
+    const BLANK: Self = Self {
+        start: 0,
+        end: 0,
+        key: 0,
+        next: NONE,
+        previous: NONE,
+        generation: 0,
+        united_with: NONE,
+        dirty: false,
+        kept_start: None,
+    };
 }
 
 /// The open sessions.
@@ -99,6 +120,10 @@ struct Sessions {
     timers: BinaryHeap<Reverse<(TimestampMs, u32, u32)>>,
     /// Sessions that were united with another during this batch.
     united: Vec<u32>,
+    /// Numbers of sessions that have changed since the last snapshot.
+    dirty: Vec<u32>,
+    /// (key, start) under which a snapshot has got sessions that are parts of others by now.
+    moved: Vec<(u32, TimestampMs)>,
 }
 
 impl Default for Sessions {
@@ -111,6 +136,8 @@ impl Default for Sessions {
             free: Vec::new(),
             timers: BinaryHeap::new(),
             united: Vec::new(),
+            dirty: Vec::new(),
+            moved: Vec::new(),
         }
     }
 }
@@ -155,13 +182,16 @@ impl Sessions {
         Some(self.begin(key, start, end, later))
     }
 
+    fn allocate(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            self.sessions.push(Session::BLANK);
+            self.sessions.len() as u32 - 1
+        })
+    }
+
     /// Opens a session that comes before `later` in time (`NONE`: is the latest).
     fn begin(&mut self, key: u32, start: TimestampMs, end: TimestampMs, later: u32) -> u32 {
-        let blank = Session { start, end, key, next: NONE, previous: later, generation: 0, united_with: NONE };
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.sessions.push(blank);
-            self.sessions.len() as u32 - 1
-        });
+        let id = self.allocate();
         let generation = self.sessions[id as usize].generation;
         let head = &mut self.heads[key as usize];
         if *head == NONE {
@@ -174,7 +204,7 @@ impl Sessions {
         if next != NONE {
             self.sessions[next as usize].previous = id;
         }
-        self.sessions[id as usize] = Session { next, generation, ..blank };
+        self.sessions[id as usize] = Session { start, end, key, next, previous: later, generation, ..Session::BLANK };
         self.timers.push(Reverse((end, id, generation)));
         id
     }
@@ -213,6 +243,44 @@ impl Sessions {
         open
     }
 
+    /// Notes that rows have been added to sessions.
+    fn touch(&mut self, ids: &[u32]) {
+        for id in ids {
+            let session = &mut self.sessions[*id as usize];
+            if !session.dirty {
+                session.dirty = true;
+                self.dirty.push(*id);
+            }
+        }
+    }
+
+    /// The sessions that have changed since this was last called, and what moved: (key, start) that
+    /// are no more.
+    fn take_changes(&mut self) -> (Vec<u32>, Vec<(u32, TimestampMs)>) {
+        let (mut changed, mut moved) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.moved));
+        changed.retain(|id| {
+            let session = &mut self.sessions[*id as usize];
+            let start = session.start;
+            let kept = if session.dirty { session.kept_start.replace(start) } else { None };
+            moved.extend(kept.filter(|kept| *kept != start).map(|kept| (session.key, kept)));
+            std::mem::take(&mut session.dirty)
+        });
+        (changed, moved)
+    }
+
+    /// Puts a session that is not linked in front of the others of its key, which are earlier.
+    fn link(&mut self, id: u32) {
+        let Session { key, end, generation, .. } = self.sessions[id as usize];
+        let head = &mut self.heads[key as usize];
+        if *head == NONE {
+            self.idle_keys -= 1;
+        } else {
+            self.sessions[*head as usize].previous = id;
+        }
+        self.sessions[id as usize].next = std::mem::replace(head, id);
+        self.timers.push(Reverse((end, id, generation)));
+    }
+
     fn root(&self, mut id: u32) -> u32 {
         while self.sessions[id as usize].united_with != NONE {
             id = self.sessions[id as usize].united_with;
@@ -223,6 +291,8 @@ impl Sessions {
     fn release(&mut self, id: u32) {
         self.sessions[id as usize].generation = self.sessions[id as usize].generation.wrapping_add(1);
         self.sessions[id as usize].united_with = NONE;
+        self.sessions[id as usize].dirty = false;
+        self.sessions[id as usize].kept_start = None;
         self.free.push(id);
     }
 
@@ -254,6 +324,13 @@ impl Sessions {
         }
         let live: Vec<u32> = (0..self.heads.len() as u32).filter(|key| self.heads[*key as usize] != NONE).collect();
         self.keys = self.keys.retained(&live);
+        let mut renumbered = vec![NONE; self.heads.len()];
+        live.iter().enumerate().for_each(|(new, old)| renumbered[*old as usize] = new as u32);
+        // What sessions of a key have become has ended with it.
+        self.moved.retain_mut(|(key, _)| {
+            *key = renumbered[*key as usize];
+            *key != NONE
+        });
         self.heads = live.iter().map(|key| self.heads[*key as usize]).collect();
         for (key, head) in self.heads.iter().enumerate() {
             let mut at = *head;
@@ -274,6 +351,7 @@ struct SessionAggregate {
     clock: Clock,
     progress: Progress,
     state: WindowState,
+    log: DeltaLog,
     late_rows: u64,
     emitter: Emitter,
     layout: Layout,
@@ -332,32 +410,94 @@ impl SessionAggregate {
         let into: Vec<u32> = from.iter().map(|session| self.sessions.root(*session)).collect();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.merge_slots(&from, &into));
         self.slots.iter_mut().for_each(|slot| *slot = self.sessions.root(*slot));
+        if self.log.is_incremental() {
+            let kept = from.iter().map(|id| self.sessions.sessions[*id as usize]);
+            self.sessions.moved.extend(kept.filter_map(|session| Some((session.key, session.kept_start?))));
+            self.sessions.touch(&into);
+        }
         from.into_iter().for_each(|session| self.sessions.release(session));
     }
 
-    /// Opens sessions that were kept.
-    fn take(&mut self, kept: &KeyedRows) {
+    /// Takes rows that were kept; of one session the last counts.
+    fn take(&mut self, kept: &KeyedRows, found: &mut HashMap<(u32, TimestampMs), u32>) {
         let Namespaces::Each(starts) = &kept.namespaces else { return };
-        let keys = self.layout.keys.len();
-        let (key_columns, values) = kept.columns.split_at(keys);
+        let (key_columns, values) = kept.columns.split_at(self.layout.keys.len());
         let mut batch = KeyBatch::default();
         batch.load(key_columns, starts.len());
         self.sessions.keys.intern(&batch, Rows::All(starts.len()), &mut self.key_slots);
         self.sessions.resize_keys();
+        let ends = values[0].as_primitive::<Int64Type>();
         self.slots.clear();
-        let ends = values[0].as_primitive::<Int64Type>().values();
-        for (row, key) in self.key_slots.iter().enumerate() {
-            self.slots.extend(self.sessions.add(*key, starts[row], ends[row], || false));
+        self.rows.clear();
+        for (row, &key) in self.key_slots.iter().enumerate() {
+            let (start, next) = (starts[row], row + 1);
+            if next < starts.len() && (starts[next], self.key_slots[next]) == (start, key) {
+                continue;
+            }
+            let old = found.remove(&(key, start));
+            if let Some(old) = old {
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear_slots(&[old]));
+                self.sessions.free.push(old);
+            }
+            if ends.is_valid(row) {
+                let id = self.sessions.allocate();
+                let kept_start = Some(start);
+                self.sessions.sessions[id as usize] =
+                    Session { start, end: ends.value(row), key, kept_start, ..Session::BLANK };
+                found.insert((key, start), id);
+                self.slots.push(id);
+                self.rows.push(row as u32);
+            }
         }
         let slots = self.sessions.sessions.len();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
-        self.unite();
         let mut states = &values[1..];
         for accumulator in &mut self.accumulators {
             let (own, others) = states.split_at(accumulator.state(&[]).len());
-            accumulator.merge(&self.slots, own, Rows::All(starts.len()));
+            accumulator.merge(&self.slots, own, Rows::Selected(&self.rows));
             states = others;
         }
+    }
+
+    /// Opens the sessions that were found, but for those that have ended.
+    fn open_found(&mut self, found: HashMap<(u32, TimestampMs), u32>) {
+        let mut found: Vec<_> = found.into_iter().collect();
+        found.sort_unstable();
+        let keys: Vec<u32> = found.iter().map(|((key, _), _)| *key).collect();
+        let progress = self.progress.of_keys(&self.sessions.keys.columns(&keys), keys.len());
+        for (at, (_, id)) in found.into_iter().enumerate() {
+            let progress = progress.as_ref().map_or(self.progress.watermark, |progress| progress[at]);
+            if self.zone.to_timer(self.sessions.sessions[id as usize].end - 1) <= progress {
+                self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear_slots(&[id]));
+                self.sessions.release(id);
+            } else {
+                self.sessions.link(id);
+            }
+        }
+    }
+
+    /// A copy of sessions.
+    fn copy(&self, ids: &[u32], run: u64) -> Delta {
+        let session = |id: &u32| self.sessions.sessions[*id as usize];
+        let keys: Vec<u32> = ids.iter().map(|id| session(id).key).collect();
+        let ends: Vec<i64> = ids.iter().map(|id| session(id).end).collect();
+        let last_end = ends.iter().copied().max().unwrap_or(TimestampMs::MIN);
+        let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ends))];
+        values.extend(self.accumulators.iter().flat_map(|accumulator| accumulator.state(ids)));
+        let namespaces = ids.iter().map(|id| session(id).start).collect();
+        let rows = CopiedRows { namespaces, keys: self.sessions.keys.columns(&keys), values };
+        Delta { run, rows: Arc::new(rows), count: ids.len(), last_end }
+    }
+
+    /// Rows that say that sessions are no more. They are needed no longer than the sessions they have
+    /// become part of.
+    fn deletions(&self, moved: &[(u32, TimestampMs)], run: u64) -> Delta {
+        let keys: Vec<u32> = moved.iter().map(|(key, _)| *key).collect();
+        let types = self.state.value_types();
+        let values = types.iter().map(|data_type| new_null_array(data_type, moved.len())).collect();
+        let namespaces = moved.iter().map(|(_, start)| *start).collect();
+        let rows = CopiedRows { namespaces, keys: self.sessions.keys.columns(&keys), values };
+        Delta { run, rows: Arc::new(rows), count: moved.len(), last_end: TimestampMs::MIN }
     }
 
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
@@ -409,6 +549,9 @@ impl Operator for SessionAggregate {
         let slots = self.sessions.sessions.len();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
         self.unite();
+        if self.log.is_incremental() {
+            self.sessions.touch(&self.slots);
+        }
         let rows = Rows::Selected(&self.rows);
         accumulate(&self.layout, &self.prepared, &mut self.accumulators, &self.slots, rows, &mut self.filter);
         Ok(())
@@ -441,22 +584,35 @@ impl Operator for SessionAggregate {
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
-        let open = self.sessions.open();
-        let of = |of: &dyn Fn(&Session) -> i64| -> Vec<i64> {
-            open.iter().map(|id| of(&self.sessions.sessions[*id as usize])).collect()
-        };
-        let keys: Vec<u32> = open.iter().map(|id| self.sessions.sessions[*id as usize].key).collect();
-        let mut columns = self.sessions.keys.columns(&keys);
-        columns.push(Arc::new(Int64Array::from(of(&|session| session.end))));
-        columns.extend(self.accumulators.iter().flat_map(|accumulator| accumulator.state(&open)));
-        let rows = KeyedRows { namespaces: Namespaces::Each(of(&|session| session.start)), columns };
-        self.state.snapshot(snapshot, &self.progress, if open.is_empty() { Vec::new() } else { vec![rows] });
+        let (changed, moved) = self.sessions.take_changes();
+        // A session may have begun where one was that is no more: its row comes later.
+        if !moved.is_empty() {
+            let run = self.log.next_run();
+            self.log.push(self.deletions(&moved, run));
+        }
+        if !changed.is_empty() {
+            let run = self.log.next_run();
+            self.log.push(self.copy(&changed, run));
+        }
+        self.state.snapshot(snapshot, &self.progress);
+        let run = self.log.next_run();
+        let open = self.sessions.sessions.len() - self.sessions.free.len();
+        let Self { log, zone, progress, .. } = &*self;
+        let is_over = |end: TimestampMs| zone.to_timer(end - 1) <= progress.watermark;
+        log.snapshot(snapshot, open, is_over, || match self.sessions.open() {
+            open if open.is_empty() => Vec::new(),
+            open => vec![self.copy(&open, run)],
+        });
         Ok(())
     }
 
     fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
         self.progress = self.state.restored_progress(state)?;
-        self.state.clone().restored_rows(state, |rows| self.take(&rows))
+        let mut found = HashMap::new();
+        self.state.clone().restored_rows(state, |rows| self.take(&rows, &mut found))?;
+        self.open_found(found);
+        self.log.needs_base();
+        Ok(())
     }
 
     fn late_rows_dropped(&self) -> u64 {

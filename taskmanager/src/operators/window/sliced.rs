@@ -5,26 +5,31 @@
 //! only if every window of its slice has fired.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::FilterBuilder;
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
+use parking_lot::Mutex;
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
 use tidemill_common::plan::{AggregatePhase, WindowAggregateSpec, WindowKind, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
-use tidemill_state::Rows;
 use tidemill_state::keyed::{KeyedRows, Namespaces};
+use tidemill_state::{KeyBatch, Rows};
 
 use super::assigner::{Assigner, Window};
+use super::deltas::{Delta, DeltaLog};
 use super::emitter::{Emitter, RowWindows};
 use super::grouping::Grouping;
 use super::keyed::{KeyedContext, Progress, WindowState};
 use super::layout::{Layout, Prepared};
-use super::pane::{Pane, PanePool, PaneScratch};
+use super::pane::{Frozen, Pane};
+use super::rows::TableRows;
+use super::table::{Scratch, Table, TablePool};
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
@@ -67,7 +72,7 @@ pub(super) fn create(
     {
         return Err("there is no lateness in processing time".to_owned());
     }
-    let layout = Layout::new(spec, input)?;
+    let layout = Arc::new(Layout::new(spec, input)?);
     // Attached windows of one end are told apart by their start.
     let prefix: &[DataType] = if matches!(slicing, Slicing::Attached { .. }) { &[DataType::Int64] } else { &[] };
     let state = WindowState::new(operator, context, &layout, prefix, &[])?;
@@ -80,16 +85,18 @@ pub(super) fn create(
             lateness: spec.allowed_lateness_ms,
             progress: state.progress(),
         },
+        log: state.log(),
         state,
         emitter: Emitter::of_windows(operator, output, zone),
         clock,
         slices: BTreeMap::new(),
         cumulated: BTreeMap::new(),
-        pool: PanePool::default(),
+        folding: Arc::default(),
+        pool: TablePool::default(),
         late_rows: 0,
         prepared: Prepared::default(),
         grouping: Grouping::default(),
-        scratch: PaneScratch::default(),
+        scratch: Scratch::default(),
         slots: Vec::new(),
         local_times: Vec::new(),
         late_fires: Vec::new(),
@@ -183,9 +190,10 @@ impl Windows {
 
 struct SlicedAggregate {
     operator: String,
-    layout: Layout,
+    layout: Arc<Layout>,
     windows: Windows,
     state: WindowState,
+    log: DeltaLog,
     emitter: Emitter,
     clock: Clock,
     /// Open slices, by end; `start` tells attached windows of one end apart, and is the slice's
@@ -194,11 +202,13 @@ struct SlicedAggregate {
     /// Cumulating windows that have fired at least once, by window start: everything up to the last
     /// fired end, and the next end.
     cumulated: BTreeMap<TimestampMs, (Pane, TimestampMs)>,
-    pool: PanePool,
+    /// Tables that have been folded beside, to be put into their panes.
+    folding: Arc<Mutex<Vec<Folded>>>,
+    pool: TablePool,
     late_rows: u64,
     prepared: Prepared,
     grouping: Grouping,
-    scratch: PaneScratch,
+    scratch: Scratch,
     slots: Vec<u32>,
     local_times: Vec<TimestampMs>,
     /// Fired windows that late rows have changed: slice, window end, slots in the slice.
@@ -228,7 +238,7 @@ impl SlicedAggregate {
         let pane = if late && let Some((pane, _)) = self.cumulated.get_mut(&slice.start) {
             pane
         } else {
-            self.slices.entry(slice).or_insert_with(|| self.pool.take(&self.layout))
+            self.slices.entry(slice).or_insert_with(|| Pane::new(&self.layout, &mut self.pool))
         };
         pane.add(&self.layout, &self.prepared, rows, &mut self.scratch);
         if late && windows.lateness > 0 {
@@ -270,17 +280,19 @@ impl SlicedAggregate {
             slices.entry(Window { end, start }).or_default().push(row as u32);
         }
         for (slice, rows) in slices {
-            let pane = self.slices.entry(slice).or_insert_with(|| self.pool.take(&self.layout));
+            let pane = self.slices.entry(slice).or_insert_with(|| Pane::new(&self.layout, &mut self.pool));
             pane.merge(&self.layout, columns, ends.len(), Rows::Selected(&rows));
         }
     }
 
-    /// Goes over to panes of columns, for good: a batch has come that fused panes cannot take.
+    /// Goes over to tables of columns, for good: a batch has come that fused tables cannot take.
     fn unfuse(&mut self) {
         let panes = self.slices.values_mut().chain(self.cumulated.values_mut().map(|(pane, _)| pane));
         panes.for_each(|pane| pane.unfuse(&self.layout, &mut self.scratch));
         self.pool.clear();
-        self.layout.fused = None;
+        // What is folded now is fused, and its parts have been turned here.
+        self.folding = Arc::default();
+        self.layout = Arc::new(Layout { fused: None, ..Layout::clone(&self.layout) });
     }
 
     /// Adds a batch whose slices the grouping has.
@@ -324,26 +336,33 @@ impl SlicedAggregate {
     fn fire_late(&mut self, output: &mut dyn Output) -> Result<(), OperatorError> {
         for (slice, end, mut touched) in std::mem::take(&mut self.late_fires) {
             let window = self.windows.assigner().map_or(slice, |assigner| assigner.window(end));
-            let mut merged = None;
-            let shares_slices = self.windows.assigner().is_some();
-            if shares_slices && self.slices.range(slices_of(window)).count() > 1 {
-                let mut pane = self.pool.take(&self.layout);
-                for (part, part_pane) in self.slices.range(slices_of(window)) {
-                    pane.absorb(part_pane, &mut self.scratch);
-                    if *part == slice {
-                        touched.iter_mut().for_each(|slot| *slot = self.scratch.slots[*slot as usize]);
-                    }
+            let mut parts = match self.windows.assigner() {
+                Some(_) => self.slices.range(slices_of(window)),
+                None => self.slices.range(slice..=slice),
+            };
+            let Some(pane) = self.slices.get(&slice) else { continue };
+            let mut picked = None;
+            if !pane.is_whole() || parts.nth(1).is_some() {
+                let mut keys = KeyBatch::default();
+                keys.load(&pane.current.keys(&self.layout, &touched), touched.len());
+                let mut table = self.pool.take(&self.layout);
+                let parts = match self.windows.assigner() {
+                    Some(_) => self.slices.range(slices_of(window)),
+                    None => self.slices.range(slice..=slice),
+                };
+                for part in parts.flat_map(|(_, pane)| pane.tables()) {
+                    part.pick(&self.layout, &keys, touched.len(), &mut table);
                 }
-                merged = Some(pane);
+                table.slots(&mut touched);
+                picked = Some(table);
             }
-            if let Some(pane) = merged.as_ref().or_else(|| self.slices.get(&slice)) {
-                for slots in touched.chunks(BATCH_ROWS_TARGET) {
-                    let windows = RowWindows::One(window, slots.len());
-                    self.emitter.push(pane.results(&self.layout, slots), windows, RowKind::UpdateAfter, output)?;
-                }
+            let table = picked.as_ref().unwrap_or(&pane.current);
+            for slots in touched.chunks(BATCH_ROWS_TARGET) {
+                let windows = RowWindows::One(window, slots.len());
+                self.emitter.push(table.results(&self.layout, slots), windows, RowKind::UpdateAfter, output)?;
             }
-            if let Some(pane) = merged {
-                self.pool.give(pane);
+            if let Some(table) = picked {
+                self.pool.give(table);
             }
         }
         self.emitter.flush(output)
@@ -361,6 +380,7 @@ impl SlicedAggregate {
 
     /// Fires all windows that are due at this watermark (or clock).
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.apply_folded();
         let mut fired = None;
         while let Some(window) = self.next_window(fired)
             && self.windows.is_fired_at(window.end, watermark)
@@ -381,7 +401,7 @@ impl SlicedAggregate {
             while let Some(entry) = self.slices.first_entry()
                 && self.windows.is_over(self.windows.last_window_end(entry.key().end))
             {
-                self.pool.give(entry.remove());
+                entry.remove().recycle(&mut self.pool);
             }
         }
         self.emitter.flush(output)
@@ -390,13 +410,12 @@ impl SlicedAggregate {
     /// A window of one slice.
     fn fire_slice(&mut self, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
         if self.windows.lateness > 0 {
-            if let Some(pane) = self.slices.get(&window) {
-                emit_pane(&mut self.emitter, (&self.windows, &self.layout), pane, window, &mut self.slots, output)?;
-            }
-        } else if let Some(pane) = self.slices.remove(&window) {
-            emit_pane(&mut self.emitter, (&self.windows, &self.layout), &pane, window, &mut self.slots, output)?;
-            self.pool.give(pane);
+            return self.fire_parts(window..=window, window, None, output);
         }
+        let Some(pane) = self.slices.remove(&window) else { return Ok(()) };
+        let table = pane.into_table(&mut self.scratch, &mut self.pool);
+        self.emit(&table, window, output)?;
+        self.pool.give(table);
         Ok(())
     }
 
@@ -409,31 +428,41 @@ impl SlicedAggregate {
             .map(|(slice, _)| *slice)
             .filter(|slice| self.windows.lateness == 0 && self.windows.last_window_end(slice.end) <= window.end);
         let base = expiring.and_then(|slice| self.slices.remove(&slice));
-        let mut parts = self.slices.range(slices_of(window));
-        let merged = match (base, parts.next()) {
+        let base = base.map(|pane| pane.into_table(&mut self.scratch, &mut self.pool));
+        self.fire_parts(slices_of(window), window, base, output)
+    }
+
+    /// Emits what these slices, which stay, and the base have together.
+    fn fire_parts(
+        &mut self,
+        slices: RangeInclusive<Window>,
+        window: Window,
+        base: Option<Table>,
+        output: &mut dyn Output,
+    ) -> Result<(), OperatorError> {
+        let tables = self.slices.range(slices).flat_map(|(_, pane)| pane.tables());
+        let mut tables = tables.filter(|table| table.len() > 0).peekable();
+        let Self { emitter, windows, layout, scratch, slots, pool, .. } = self;
+        let whole = match (base, tables.next()) {
             (None, None) => return Ok(()),
             (Some(base), None) => base,
-            (None, Some((_, only))) if parts.next().is_none() => {
-                return emit_pane(
-                    &mut self.emitter,
-                    (&self.windows, &self.layout),
-                    only,
-                    window,
-                    &mut self.slots,
-                    output,
-                );
+            (None, Some(only)) if tables.peek().is_none() => {
+                return emit_table(emitter, (windows, layout), only, window, slots, output);
             }
-            (base, Some(_)) => {
-                let mut merged = base.unwrap_or_else(|| self.pool.take(&self.layout));
-                for (_, part) in self.slices.range(slices_of(window)) {
-                    merged.absorb(part, &mut self.scratch);
-                }
-                merged
+            (base, Some(first)) => {
+                let mut whole = base.unwrap_or_else(|| pool.take(layout));
+                whole.absorb(first, scratch);
+                tables.for_each(|table| whole.absorb(table, scratch));
+                whole
             }
         };
-        emit_pane(&mut self.emitter, (&self.windows, &self.layout), &merged, window, &mut self.slots, output)?;
-        self.pool.give(merged);
+        emit_table(emitter, (windows, layout), &whole, window, slots, output)?;
+        pool.give(whole);
         Ok(())
+    }
+
+    fn emit(&mut self, table: &Table, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
+        emit_table(&mut self.emitter, (&self.windows, &self.layout), table, window, &mut self.slots, output)
     }
 
     /// The next step of a cumulating window: the step's slice is added to what has been cumulated.
@@ -447,23 +476,130 @@ impl SlicedAggregate {
         let mut cumulated = self.cumulated.remove(&window.start).map(|(pane, _)| pane);
         // Mostly one slice; more if rows came late for their own slice's window.
         while let Some((&slice, _)) = self.slices.range(slices_of(window)).next() {
-            let Some(pane) = self.slices.remove(&slice) else { break };
+            let Some(mut pane) = self.slices.remove(&slice) else { break };
+            if self.log.is_incremental() {
+                self.freeze(slice, &mut pane);
+            }
             match &mut cumulated {
                 None => cumulated = Some(pane),
-                Some(cumulated) => {
-                    cumulated.absorb(&pane, &mut self.scratch);
-                    self.pool.give(pane);
-                }
+                Some(cumulated) => cumulated.join(pane, &mut self.scratch, &mut self.pool),
             }
         }
-        let Some(pane) = cumulated else { return Ok(()) };
-        emit_pane(&mut self.emitter, (&self.windows, &self.layout), &pane, window, &mut self.slots, output)?;
-        if window.end < window.start.saturating_add(max_size) {
-            self.cumulated.insert(window.start, (pane, window.end + step));
-        } else {
-            self.pool.give(pane);
+        let Some(mut pane) = cumulated else { return Ok(()) };
+        if window.end >= window.start.saturating_add(max_size) {
+            let table = pane.into_table(&mut self.scratch, &mut self.pool);
+            self.emit(&table, window, output)?;
+            self.pool.give(table);
+            return Ok(());
         }
+        if self.log.is_incremental() {
+            // What no snapshot has yet must stay apart from what is in files.
+            self.freeze(Window { end: window.end - step, ..window }, &mut pane);
+            pane.fold(window, &self.layout, self.log.next_run(), &mut self.scratch, &mut self.pool);
+        } else {
+            let current = pane.into_table(&mut self.scratch, &mut self.pool);
+            pane = Pane::of(current);
+        }
+        if let Some(table) = pane.tables().find(|table| table.len() > 0) {
+            emit_table(&mut self.emitter, (&self.windows, &self.layout), table, window, &mut self.slots, output)?;
+        }
+        self.cumulated.insert(window.start, (pane, window.end + step));
         Ok(())
+    }
+
+    /// Freezes what a pane has got, and logs it.
+    fn freeze(&mut self, slice: Window, pane: &mut Pane) {
+        let Self { windows, state, layout, log, pool, .. } = self;
+        freeze(pane, slice, (windows, state, layout), log, pool);
+    }
+
+    /// Starts to fold the tables of panes that have got many, beside the task.
+    fn start_folding(&mut self, snapshot: &mut Snapshot) {
+        let panes = self.slices.iter().map(|(slice, pane)| (*slice, false, pane));
+        let panes = panes
+            .chain(self.cumulated.iter().map(|(start, (pane, end))| (Window { end: *end, start: *start }, true, pane)));
+        let mut jobs = Vec::new();
+        for (key, cumulated, pane) in panes {
+            if let Some(tables) = pane.to_fold() {
+                let (layout, tables) = (self.layout.clone(), tables.to_vec());
+                jobs.push(FoldJob { key, cumulated, layout, run: self.log.next_run(), tables });
+            }
+        }
+        if jobs.is_empty() {
+            return;
+        }
+        let folding = self.folding.clone();
+        snapshot.parts.push(Box::new(move |writer| {
+            writer.beside(move |_| jobs.into_iter().for_each(|job| job.run(&folding)));
+            Ok(Vec::new())
+        }));
+    }
+
+    fn apply_folded(&mut self) {
+        let done = std::mem::take(&mut *self.folding.lock());
+        for Folded { key, cumulated, runs, table } in done {
+            let pane = if cumulated {
+                self.cumulated.get_mut(&key.start).map(|(pane, _)| pane)
+            } else {
+                self.slices.get_mut(&key)
+            };
+            if let Some(pane) = pane {
+                pane.replace(&runs, table);
+            }
+        }
+    }
+}
+
+/// Tables of one pane that are to become one.
+struct FoldJob {
+    key: Window,
+    cumulated: bool,
+    layout: Arc<Layout>,
+    run: u64,
+    tables: Vec<Frozen>,
+}
+
+/// What a [`FoldJob`] made of the tables of these runs.
+struct Folded {
+    key: Window,
+    cumulated: bool,
+    runs: Vec<u64>,
+    table: Frozen,
+}
+
+impl FoldJob {
+    fn run(self, folding: &Mutex<Vec<Folded>>) {
+        let mut scratch = Scratch::default();
+        let mut whole = Table::new(&self.layout);
+        self.tables.iter().for_each(|frozen| whole.absorb(&frozen.table, &mut scratch));
+        let runs = self.tables.iter().map(|frozen| frozen.run).collect();
+        let Some(last) = self.tables.last() else { return };
+        let table = Frozen { run: self.run, slice: last.slice, table: Arc::new(whole) };
+        folding.lock().push(Folded { key: self.key, cumulated: self.cumulated, runs, table });
+    }
+}
+
+/// What makes rows of files out of tables.
+type Shape<'a> = (&'a Windows, &'a WindowState, &'a Arc<Layout>);
+
+fn freeze(pane: &mut Pane, slice: Window, shape: Shape<'_>, log: &mut DeltaLog, pool: &mut TablePool) {
+    let run = log.next_run();
+    if let Some(frozen) = pane.freeze(slice, shape.2, run, pool) {
+        log.push(delta_of(frozen, shape));
+    }
+}
+
+fn delta_of(frozen: &Frozen, (windows, state, layout): Shape<'_>) -> Delta {
+    Delta {
+        run: frozen.run,
+        count: frozen.table.len(),
+        last_end: windows.last_window_end(frozen.slice.end),
+        rows: Arc::new(TableRows {
+            table: frozen.table.clone(),
+            layout: layout.clone(),
+            slice: frozen.slice,
+            with_start: state.key_columns() > layout.keys.len(),
+        }),
     }
 }
 
@@ -474,23 +610,23 @@ enum Grouped<'a> {
 }
 
 /// Keys of the slices that a window is made of.
-fn slices_of(window: Window) -> std::ops::RangeInclusive<Window> {
+fn slices_of(window: Window) -> RangeInclusive<Window> {
     let first = Window { end: window.start.saturating_add(1), start: TimestampMs::MIN };
     first..=Window { end: window.end, start: TimestampMs::MAX }
 }
 
 /// Emits a window that fires.
-fn emit_pane(
+fn emit_table(
     emitter: &mut Emitter,
     (windows, layout): (&Windows, &Layout),
-    pane: &Pane,
+    table: &Table,
     window: Window,
     slots: &mut Vec<u32>,
     output: &mut dyn Output,
 ) -> Result<(), OperatorError> {
-    pane.slots(slots);
+    table.slots(slots);
     for slots in slots.chunks(BATCH_ROWS_TARGET) {
-        let columns = pane.results(layout, slots);
+        let columns = table.results(layout, slots);
         match windows.fired_before(window, &columns[..layout.keys.len()], slots.len()) {
             None => emitter.push(columns, RowWindows::One(window, slots.len()), RowKind::Insert, output)?,
             Some(fired) => {
@@ -585,29 +721,36 @@ impl Operator for SlicedAggregate {
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
+        self.apply_folded();
         let length = self.windows.assigner().map_or(1, Assigner::slice_length);
-        // What has been cumulated is kept as if all of it had come in the last slice that has fired.
-        let cumulated = self
-            .cumulated
-            .iter()
-            .map(|(start, (pane, next_end))| (Window { end: next_end - length, start: *start }, pane));
-        let open = self.slices.iter().map(|(slice, pane)| (*slice, pane)).chain(cumulated);
-        let mut rows = Vec::new();
-        for (slice, pane) in open {
-            pane.slots(&mut self.slots);
-            let mut columns = pane.states(&self.layout, &self.slots);
-            if let Slicing::Attached { .. } = self.windows.slicing {
-                columns.insert(0, Arc::new(Int64Array::from(vec![slice.start; self.slots.len()])));
-            }
-            rows.push(KeyedRows { namespaces: Namespaces::One(slice.end, self.slots.len()), columns });
+        let Self { slices, cumulated, windows, state, layout, log, pool, .. } = self;
+        for (slice, pane) in slices.iter_mut() {
+            freeze(pane, *slice, (windows, state, layout), log, pool);
         }
-        self.state.snapshot(snapshot, &self.windows.progress, rows);
+        // What has been cumulated is kept as if all of it had come in the last slice that has fired.
+        for (start, (pane, next_end)) in cumulated.iter_mut() {
+            let slice = Window { end: *next_end - length, start: *start };
+            freeze(pane, slice, (windows, state, layout), log, pool);
+        }
+        self.start_folding(snapshot);
+        self.state.snapshot(snapshot, &self.windows.progress);
+        let Self { slices, cumulated, windows, state, layout, log, .. } = self;
+        let panes = || slices.values().chain(cumulated.values().map(|(pane, _)| pane));
+        let frozen = || panes().flat_map(Pane::frozen);
+        let rows = frozen().map(|frozen| frozen.table.len()).sum();
+        let all = || frozen().map(|frozen| delta_of(frozen, (windows, state, layout))).collect();
+        log.snapshot(snapshot, rows, |last_end| windows.is_over(last_end), all);
         Ok(())
     }
 
     fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
         self.windows.progress = self.state.restored_progress(state)?;
-        self.state.clone().restored_rows(state, |rows| self.take(&rows))
+        self.state.clone().restored_rows(state, |rows| self.take(&rows))?;
+        for (slice, pane) in &mut self.slices {
+            pane.freeze(*slice, &self.layout, self.log.next_run(), &mut self.pool);
+        }
+        self.log.needs_base();
+        Ok(())
     }
 
     fn late_rows_dropped(&self) -> u64 {

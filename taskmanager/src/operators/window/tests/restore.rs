@@ -18,7 +18,7 @@ use tidemill_state::storage::{Directory, FileReader, FileWriter, StoreOptions};
 
 use super::*;
 use crate::operator::Operator;
-use crate::snapshot::{RestoredState, Snapshot};
+use crate::snapshot::{RestoredState, Snapshot, SnapshotPart};
 
 const MAX_PARALLELISM: u32 = 128;
 
@@ -29,6 +29,20 @@ static RUNTIME: LazyLock<tokio::runtime::Runtime> =
 struct Store {
     directory: tempfile::TempDir,
     checkpoint: u64,
+    incremental: bool,
+    /// What snapshots have left to do that are late.
+    late: Vec<SnapshotPart>,
+}
+
+/// What becomes of a checkpoint that nobody restores.
+#[derive(Clone, Copy, Debug)]
+enum Fate {
+    Written,
+    /// Written at once with the next one, which does not wait for it.
+    Late,
+    /// It is given up before it is written.
+    Dropped,
+    Savepoint,
 }
 
 /// What the subtasks of the operator kept.
@@ -36,7 +50,7 @@ type Kept = Vec<(SubtaskIndex, OperatorSnapshot)>;
 
 impl Store {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), checkpoint: 0 }
+        Self { directory: tempfile::tempdir().unwrap(), checkpoint: 0, incremental: true, late: Vec::new() }
     }
 
     fn open(&self) -> Directory {
@@ -47,22 +61,50 @@ impl Store {
         KeyedContext {
             key_groups: key_group_range(SubtaskIndex(index), parallelism, MAX_PARALLELISM),
             scratch: self.directory.path().to_owned(),
+            incremental: self.incremental,
             ..KeyedContext::alone(MAX_PARALLELISM)
         }
     }
 
-    /// A checkpoint of all subtasks. The parts are written when the operators have gone on.
+    /// A checkpoint of all subtasks, with what earlier ones have left to do at the same time.
     fn snapshot(&mut self, operators: &mut [Box<dyn Operator>], full: bool) -> Kept {
         self.checkpoint += 1;
         let writer = FileWriter::new(self.open(), RUNTIME.handle().clone(), false);
-        let kept = operators.iter_mut().enumerate().map(|(index, operator)| {
+        let late = std::mem::take(&mut self.late);
+        let mut snapshots = Vec::new();
+        for operator in operators {
             let mut snapshot = Snapshot::new(CheckpointId(self.checkpoint), full);
             operator.snapshot(&mut snapshot).unwrap();
-            let files = snapshot.parts.into_iter().flat_map(|part| part(&writer).unwrap()).collect();
-            let kept = OperatorSnapshot { values: snapshot.values, files, ..OperatorSnapshot::default() };
-            (SubtaskIndex(index as u32), kept)
-        });
-        kept.collect()
+            snapshots.push(snapshot);
+        }
+        std::thread::scope(|scope| {
+            let writer = &writer;
+            let write = |snapshot: Snapshot| {
+                let files = snapshot.parts.into_iter().flat_map(|part| part(writer).unwrap()).collect();
+                OperatorSnapshot { values: snapshot.values, files, ..OperatorSnapshot::default() }
+            };
+            let written: Vec<_> = snapshots.into_iter().map(|snapshot| scope.spawn(move || write(snapshot))).collect();
+            late.into_iter().for_each(|part| drop(part(writer).unwrap()));
+            let kept = written.into_iter().map(|thread| thread.join().unwrap());
+            kept.enumerate().map(|(index, kept)| (SubtaskIndex(index as u32), kept)).collect()
+        })
+    }
+
+    /// A checkpoint that nobody restores.
+    fn snapshot_on_the_way(&mut self, operators: &mut [Box<dyn Operator>], fate: Fate) {
+        match fate {
+            Fate::Written | Fate::Savepoint => drop(self.snapshot(operators, matches!(fate, Fate::Savepoint))),
+            Fate::Late | Fate::Dropped => {
+                self.checkpoint += 1;
+                for operator in operators {
+                    let mut snapshot = Snapshot::new(CheckpointId(self.checkpoint), false);
+                    operator.snapshot(&mut snapshot).unwrap();
+                    if matches!(fate, Fate::Late) {
+                        self.late.extend(snapshot.parts);
+                    }
+                }
+            }
+        }
     }
 
     fn restored(&self, kept: &Kept, context: &KeyedContext, index: u32, parallelism: u32) -> RestoredState {
@@ -113,17 +155,23 @@ struct Stage {
     lags: Vec<usize>,
     /// How far the watermark that comes first after the restore lies behind.
     back: i64,
-    /// Checkpoints on the way, that nobody restores: after so many events, full or not.
-    others: Vec<(usize, bool)>,
+    /// Checkpoints on the way, that nobody restores: after so many events.
+    others: Vec<(usize, Fate)>,
     full: bool,
 }
 
 fn stages() -> impl Strategy<Value = Vec<Stage>> {
+    let fates = prop_oneof![
+        8 => Just(Fate::Written),
+        1 => Just(Fate::Late),
+        1 => Just(Fate::Dropped),
+        1 => Just(Fate::Savepoint),
+    ];
     let stage = (
         0..1000usize,
         prop_oneof![Just(vec![0]), prop::collection::vec(0..4usize, 1..4)],
         0..4i64,
-        prop::collection::vec((0..6usize, prop::bool::weighted(0.2)), 0..4),
+        prop::collection::vec((0..3usize, fates), 0..20),
         any::<bool>(),
     );
     let parallelisms = prop::sample::select(vec![vec![1, 1], vec![1, 3], vec![3, 2], vec![2, 4, 2], vec![1, 2, 1, 1]]);
@@ -186,8 +234,8 @@ impl Run<'_> {
         self.output.extend(output.rows);
     }
 
-    fn run(mut self, stages: &[Stage]) -> Vec<(RowKind, String)> {
-        let mut store = Store::new();
+    fn run(mut self, incremental: bool, stages: &[Stage]) -> Vec<(RowKind, String)> {
+        let mut store = Store { incremental, ..Store::new() };
         let mut kept: Option<Kept> = None;
         let mut back = 0;
         for (index, stage) in stages.iter().enumerate() {
@@ -199,14 +247,14 @@ impl Run<'_> {
             let range =
                 |subtask: usize| key_group_range(SubtaskIndex(subtask as u32), stage.parallelism, MAX_PARALLELISM);
             let mut on_the_way = from;
-            for (events, full) in &stage.others {
+            for (events, fate) in &stage.others {
                 on_the_way += events;
                 if on_the_way < end.saturating_sub(4) {
                     for (subtask, operator) in operators.iter_mut().enumerate() {
                         self.feed(operator.as_mut(), range(subtask), on_the_way, back);
                     }
                     back = 0;
-                    store.snapshot(&mut operators, *full);
+                    store.snapshot_on_the_way(&mut operators, *fate);
                 }
             }
             for (subtask, operator) in operators.iter_mut().enumerate() {
@@ -215,6 +263,7 @@ impl Run<'_> {
             }
             back = stage.back;
             kept = Some(store.snapshot(&mut operators, stage.full));
+            store.late.clear();
         }
         self.output
     }
@@ -235,7 +284,10 @@ fn check_broken(case: &Case, stages: &[Stage]) {
     };
     let seen = || vec![0; MAX_PARALLELISM as usize];
     let input = |rows: &[Row]| vec![batch(rows)];
-    check(Run { case, create: &single, input: &input, seen: seen(), output: Vec::new() }.run(stages), "single phase");
+    for incremental in [false, true] {
+        let run = Run { case, create: &single, input: &input, seen: seen(), output: Vec::new() };
+        check(run.run(incremental, stages), "single phase");
+    }
     if matches!(case.kind, WindowKind::Session { .. }) {
         return;
     }
@@ -255,11 +307,14 @@ fn check_broken(case: &Case, stages: &[Stage]) {
         assert!(snapshot.parts.is_empty() && snapshot.values.is_empty());
         between.batches
     };
-    check(Run { case, create: &global, input: &locally, seen: seen(), output: Vec::new() }.run(stages), "two phases");
+    check(
+        Run { case, create: &global, input: &locally, seen: seen(), output: Vec::new() }.run(true, stages),
+        "two phases",
+    );
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_broken_run_gives_what_one_without_a_break_gives(case in cases(), stages in stages()) {
         check_broken(&case, &stages);
@@ -533,4 +588,50 @@ fn state_of_another_shape_is_refused() {
     let location = file.location.clone();
     let error = of(&case, &context).restore(&store.restored(&damaged, &context, 0, 1)).unwrap_err();
     assert!(error.to_string().contains(&location), "{error}");
+}
+
+/// Bytes and number of a snapshot's files, by whether a snapshot before named them.
+fn new_and_old(kept: &Kept, before: &Kept) -> (u64, usize) {
+    let files = |kept: &Kept| kept.iter().flat_map(|(_, kept)| kept.files.clone()).collect::<Vec<_>>();
+    let (old, all) = (files(before), files(kept));
+    let new: Vec<_> = all.iter().filter(|file| !old.contains(file)).collect();
+    (new.iter().map(|file| file.bytes).sum(), all.len() - new.len())
+}
+
+#[test]
+fn a_checkpoint_writes_what_has_changed_and_files_stay_few() {
+    for kind in [WindowKind::Tumble { size_ms: 100, offset_ms: 0 }, WindowKind::Session { gap_ms: 50 }] {
+        let case = case_of(kind, &[]);
+        let create = |context: &KeyedContext| {
+            create(&case.spec(AggregatePhase::Single), &input_schema(), &case.output_schema(), context).unwrap()
+        };
+        let mut store = Store::new();
+        let mut operators = store.start(None, 1, &create);
+        let output = &mut Collected::default();
+        let rows: Vec<Row> = (0..50_000).map(|key| of_key(key, 3)).collect();
+        operators[0].process_batch(0, batch(&rows), output).unwrap();
+        let mut last = store.snapshot(&mut operators, false);
+        let (whole, _) = new_and_old(&last, &Kept::new());
+        assert!(whole > 200_000);
+        let mut most = 0;
+        for checkpoint in 0..100i64 {
+            let rows: Vec<Row> = (0..500).map(|key| of_key(key * 7 + checkpoint, 4)).collect();
+            operators[0].process_batch(0, batch(&rows), output).unwrap();
+            let next = store.snapshot(&mut operators, false);
+            let (new, old) = new_and_old(&next, &last);
+            assert!(old > 0 && new < whole, "{new} new bytes, {old} old files");
+            most = most.max(old);
+            last = next;
+            // Time for what is done beside.
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        assert!(most < 64, "{most} files");
+        let unchanged = store.snapshot(&mut operators, false);
+        assert_eq!(new_and_old(&unchanged, &last).0, 0);
+        // Files of windows that have ended are not named any more.
+        operators[0].process_watermark(Watermark(99), output).unwrap();
+        let ended = store.snapshot(&mut operators, false);
+        assert_eq!(ended[0].1.files, []);
+        assert_eq!(output.rows.len(), 50_000);
+    }
 }
