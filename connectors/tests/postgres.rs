@@ -14,6 +14,9 @@ use tidemill_connectors::api::{Connector, ConnectorError, PreparedEpoch, SinkWri
 use tidemill_connectors::jdbc::Jdbc;
 use tidemill_tests::services::Service;
 
+/// Does something on an empty database.
+type Check = fn(&Server);
+
 struct Server {
     service: Service,
     user: String,
@@ -58,7 +61,7 @@ impl Server {
     }
 
     fn ids(&self) -> Vec<i64> {
-        self.sql("SELECT id::text FROM log ORDER BY id").iter().map(|id| id.parse().unwrap()).collect()
+        self.sql("SELECT id::text AS number FROM log ORDER BY id").iter().map(|id| id.parse().unwrap()).collect()
     }
 }
 
@@ -70,7 +73,7 @@ fn prepare(writer: &mut dyn SinkWriter, job: &str, subtask: u32, checkpoint: u64
 fn postgres() {
     let Some(service) = Service::start("postgres.sh").unwrap() else { return };
     let server = Server::new(service);
-    let checks: [(&str, fn(&Server)); 5] = [
+    let checks: [(&str, Check); 5] = [
         ("bug 17", bug_17_published_once_wherever_an_attempt_dies),
         ("bug 1", bug_1_a_zombie_changes_nothing),
         ("many start at once", many_start_at_once),

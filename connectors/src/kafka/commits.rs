@@ -70,21 +70,31 @@ pub(super) struct Commits<'a> {
 }
 
 impl Commits<'_> {
-    /// Creates the topic if it does not exist, and refuses one that forgets.
-    pub fn ensure_topic(&self) -> Result<(), ConnectorError> {
-        let topic = self.settings.commit_topic.as_str();
+    /// Refuses a topic that would lose markers, and with them what they say.
+    pub fn probe(&self) -> Result<(), ConnectorError> {
         let cluster = Cluster::read_uncommitted(&self.settings.client, self.table, self.context)?;
-        if cluster.find_partitions(topic)?.is_none() {
-            self.create_topic()?;
-            let begun = Instant::now();
-            while cluster.find_partitions(topic)?.is_none() {
-                if begun.elapsed() > ADMIN_TIMEOUT {
-                    return Err(self.external(format!("topic '{topic}' was created and does not appear")));
-                }
-                std::thread::sleep(POLL);
-            }
+        match cluster.find_partitions(&self.settings.commit_topic)? {
+            // It will be created as it should be.
+            None => Ok(()),
+            Some(_) => self.check_policy(),
         }
-        self.check_policy()
+    }
+
+    /// Creates the topic if it does not exist.
+    fn ensure(&self, cluster: &Cluster) -> Result<(), ConnectorError> {
+        let topic = self.settings.commit_topic.as_str();
+        if cluster.find_partitions(topic)?.is_some() {
+            return Ok(());
+        }
+        self.create_topic()?;
+        let begun = Instant::now();
+        while cluster.find_partitions(topic)?.is_none() {
+            if begun.elapsed() > ADMIN_TIMEOUT {
+                return Err(self.external(format!("topic '{topic}' was created and does not appear")));
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
     }
 
     fn admin(&self) -> Result<AdminClient<LogContext>, ConnectorError> {
@@ -110,7 +120,6 @@ impl Commits<'_> {
         }
     }
 
-    /// A topic with retention would lose markers, and with them what they say.
     fn check_policy(&self) -> Result<(), ConnectorError> {
         let topic = self.settings.commit_topic.as_str();
         let admin = self.admin()?;
@@ -141,10 +150,12 @@ impl Commits<'_> {
         }
     }
 
-    /// The newest markers of all origins. Waits for transactions that were begun before.
+    /// The newest markers of all origins. Waits for transactions that were begun before. Creates the topic
+    /// if it does not exist.
     pub fn read(&self) -> Result<BTreeMap<Origin, Marker>, ConnectorError> {
         let topic = self.settings.commit_topic.as_str();
         let cluster = Cluster::read_uncommitted(&self.settings.client, self.table, self.context)?;
+        self.ensure(&cluster)?;
         let (_, end) = cluster.bounds(topic, PARTITION)?;
         let mut markers = BTreeMap::new();
         if end == 0 {

@@ -28,6 +28,7 @@ use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableErr
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 
 use self::client::Cluster;
+use self::commits::Commits;
 use self::enumerator::KafkaEnumerator;
 use self::exactly_once::ExactlyOnceWriter;
 use self::reader::KafkaReader;
@@ -265,7 +266,11 @@ impl Connector for Kafka {
 
     fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
         let settings = sink_of(table)?;
-        Cluster::new(&settings.client, &table.name, context)?.partitions(&settings.topic).map(drop)
+        Cluster::new(&settings.client, &table.name, context)?.partitions(&settings.topic)?;
+        match settings.guarantee {
+            Guarantee::ExactlyOnce => Commits { settings: &settings, table: &table.name, context }.probe(),
+            Guarantee::AtLeastOnce | Guarantee::None => Ok(()),
+        }
     }
 
     fn create_enumerator(

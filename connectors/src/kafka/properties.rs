@@ -81,7 +81,10 @@ impl ClientSettings {
                 "true" => self.commit_offsets = true,
                 "false" => self.commit_offsets = false,
                 _ => {
-                    return Err(TableError::option(key, format!("option '{key}': '{value}' is neither true nor false")));
+                    return Err(TableError::option(
+                        key,
+                        format!("option '{key}': '{value}' is neither true nor false"),
+                    ));
                 }
             },
             "transactional.id" => {

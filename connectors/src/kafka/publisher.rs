@@ -89,7 +89,6 @@ impl Publisher {
     pub fn recover(&mut self, epochs: Vec<PreparedEpoch>) -> Result<(), ConnectorError> {
         let (settings, table, context) = (self.settings.clone(), self.table.clone(), self.context.clone());
         let commits = Commits { settings: &settings, table: &table, context: &context };
-        commits.ensure_topic()?;
         let mut own = self.open(&self.writer.origin)?;
         let mut markers = commits.read()?;
         if let Some(marker) = markers.get(&self.writer.origin) {
@@ -173,6 +172,7 @@ impl Publisher {
     /// One transaction: messages, if any, and the marker.
     fn transaction(&self, to: &Transactions, rows: Option<&StagedRows>) -> Result<(), ConnectorError> {
         self.coordinate("beginning a transaction", INIT_TIMEOUT, || to.producer.begin_transaction())?;
+        let begun = Instant::now();
         let done = self.fill(to, rows).and_then(|()| {
             self.context.may_write()?;
             let timeout = self.settings.client.transaction_timeout();
@@ -183,7 +183,23 @@ impl Publisher {
         {
             tracing::debug!(table = %self.table, %error, "abort of a transaction");
         }
+        let timeout = self.settings.client.transaction_timeout();
         match (done, to.producer.client().fatal_error()) {
+            // The broker locks out producers of transactions that it has ended, too.
+            (Err(_), Some((code, _))) if is_fenced(code) && begun.elapsed() >= timeout => {
+                Err(ConnectorError::External {
+                    table: self.table.clone(),
+                    reason: format!(
+                        "Kafka at {} has ended a transaction that took longer than {} ms",
+                        self.settings.client.servers,
+                        timeout.as_millis()
+                    ),
+                    action:
+                        "raise 'properties.transaction.timeout.ms' (and the broker's transaction.max.timeout.ms), or \
+                             shorten 'execution.checkpointing.interval'; the job publishes again when it restarts"
+                            .to_owned(),
+                })
+            }
             // Whatever failed first: this is why.
             (Err(_), Some((code, _))) if is_fenced(code) => {
                 let what = format!("Kafka at {}, publishing", self.settings.client.servers);

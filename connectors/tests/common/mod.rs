@@ -28,9 +28,8 @@ impl RowOutput for Nowhere {
 /// A runtime for all tests of a file.
 pub fn connector_context() -> ConnectorContext {
     static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
-    let runtime = RUNTIME.get_or_init(|| {
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
-    });
+    let runtime = RUNTIME
+        .get_or_init(|| tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap());
     ConnectorContext {
         io: runtime.handle().clone(),
         cancelled: Arc::new(AtomicBool::new(false)),
