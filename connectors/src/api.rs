@@ -406,6 +406,9 @@ pub enum ConnectorError {
     /// A named wait ended without an answer.
     #[error("table '{table}': {what} did not answer within {seconds} s")]
     Timeout { table: String, what: String, seconds: u64 },
+    /// What an earlier attempt does must have no effect.
+    #[error("table '{table}': {what}: another attempt of the job has taken over; nothing was changed")]
+    Fenced { table: String, what: String },
     /// The job was cancelled while the connector waited.
     #[error("cancelled")]
     Cancelled,

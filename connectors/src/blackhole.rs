@@ -15,7 +15,8 @@ impl Connector for Blackhole {
     fn info(&self) -> ConnectorInfo {
         ConnectorInfo {
             identifier: IDENTIFIER,
-            description: "Takes every row and keeps none. For measuring and trying out.",
+            description: "Takes every row and keeps none. For measuring and trying out. There is nothing to guarantee: after a \
+                          failure it takes the rows since the last checkpoint again.",
             options: Vec::new(),
             prefixes: &[],
             source: false,

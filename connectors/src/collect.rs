@@ -1,5 +1,8 @@
 //! `collect`: the rows of a top-level SELECT, sent to the client that submitted it. Made by the
 //! planner only; `CREATE TABLE` does not know it.
+//!
+//! Rows are sent as they come, at least once: after a failure those since the last checkpoint are sent
+//! again.
 
 use tidemill_common::connector::{ConnectorInfo, TableError};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, TableSpec};

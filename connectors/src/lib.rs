@@ -22,6 +22,7 @@ pub mod registry;
 #[cfg(test)]
 mod restore_tests;
 mod row_text;
+mod staging;
 #[cfg(test)]
 mod testing;
 pub mod values;

@@ -23,7 +23,9 @@ impl Connector for Print {
             identifier: IDENTIFIER,
             description: "Writes every row to the standard output of the task manager (of `tidemill run` itself), as \
                           `+I[a, b]`: the kind of the change (`+I`, `-U`, `+U`, `-D`), then the values. Where the \
-                          sink runs in parallel a line begins with the number of the subtask from 1, as `2> +I[a, b]`.",
+                          sink runs in parallel a line begins with the number of the subtask from 1, as `2> +I[a, b]`. \
+                          **Guarantee:** rows are shown as they come, at least once: after a failure those since the \
+                          last checkpoint are shown again.",
             options: vec![
                 OptionSpec {
                     key: "print-identifier",

@@ -3,6 +3,7 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Properties;
@@ -60,7 +61,13 @@ public final class KafkaTool {
 
     private static void topic(Properties properties, String name, int partitions) throws Exception {
         try (Admin admin = Admin.create(properties)) {
-            admin.createTopics(List.of(new NewTopic(name, partitions, (short) 1))).all().get(30, TimeUnit.SECONDS);
+            String[] parts = name.split("\\?", 2);
+            Map<String, String> configuration = new HashMap<>();
+            for (String setting : parts.length > 1 ? parts[1].split(",") : new String[0]) {
+                configuration.put(setting.substring(0, setting.indexOf('=')), setting.substring(setting.indexOf('=') + 1));
+            }
+            NewTopic topic = new NewTopic(parts[0], partitions, (short) 1).configs(configuration);
+            admin.createTopics(List.of(topic)).all().get(30, TimeUnit.SECONDS);
         }
     }
 

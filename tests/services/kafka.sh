@@ -3,7 +3,10 @@
 #
 #   kafka.sh start DIR PORT               start it with its data in DIR, print host:port once it answers
 #   kafka.sh stop DIR                     stop what was started in DIR (the data stays)
-#   kafka.sh topic DIR NAME PARTITIONS    create a topic
+#   kafka.sh kill DIR                     end it at once, as a crash does (the data stays)
+#   kafka.sh freeze DIR                   let it stand still, and
+#   kafka.sh thaw DIR                     go on
+#   kafka.sh topic DIR NAME PARTITIONS    create a topic (`NAME?key=value,..` with this configuration)
 #   kafka.sh produce DIR TOPIC FILE       one message a line of FILE; `key<TAB>value` where a tab is
 #   kafka.sh consume DIR TOPIC COUNT      print COUNT messages from the beginning (values), then end
 #   kafka.sh offsets DIR TOPIC            print `partition end-offset` a line (committed, read_committed)
@@ -152,6 +155,8 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 transaction.state.log.num.partitions=4
+# Transactions that take too long are aborted soon after, instead of up to ten seconds later.
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 share.coordinator.state.topic.replication.factor=1
 share.coordinator.state.topic.min.isr=1
 group.initial.rebalance.delay.ms=0
@@ -177,7 +182,10 @@ PROPS
     echo "127.0.0.1:$port"
 }
 
-stop() { end "$1" TERM KILL; }
+stop() { signal "$1" CONT; end "$1" TERM KILL; }
+
+# Sends a signal to the process of a directory.
+signal() { alive "$1" && kill "-$2" "$(cat "$1/pid")" 2>/dev/null || true; }
 
 tool() {
     dir=$1; shift
@@ -190,9 +198,12 @@ tool() {
 case "${1:-}:$#" in
     start:3) start "$2" "$3" ;;
     stop:2) stop "$2" ;;
+    kill:2) end "$2" KILL KILL ;;
+    freeze:2) signal "$2" STOP ;;
+    thaw:2) signal "$2" CONT ;;
     topic:4) tool "$2" topic "$3" "$4" ;;
     produce:4) tool "$2" produce "$3" "$4" ;;
     consume:4) tool "$2" consume "$3" "$4" ;;
     offsets:3) tool "$2" offsets "$3" ;;
-    *) sed -n '4,10s/^# *//p' "$0" >&2; exit 2 ;;
+    *) sed -n '4,13s/^# *//p' "$0" >&2; exit 2 ;;
 esac

@@ -122,7 +122,13 @@ impl Connector for Filesystem {
     fn info(&self) -> ConnectorInfo {
         ConnectorInfo {
             identifier: IDENTIFIER,
-            description: "Files of a local (or mounted) file system: a file, a directory or a glob is read, bounded or watched; parts are written to a directory.",
+            description: "Files of a local (or mounted) file system: a file, a directory or a glob is read, bounded or watched; \
+                          parts are written to a directory. **Guarantee** of a sink: in a job with checkpoints every \
+                          row is in exactly one part. Parts are hidden files while they grow; each ends with a \
+                          checkpoint at the latest and gets its name when that checkpoint is complete, so that readers \
+                          see whole parts only and none twice. What a failed attempt left is removed by the next one. \
+                          Without checkpoints a part gets its name when it is finished, and a job that is started \
+                          again writes again.",
             options: OPTIONS.to_vec(),
             prefixes: &[],
             source: true,

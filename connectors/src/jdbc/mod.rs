@@ -4,7 +4,9 @@
 //! a task of the I/O runtime that owns the connection. Nothing of this needs Java: the URL's form is
 //! kept so that scripts need no edit.
 
+mod commits;
 mod postgres;
+mod rows;
 mod settings;
 mod sqlite;
 mod store;
@@ -78,13 +80,22 @@ const OPTIONS: &[OptionSpec] = &[
         OptionKind::Integer,
         Some("3"),
         "How often a transaction is tried again after a failure that may pass: a lost connection, a lock, a deadlock, \
-         a restarting server. Without a primary key a connection that is lost while committing may write rows twice.",
+         a restarting server. Without a primary key and without checkpoints a connection that is lost while committing \
+         may write rows twice.",
     ),
     option(
         "sink.create-table",
         OptionKind::Boolean,
         Some("false"),
         "Tidemill's own, SQLite only: creates the database file, its directory and the table where they are missing.",
+    ),
+    option(
+        "sink.commit-table",
+        OptionKind::Text,
+        Some("tidemill_commits"),
+        "Tidemill's own: the table, as `table` or `schema.table`, in which a job with checkpoints notes which of them \
+         are published and which attempt of the job may write. It is created where it is missing, and serves all jobs \
+         and tables of a database. Do not change its rows while jobs run.",
     ),
 ];
 
@@ -95,8 +106,14 @@ impl Connector for Jdbc {
             description: "Writes to tables of SQLite and PostgreSQL. With a `PRIMARY KEY` rows are upserted (`INSERT .. \
                           ON CONFLICT .. DO UPDATE`) and deleted by key, so that writing again after a failure does no \
                           harm; the table in the database needs the same primary key or a unique index over it. \
-                          Without one rows are appended, and only insert-only results can be written. SQLite keeps \
-                          timestamps, dates and times as text in ISO order. Reading tables is not supported yet.",
+                          Without one rows are appended, and only insert-only results can be written. **Guarantee:** \
+                          in a job with checkpoints every result is in the table exactly once. With a primary key rows \
+                          are written as they come and flushed before a checkpoint counts; without one the rows of a \
+                          checkpoint are inserted once it is complete, in one transaction with its marker in \
+                          'sink.commit-table'. There each new attempt of a job locks out the ones before it. Without \
+                          checkpoints rows are written as they come, and a job that is started again writes again. \
+                          SQLite keeps timestamps, dates and times as text in ISO order. Reading tables is not \
+                          supported yet.",
             options: OPTIONS.to_vec(),
             prefixes: &[],
             source: false,

@@ -7,11 +7,20 @@ use sqlx::postgres::{PgArguments, PgConnectOptions, PgSslMode};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Row};
 use tidemill_common::types::LogicalType;
 
+use super::commits::{CommitSql, Fence, Marker, StoreError};
+use super::rows::check_header;
 use super::settings::{Settings, Target};
 use super::sqlite::on_conflict;
-use super::store::{failed, missing_column, missing_key, missing_table, quote, resolve};
+use super::store::{failed, missing_column, missing_key, missing_table, next_rows, quote, resolve};
 use super::value::{Change, Kind, Value};
 use crate::api::ConnectorError;
+use crate::staging::StagedRows;
+
+/// After this time the server ends a transaction whose client does nothing, such as one of a process
+/// that stands still; others wait for its locks.
+const IDLE_IN_TRANSACTION_MS: &str = "10000";
+/// Staged rows that are inserted at once.
+const PUBLISH_ROWS: usize = 5_000;
 
 pub(super) struct Postgres {
     connection: PgConnection,
@@ -19,6 +28,7 @@ pub(super) struct Postgres {
     key: Vec<usize>,
     upsert: String,
     delete: Option<String>,
+    commits: CommitSql,
 }
 
 /// A column of the database's table.
@@ -43,7 +53,7 @@ impl Postgres {
             .database(database)
             .ssl_mode(PgSslMode::Disable)
             .application_name("tidemill")
-            .options([("TimeZone", "UTC")])
+            .options([("TimeZone", "UTC"), ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_MS)])
             .disable_statement_logging();
         if let Some(username) = username {
             options = options.username(username);
@@ -78,20 +88,21 @@ impl Postgres {
         if !settings.key.is_empty() {
             upsert.push_str(&on_conflict(&names, &settings.key));
         }
-        Ok(Self { connection, kinds: settings.kinds.clone(), key: settings.key.clone(), upsert, delete })
+        let (schema, commits) = &settings.commit_table;
+        let commits = CommitSql::new(schema.as_deref(), commits, true);
+        Ok(Self { connection, kinds: settings.kinds.clone(), key: settings.key.clone(), upsert, delete, commits })
     }
 
-    pub async fn write(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
-        let upserts: Vec<&Change> = changes.iter().filter(|change| !change.delete).collect();
-        let deletes: Vec<&Change> = changes.iter().filter(|change| change.delete).collect();
+    pub async fn write(&mut self, changes: &[Change], fence: Option<&Fence>) -> Result<(), StoreError> {
         // Dropping it rolls back.
         let mut transaction = self.connection.begin().await?;
+        if let Some(fence) = fence {
+            check(&mut transaction, &self.commits, fence).await?;
+        }
+        let upserts: Vec<&Change> = changes.iter().filter(|change| !change.delete).collect();
+        let deletes: Vec<&Change> = changes.iter().filter(|change| change.delete).collect();
         if !upserts.is_empty() {
-            let mut arguments = PgArguments::default();
-            for (column, kind) in self.kinds.iter().enumerate() {
-                bind(&mut arguments, *kind, &upserts, column)?;
-            }
-            sqlx::query_with(AssertSqlSafe(self.upsert.clone()), arguments).execute(&mut *transaction).await?;
+            insert(&mut transaction, &self.upsert, &self.kinds, &upserts).await?;
         }
         if let (Some(delete), false) = (&self.delete, deletes.is_empty()) {
             let mut arguments = PgArguments::default();
@@ -100,13 +111,81 @@ impl Postgres {
             }
             sqlx::query_with(AssertSqlSafe(delete.clone()), arguments).execute(&mut *transaction).await?;
         }
-        transaction.commit().await
+        Ok(transaction.commit().await?)
+    }
+
+    pub async fn register(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        // Several subtasks create the table at once; all but one may fail.
+        let created = sqlx::query(AssertSqlSafe(self.commits.create.clone())).execute(&mut self.connection).await;
+        let mut transaction = self.connection.begin().await?;
+        let sql = AssertSqlSafe(self.commits.register.clone());
+        let register = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(fence.attempt);
+        if let Err(error) = register.execute(&mut *transaction).await {
+            return Err(created.err().unwrap_or(error).into());
+        }
+        check(&mut transaction, &self.commits, fence).await?;
+        Ok(transaction.commit().await?)
+    }
+
+    pub async fn publish(
+        &mut self,
+        marker: &Marker,
+        rows: &StagedRows,
+        fence: &Fence,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        let mut transaction = self.connection.begin().await?;
+        check(&mut transaction, &self.commits, fence).await?;
+        let key = |sql: &str| {
+            let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+            query.bind(marker.job.clone()).bind(marker.sink.clone()).bind(marker.subtask)
+        };
+        key(&self.commits.insert).bind(fence.attempt).execute(&mut *transaction).await?;
+        let row = key(&self.commits.published).fetch_one(&mut *transaction).await?;
+        if row.try_get::<i64, _>(0)? >= marker.checkpoint {
+            return Ok(transaction.rollback().await?);
+        }
+        let mut frames = rows.frames(&settings.table);
+        check_header(frames.next_frame().map_err(StoreError::Rows)?, settings).map_err(StoreError::Rows)?;
+        loop {
+            let changes = next_rows(&mut frames, settings, PUBLISH_ROWS)?;
+            if changes.is_empty() {
+                break;
+            }
+            insert(&mut transaction, &self.upsert, &self.kinds, &changes.iter().collect::<Vec<_>>()).await?;
+        }
+        key(&self.commits.update).bind(marker.checkpoint).bind(fence.attempt).execute(&mut *transaction).await?;
+        Ok(transaction.commit().await?)
     }
 
     pub async fn close(self) {
         // Nothing is pending, so that an error has no consequence.
         let _ = self.connection.close().await;
     }
+}
+
+/// Fails unless the attempt is the newest, and keeps it so until the transaction ends.
+async fn check(connection: &mut PgConnection, commits: &CommitSql, fence: &Fence) -> Result<(), StoreError> {
+    let sql = AssertSqlSafe(commits.attempt.clone());
+    let query = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone());
+    let row = query.fetch_optional(connection).await?;
+    match row.map(|row| row.try_get::<i64, _>(0)).transpose()? {
+        Some(attempt) if attempt == fence.attempt => Ok(()),
+        other => Err(StoreError::Fenced(other)),
+    }
+}
+
+async fn insert(
+    connection: &mut PgConnection,
+    upsert: &str,
+    kinds: &[Kind],
+    rows: &[&Change],
+) -> Result<(), sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    for (column, kind) in kinds.iter().enumerate() {
+        bind(&mut arguments, *kind, rows, column)?;
+    }
+    sqlx::query_with(AssertSqlSafe(upsert.to_owned()), arguments).execute(connection).await.map(drop)
 }
 
 /// `UNNEST($1::bigint[], ..) AS r (c0, ..)`.

@@ -15,6 +15,7 @@ const MAX_ROWS_DEFAULT: i64 = 100;
 /// Most rows that are buffered, whatever the options say.
 pub(super) const BUFFER_ROWS_MAX: usize = 100_000;
 const INTERVAL_DEFAULT: Duration = Duration::from_secs(1);
+const COMMIT_TABLE_DEFAULT: &str = "tidemill_commits";
 const TIMEOUT_DEFAULT: Duration = Duration::from_secs(60);
 
 /// Which database.
@@ -53,6 +54,8 @@ pub(super) struct Settings {
     pub max_retries: u32,
     pub timeout: Duration,
     pub create_table: bool,
+    /// Schema, if given, and table of the markers of published checkpoints.
+    pub commit_table: (Option<String>, String),
 }
 
 impl Settings {
@@ -71,19 +74,15 @@ impl Settings {
                 "'sink.create-table' is for SQLite only; create the table in the database",
             ));
         }
-        let name = options.text("table-name").unwrap_or_default().trim();
-        let table_name = match name.split('.').map(|part| part.trim_matches('"')).collect::<Vec<_>>().as_slice() {
-            [table] if !table.is_empty() => (None, (*table).to_owned()),
-            [schema, table] if !schema.is_empty() && !table.is_empty() => {
-                (Some((*schema).to_owned()), (*table).to_owned())
-            }
-            _ => {
-                return Err(TableError::option(
-                    "table-name",
-                    format!("option 'table-name': '{name}' is neither 'table' nor 'schema.table'"),
-                ));
-            }
-        };
+        let table_name = qualified_name("table-name", options.text("table-name").unwrap_or_default())?;
+        let commit_table =
+            qualified_name("sink.commit-table", options.text("sink.commit-table").unwrap_or(COMMIT_TABLE_DEFAULT))?;
+        if commit_table == table_name {
+            return Err(TableError::option(
+                "sink.commit-table",
+                "'sink.commit-table' names the table that is written to; it needs one of its own",
+            ));
+        }
         let kinds = table
             .schema
             .fields
@@ -119,7 +118,19 @@ impl Settings {
             max_retries: u32::try_from(max_retries).unwrap_or(u32::MAX),
             timeout: timeout.max(Duration::from_secs(1)),
             create_table,
+            commit_table,
         })
+    }
+}
+
+/// `table` or `schema.table`.
+fn qualified_name(key: &str, name: &str) -> Result<(Option<String>, String), TableError> {
+    match name.trim().split('.').map(|part| part.trim_matches('"')).collect::<Vec<_>>().as_slice() {
+        [table] if !table.is_empty() => Ok((None, (*table).to_owned())),
+        [schema, table] if !schema.is_empty() && !table.is_empty() => {
+            Ok((Some((*schema).to_owned()), (*table).to_owned()))
+        }
+        _ => Err(TableError::option(key, format!("option '{key}': '{name}' is neither 'table' nor 'schema.table'"))),
     }
 }
 

@@ -7,15 +7,20 @@ use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode};
 use sqlx::{Arguments, AssertSqlSafe, ConnectOptions, Connection, Row, SqliteConnection};
 use tidemill_common::types::LogicalType;
 
+use super::commits::{CommitSql, Fence, Marker, StoreError};
+use super::rows::check_header;
 use super::settings::Settings;
-use super::store::{failed, missing_column, missing_key, missing_table, quote, resolve};
+use super::store::{failed, missing_column, missing_key, missing_table, next_rows, quote, resolve};
 use super::value::{Change, Value};
 use crate::api::ConnectorError;
+use crate::staging::StagedRows;
 
 /// How long a statement waits for another writer.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Parameters of one statement (SQLITE_MAX_VARIABLE_NUMBER is 32766).
 const PARAMETERS_MAX: usize = 2_000;
+/// Staged rows that are read at once.
+const PUBLISH_ROWS: usize = 5_000;
 
 pub(super) struct Sqlite {
     connection: SqliteConnection,
@@ -23,6 +28,7 @@ pub(super) struct Sqlite {
     /// Quoted names, in our order.
     columns: Vec<String>,
     key: Vec<usize>,
+    commits: CommitSql,
 }
 
 impl Sqlite {
@@ -57,19 +63,106 @@ impl Sqlite {
                 .map_err(|error| failed(settings, "creating a table in", &error))?;
         }
         let (columns, table) = look_up(settings, &mut connection).await?;
-        Ok(Self { connection, table, columns, key: settings.key.clone() })
+        let (schema, commits) = &settings.commit_table;
+        let commits = CommitSql::new(schema.as_deref(), commits, false);
+        Ok(Self { connection, table, columns, key: settings.key.clone(), commits })
     }
 
-    pub async fn write(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
-        // At once a writer, so that two of them wait for each other instead of failing.
-        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await?;
-        match self.write_all(changes).await {
-            Ok(()) => sqlx::query("COMMIT").execute(&mut self.connection).await.map(drop),
+    pub async fn write(&mut self, changes: &[Change], fence: Option<&Fence>) -> Result<(), StoreError> {
+        self.begin().await?;
+        let written = self.write_fenced(changes, fence).await;
+        self.end(written).await
+    }
+
+    async fn write_fenced(&mut self, changes: &[Change], fence: Option<&Fence>) -> Result<(), StoreError> {
+        if let Some(fence) = fence {
+            self.check(fence).await?;
+        }
+        Ok(self.write_all(changes).await?)
+    }
+
+    pub async fn register(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        sqlx::query(AssertSqlSafe(self.commits.create.clone())).execute(&mut self.connection).await?;
+        self.begin().await?;
+        let registered = self.register_attempt(fence).await;
+        self.end(registered).await
+    }
+
+    async fn register_attempt(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        let sql = AssertSqlSafe(self.commits.register.clone());
+        let register = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(fence.attempt);
+        register.execute(&mut self.connection).await?;
+        self.check(fence).await
+    }
+
+    pub async fn publish(
+        &mut self,
+        marker: &Marker,
+        rows: &StagedRows,
+        fence: &Fence,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        self.begin().await?;
+        let published = self.publish_fenced(marker, rows, fence, settings).await;
+        self.end(published).await
+    }
+
+    async fn publish_fenced(
+        &mut self,
+        marker: &Marker,
+        rows: &StagedRows,
+        fence: &Fence,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        self.check(fence).await?;
+        let key = |sql: &str| {
+            let query = sqlx::query(AssertSqlSafe(sql.to_owned()));
+            query.bind(marker.job.clone()).bind(marker.sink.clone()).bind(marker.subtask)
+        };
+        key(&self.commits.insert).bind(fence.attempt).execute(&mut self.connection).await?;
+        let row = key(&self.commits.published).fetch_one(&mut self.connection).await?;
+        if row.try_get::<i64, _>(0)? >= marker.checkpoint {
+            return Ok(());
+        }
+        let mut frames = rows.frames(&settings.table);
+        check_header(frames.next_frame().map_err(StoreError::Rows)?, settings).map_err(StoreError::Rows)?;
+        loop {
+            let changes = next_rows(&mut frames, settings, PUBLISH_ROWS)?;
+            if changes.is_empty() {
+                break;
+            }
+            self.write_all(&changes).await?;
+        }
+        let update = key(&self.commits.update).bind(marker.checkpoint).bind(fence.attempt);
+        update.execute(&mut self.connection).await?;
+        Ok(())
+    }
+
+    /// At once a writer, so that two of them wait for each other instead of failing.
+    async fn begin(&mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut self.connection).await.map(drop)
+    }
+
+    /// Commits what has succeeded, and undoes what has not.
+    async fn end(&mut self, result: Result<(), StoreError>) -> Result<(), StoreError> {
+        match result {
+            Ok(()) => Ok(sqlx::query("COMMIT").execute(&mut self.connection).await.map(drop)?),
             Err(error) => {
                 // The first error is the one to tell.
                 let _ = sqlx::query("ROLLBACK").execute(&mut self.connection).await;
                 Err(error)
             }
+        }
+    }
+
+    /// Fails unless the attempt is the newest. The transaction has locked the database.
+    async fn check(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        let sql = AssertSqlSafe(self.commits.attempt.clone());
+        let query = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone());
+        let row = query.fetch_optional(&mut self.connection).await?;
+        match row.map(|row| row.try_get::<i64, _>(0)).transpose()? {
+            Some(attempt) if attempt == fence.attempt => Ok(()),
+            other => Err(StoreError::Fenced(other)),
         }
     }
 

@@ -1,8 +1,11 @@
 //! A connection to either database, and what its errors mean.
 
 use crate::api::ConnectorError;
+use crate::staging::{Frames, StagedRows};
 
+use super::commits::{Fence, Marker, StoreError};
 use super::postgres::Postgres;
+use super::rows;
 use super::settings::{Settings, Target};
 use super::sqlite::Sqlite;
 use super::value::Change;
@@ -23,10 +26,34 @@ impl Store {
     }
 
     /// Writes changes, each of another key, in one transaction.
-    pub async fn write(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {
+    pub async fn write(&mut self, changes: &[Change], fence: Option<&Fence>) -> Result<(), StoreError> {
         match self {
-            Self::Sqlite(store) => store.write(changes).await,
-            Self::Postgres(store) => store.write(changes).await,
+            Self::Sqlite(store) => store.write(changes, fence).await,
+            Self::Postgres(store) => store.write(changes, fence).await,
+        }
+    }
+
+    /// Records an attempt: earlier ones can commit nothing from now on. Creates the commit table if need
+    /// be.
+    pub async fn register(&mut self, fence: &Fence) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.register(fence).await,
+            Self::Postgres(store) => store.register(fence).await,
+        }
+    }
+
+    /// Inserts the rows of an epoch and moves its marker, in one transaction. Does nothing if the marker
+    /// says that it was done.
+    pub async fn publish(
+        &mut self,
+        marker: &Marker,
+        rows: &StagedRows,
+        fence: &Fence,
+        settings: &Settings,
+    ) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(store) => store.publish(marker, rows, fence, settings).await,
+            Self::Postgres(store) => store.publish(marker, rows, fence, settings).await,
         }
     }
 
@@ -52,11 +79,33 @@ pub(super) fn is_transient(error: &sqlx::Error) -> bool {
                 }
                 // PostgreSQL: serialisation, deadlock, lock not available, too many connections, shutting down.
                 "40001" | "40P01" | "55P03" | "53300" | "57P01" | "57P02" | "57P03" => true,
+                // Our transaction was ended because it was idle too long, as of a process that stood still.
+                "25P03" => true,
                 code => code.len() == 5 && code.starts_with("08"),
             }
         }
         _ => false,
     }
+}
+
+/// The next rows of an epoch, at most `rows_max`; none after the last.
+pub(super) fn next_rows(
+    frames: &mut Frames<'_>,
+    settings: &Settings,
+    rows_max: usize,
+) -> Result<Vec<Change>, StoreError> {
+    let mut changes = Vec::new();
+    while changes.len() < rows_max {
+        let Some(frame) = frames.next_frame().map_err(StoreError::Rows)? else { break };
+        let values = rows::decode(frame, settings.kinds.len()).ok_or_else(|| {
+            StoreError::Rows(ConnectorError::State {
+                table: settings.table.clone(),
+                reason: "the staged rows are damaged".to_owned(),
+            })
+        })?;
+        changes.push(Change { delete: false, values });
+    }
+    Ok(changes)
 }
 
 /// The database's own words, without the prefixes of the client library.

@@ -8,10 +8,13 @@ use arrow::array::{
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Row};
 use tidemill_common::batch::{Batch, RowKind};
+use tidemill_common::checkpoint::EpochOrigin;
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, SubtaskIndex};
 use tidemill_common::types::{Field, LogicalType as L, Schema};
 use tidemill_tests::services::Service;
 
 use super::*;
+use crate::api::PreparedEpoch;
 use crate::testing::{connector_context, subtask_context};
 
 fn table(options: &[(&str, &str)], primary_key: Vec<usize>) -> TableSpec {
@@ -221,6 +224,191 @@ fn a_server_that_is_not_there_is_named() {
     let error = write(&table(&options, vec![0]), &[]).unwrap_err().to_string();
     assert!(error.contains("connecting to PostgreSQL database 'shop' at 127.0.0.1:1 failed"), "{error}");
     assert!(!error.contains("secret"), "{error}");
+}
+
+/// A table in a job with checkpoints.
+struct Job {
+    _directory: tempfile::TempDir,
+    path: String,
+    sink: SinkSpec,
+}
+
+impl Job {
+    fn new(primary_key: Vec<usize>) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("kpi.db").display().to_string();
+        let url = format!("jdbc:sqlite:{path}");
+        let options = [("url", url.as_str()), ("table-name", "kpi"), ("sink.create-table", "true")];
+        let sink = SinkSpec { table: table(&options, primary_key), changelog: ChangelogMode::InsertOnly };
+        Self { _directory: directory, path, sink }
+    }
+
+    fn writer(&self, job: &str, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
+        let context = SubtaskContext {
+            job_id: job.to_owned(),
+            attempt: AttemptId(attempt),
+            checkpointed: true,
+            ..subtask_context(subtask, 2)
+        };
+        Jdbc.create_writer(&self.sink, &context).unwrap()
+    }
+
+    fn ids(&self) -> Vec<i64> {
+        rows(&self.path, "SELECT cast(id AS TEXT) FROM kpi ORDER BY id").iter().map(|id| id.parse().unwrap()).collect()
+    }
+}
+
+fn epoch(job: &str, subtask: u32, checkpoint: u64, rows: Option<Vec<u8>>) -> Vec<PreparedEpoch> {
+    let origin = EpochOrigin {
+        job: JobId::from(job),
+        sink: "test".to_owned(),
+        subtask: SubtaskIndex(subtask),
+        checkpoint: CheckpointId(checkpoint),
+    };
+    rows.into_iter().map(|rows| PreparedEpoch { origin: origin.clone(), rows }).collect()
+}
+
+fn inserts(ids: std::ops::Range<i64>) -> Batch {
+    batch(&ids.map(|id| (RowKind::Insert, id, (id % 3 > 0).then_some(125))).collect::<Vec<_>>())
+}
+
+/// Ends an attempt after each of its steps; the next one starts from the newest complete checkpoint and
+/// writes again what that does not hold.
+#[test]
+fn bug_17_rows_without_a_key_are_published_once_wherever_an_attempt_dies() {
+    for died_after in 0..9 {
+        let job = Job::new(vec![]);
+        let mut writer = job.writer("j1", 1, 0);
+        writer.recover(Vec::new()).unwrap();
+        let mut restart: (Vec<PreparedEpoch>, i64) = (Vec::new(), 0);
+        let mut first = Vec::new();
+        for step in 0..=died_after {
+            match step {
+                0 => writer.write(&inserts(0..5)).unwrap(),
+                1 => first = epoch("j1", 0, 1, writer.prepare_commit(CheckpointId(1)).unwrap()),
+                2 => writer.write(&inserts(5..8)).unwrap(),
+                3 => restart = (first.clone(), 5),
+                4 => writer.commit(CheckpointId(1)).unwrap(),
+                5 => {
+                    let second = writer.prepare_commit(CheckpointId(2)).unwrap();
+                    first = [first, epoch("j1", 0, 2, second)].concat();
+                }
+                6 => writer.write(&inserts(8..9)).unwrap(),
+                7 => restart = (first.clone(), 8),
+                // Committed, and the answer lost: the checkpoint still holds the rows.
+                _ => writer.commit(CheckpointId(2)).unwrap(),
+            }
+        }
+        drop(writer);
+        for attempt in [2, 3] {
+            let mut writer = job.writer("j1", attempt, 0);
+            writer.recover(restart.0.clone()).unwrap();
+            assert_eq!(job.ids(), (0..restart.1).collect::<Vec<_>>(), "attempt {attempt} after step {died_after}");
+            writer.write(&inserts(restart.1..10)).unwrap();
+            if attempt == 3 {
+                writer.finish().unwrap();
+                writer.prepare_commit(CheckpointId(9)).unwrap();
+                writer.commit(CheckpointId(9)).unwrap();
+            }
+        }
+        assert_eq!(job.ids(), (0..10).collect::<Vec<_>>(), "after step {died_after}");
+    }
+}
+
+#[test]
+fn bug_16_commits_may_be_lost_or_come_late() {
+    let job = Job::new(vec![]);
+    let mut writer = job.writer("j1", 1, 0);
+    for checkpoint in 1..=3 {
+        writer.write(&inserts(checkpoint * 10..checkpoint * 10 + 2)).unwrap();
+        writer.prepare_commit(CheckpointId(checkpoint as u64)).unwrap().unwrap();
+    }
+    assert_eq!(writer.prepare_commit(CheckpointId(4)).unwrap(), None);
+    assert!(job.ids().is_empty());
+    writer.commit(CheckpointId(2)).unwrap();
+    writer.commit(CheckpointId(1)).unwrap();
+    assert_eq!(job.ids(), [10, 11, 20, 21]);
+    for _ in 0..2 {
+        writer.commit(CheckpointId(4)).unwrap();
+        assert_eq!(job.ids(), [10, 11, 20, 21, 30, 31]);
+    }
+}
+
+#[test]
+fn bug_13_jobs_subtasks_and_forks_keep_their_own_markers() {
+    let job = Job::new(vec![]);
+    let mut epochs = Vec::new();
+    for (name, subtask) in [("j1", 0), ("j1", 1), ("j2", 0)] {
+        let mut writer = job.writer(name, 1, subtask);
+        writer.recover(Vec::new()).unwrap();
+        let first = 100 * epochs.len() as i64;
+        writer.write(&inserts(first..first + 2)).unwrap();
+        epochs.push(epoch(name, subtask, 1, writer.prepare_commit(CheckpointId(1)).unwrap()));
+    }
+    // j1 comes back with one subtask, which publishes for both.
+    let both = [epochs[1].clone(), epochs[0].clone()].concat();
+    job.writer("j1", 2, 0).recover(both.clone()).unwrap();
+    assert_eq!(job.ids(), [0, 1, 100, 101]);
+    job.writer("j2", 2, 0).recover(epochs[2].clone()).unwrap();
+    // A fork of j1's checkpoint finds its rows published, and does not lock j1 out.
+    let mut fork = job.writer("j3", 1, 0);
+    fork.recover(both).unwrap();
+    fork.write(&inserts(300..301)).unwrap();
+    fork.prepare_commit(CheckpointId(2)).unwrap();
+    fork.commit(CheckpointId(2)).unwrap();
+    assert_eq!(job.ids(), [0, 1, 100, 101, 200, 201, 300]);
+}
+
+#[test]
+fn bug_1_a_zombie_changes_nothing() {
+    // Without a key: what it is told to publish is published already, or not its own any more.
+    let job = Job::new(vec![]);
+    let mut zombie = job.writer("j1", 1, 0);
+    zombie.recover(Vec::new()).unwrap();
+    zombie.write(&inserts(0..2)).unwrap();
+    let epochs = epoch("j1", 0, 1, zombie.prepare_commit(CheckpointId(1)).unwrap());
+    let mut writer = job.writer("j1", 2, 0);
+    writer.recover(epochs.clone()).unwrap();
+    let error = zombie.commit(CheckpointId(1)).unwrap_err();
+    assert!(matches!(error, ConnectorError::Fenced { .. }), "{error}");
+    assert!(error.to_string().contains("another attempt of the job has taken over"), "{error}");
+    // One that only starts now is late.
+    assert!(matches!(job.writer("j1", 1, 0).recover(epochs), Err(ConnectorError::Fenced { .. })));
+    assert_eq!(job.ids(), [0, 1]);
+
+    // With a key: older values must not replace newer ones, in whichever subtask.
+    let job = Job::new(vec![0]);
+    let mut zombie = job.writer("j1", 1, 1);
+    zombie.recover(Vec::new()).unwrap();
+    zombie.write(&batch(&[(RowKind::Insert, 7, Some(100))])).unwrap();
+    let mut writer = job.writer("j1", 2, 0);
+    writer.recover(Vec::new()).unwrap();
+    writer.write(&batch(&[(RowKind::Insert, 7, Some(200))])).unwrap();
+    assert_eq!(writer.prepare_commit(CheckpointId(5)).unwrap(), None);
+    assert!(matches!(zombie.prepare_commit(CheckpointId(5)), Err(ConnectorError::Fenced { .. })));
+    assert_eq!(rows(&job.path, "SELECT cast(amount AS TEXT) FROM kpi"), ["2"]);
+    writer.finish().unwrap();
+    writer.prepare_commit(CheckpointId(6)).unwrap();
+    writer.commit(CheckpointId(6)).unwrap();
+}
+
+#[test]
+fn rows_of_other_columns_are_not_published_blindly() {
+    let job = Job::new(vec![]);
+    let mut writer = job.writer("j1", 1, 0);
+    writer.write(&inserts(0..2)).unwrap();
+    let epochs = epoch("j1", 0, 1, writer.prepare_commit(CheckpointId(1)).unwrap());
+    let mut changed = job.sink.clone();
+    changed.table.schema.fields.truncate(2);
+    let context = SubtaskContext { checkpointed: true, ..subtask_context(0, 1) };
+    let error = Jdbc.create_writer(&changed, &context).unwrap().recover(epochs.clone()).unwrap_err().to_string();
+    assert!(error.contains("with other columns than 'kpi' has now"), "{error}");
+    let mut cut = epochs.clone();
+    cut[0].rows.truncate(30);
+    assert!(matches!(job.writer("j1", 2, 0).recover(cut), Err(ConnectorError::State { .. })));
+    assert!(job.ids().is_empty());
+    job.writer("j1", 2, 0).recover(epochs).unwrap();
+    assert_eq!(job.ids(), [0, 1]);
 }
 
 #[test]

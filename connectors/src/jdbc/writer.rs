@@ -1,4 +1,7 @@
 //! Buffers rows and hands them to the task that owns the connection.
+//!
+//! In a job with checkpoints rows of a table without a primary key wait for their checkpoint instead, and
+//! every transaction first makes sure that no newer attempt has taken over.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,13 +9,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tidemill_common::batch::{Batch, RowKind};
+use tidemill_common::checkpoint::EpochOrigin;
+use tidemill_common::ids::{CheckpointId, JobId};
 use tokio::sync::{mpsc, oneshot};
 
+use super::commits::{Fence, Marker, StoreError};
+use super::rows::{encode, header};
 use super::settings::Settings;
 use super::store::{Store, is_transient, reason};
 use super::value::{Change, append_key, values};
 use super::{CANCEL_INTERVAL, IDENTIFIER, cancelled};
-use crate::api::{ConnectorContext, ConnectorError, ConnectorMetrics, SinkWriter, SubtaskContext};
+use crate::api::{ConnectorContext, ConnectorError, ConnectorMetrics, PreparedEpoch, SinkWriter, SubtaskContext};
+use crate::staging::{STAGED_MEMORY_BYTES_MAX, StagedRows, Staging};
 
 /// Buffers under way to the database.
 const QUEUE_BUFFERS: usize = 2;
@@ -22,6 +30,10 @@ const RETRY_DELAY: Duration = Duration::from_millis(200);
 
 enum Command {
     Write(Vec<Change>),
+    /// Locks out earlier attempts.
+    Register,
+    /// Publishes an epoch, unless that was done before.
+    Publish(Marker, StagedRows),
     /// Answers when everything before it is written.
     Flush(oneshot::Sender<()>),
 }
@@ -30,6 +42,13 @@ enum Command {
 pub(super) struct JdbcWriter {
     settings: Arc<Settings>,
     context: ConnectorContext,
+    /// Whose rows these are; the checkpoint is filled in.
+    origin: EpochOrigin,
+    checkpointed: bool,
+    /// Whether earlier attempts are locked out.
+    registered: bool,
+    /// Rows that cannot be overwritten and wait for their checkpoint.
+    staging: Option<Staging>,
     buffer: Buffer,
     /// When the oldest buffered row came.
     since: Option<Instant>,
@@ -46,7 +65,17 @@ impl JdbcWriter {
         let settings = Arc::new(settings);
         let (commands, receiver) = mpsc::channel(QUEUE_BUFFERS);
         let under_way = Arc::new(AtomicUsize::new(0));
+        let checkpointed = context.checkpointed;
+        let fence = Fence {
+            job: context.job_id.clone(),
+            sink: context.operator.clone(),
+            attempt: i64::from(context.attempt.0),
+        };
+        let staged = checkpointed && settings.key.is_empty();
+        let staging = staged.then(|| Staging::new(&settings.table, header(&settings), STAGED_MEMORY_BYTES_MAX));
         let connection = Connection {
+            fence,
+            checkpointed,
             under_way: Arc::clone(&under_way),
             settings: Arc::clone(&settings),
             store: Some(store),
@@ -54,7 +83,17 @@ impl JdbcWriter {
             metrics: Arc::clone(&context.metrics),
         };
         let task = context.connector.io.spawn(connection.run(receiver));
+        let origin = EpochOrigin {
+            job: JobId(context.job_id.clone()),
+            sink: context.operator.clone(),
+            subtask: context.subtask,
+            checkpoint: CheckpointId(0),
+        };
         Self {
+            origin,
+            checkpointed,
+            registered: false,
+            staging,
             buffer: Buffer::new(settings.key.clone()),
             settings,
             context: context.connector.clone(),
@@ -92,6 +131,29 @@ impl JdbcWriter {
         }
     }
 
+    /// Locks out earlier attempts, once, before anything is written.
+    fn register(&mut self) -> Result<(), ConnectorError> {
+        if self.checkpointed && !std::mem::replace(&mut self.registered, true) {
+            self.send(Command::Register)?;
+        }
+        Ok(())
+    }
+
+    /// Returns when every command so far is done.
+    fn wait(&mut self) -> Result<(), ConnectorError> {
+        let (done, mut answer) = oneshot::channel();
+        self.send(Command::Flush(done))?;
+        loop {
+            let answered = self.context.io.block_on(async { tokio::time::timeout(CANCEL_INTERVAL, &mut answer).await });
+            match answered {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(_)) => return Err(self.failure()),
+                Err(_) if self.context.is_cancelled() => return Err(ConnectorError::Cancelled),
+                Err(_) => {}
+            }
+        }
+    }
+
     /// Why the connection's task has ended.
     fn failure(&mut self) -> ConnectorError {
         self.commands = None;
@@ -105,6 +167,7 @@ impl JdbcWriter {
 
 impl SinkWriter for JdbcWriter {
     fn write(&mut self, batch: &Batch) -> Result<(), ConnectorError> {
+        self.register()?;
         for row in 0..batch.rows() {
             let kind = batch.kind(row);
             if kind == RowKind::UpdateBefore {
@@ -112,6 +175,10 @@ impl SinkWriter for JdbcWriter {
                 continue;
             }
             let values = values(&batch.records, &self.settings.schema, &self.settings.kinds, row);
+            if let Some(staging) = &mut self.staging {
+                staging.push(|out| encode(&values, out))?;
+                continue;
+            }
             self.buffer.push(Change { delete: kind == RowKind::Delete, values });
             self.since.get_or_insert_with(Instant::now);
             if self.buffer.len() >= self.settings.max_rows {
@@ -123,17 +190,39 @@ impl SinkWriter for JdbcWriter {
 
     fn flush(&mut self) -> Result<(), ConnectorError> {
         self.send_buffer()?;
-        let (done, mut answer) = oneshot::channel();
-        self.send(Command::Flush(done))?;
-        loop {
-            let answered = self.context.io.block_on(async { tokio::time::timeout(CANCEL_INTERVAL, &mut answer).await });
-            match answered {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(_)) => return Err(self.failure()),
-                Err(_) if self.context.is_cancelled() => return Err(ConnectorError::Cancelled),
-                Err(_) => {}
+        self.wait()
+    }
+
+    fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<u8>>, ConnectorError> {
+        match &mut self.staging {
+            Some(staging) => staging.close(checkpoint),
+            None => self.flush().map(|()| None),
+        }
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError> {
+        while let Some((epoch, rows)) = self.staging.as_ref().and_then(|staging| staging.oldest(checkpoint)) {
+            self.register()?;
+            let origin = EpochOrigin { checkpoint: epoch, ..self.origin.clone() };
+            self.send(Command::Publish(Marker::of(&origin), rows))?;
+            self.wait()?;
+            if let Some(staging) = &mut self.staging {
+                staging.published();
             }
         }
+        Ok(())
+    }
+
+    fn recover(&mut self, mut epochs: Vec<PreparedEpoch>) -> Result<(), ConnectorError> {
+        epochs.sort_by(|left, right| left.origin.cmp(&right.origin));
+        if self.checkpointed || !epochs.is_empty() {
+            self.registered = true;
+            self.send(Command::Register)?;
+        }
+        for PreparedEpoch { origin, rows } in epochs {
+            self.send(Command::Publish(Marker::of(&origin), StagedRows::Memory(rows.into())))?;
+        }
+        self.wait()
     }
 
     fn next_timer(&self) -> Option<Instant> {
@@ -157,6 +246,10 @@ impl SinkWriter for JdbcWriter {
 
     fn finish(&mut self) -> Result<(), ConnectorError> {
         self.flush()?;
+        if self.checkpointed {
+            // The last checkpoint is to come.
+            return Ok(());
+        }
         self.commands = None;
         match self.task.take().map(|task| self.context.io.block_on(task)) {
             Some(Ok(Err(error))) => Err(error),
@@ -205,6 +298,8 @@ impl Buffer {
 
 /// The task that owns the connection.
 struct Connection {
+    fence: Fence,
+    checkpointed: bool,
     under_way: Arc<AtomicUsize>,
     settings: Arc<Settings>,
     /// `None` while it is lost.
@@ -222,8 +317,12 @@ impl Connection {
             };
             match command {
                 Some(Command::Write(changes)) => {
-                    self.write(&changes).await?;
+                    self.run_transaction(&Transaction::Write(&changes)).await?;
                     self.under_way.fetch_sub(1, Ordering::Relaxed);
+                }
+                Some(Command::Register) => self.run_transaction(&Transaction::Register).await?,
+                Some(Command::Publish(marker, rows)) => {
+                    self.run_transaction(&Transaction::Publish(&marker, &rows)).await?;
                 }
                 // Nobody waits any more if the answer cannot be delivered.
                 Some(Command::Flush(done)) => drop(done.send(())),
@@ -236,21 +335,22 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes one buffer, again after failures that may pass.
-    async fn write(&mut self, changes: &[Change]) -> Result<(), ConnectorError> {
+    /// Runs a transaction, again after failures that may pass.
+    async fn run_transaction(&mut self, transaction: &Transaction<'_>) -> Result<(), ConnectorError> {
         let (context, timeout) = (self.context.clone(), self.settings.timeout);
         let mut attempt = 0;
         loop {
+            context.may_write()?;
             let outcome = tokio::select! {
                 biased;
-                outcome = tokio::time::timeout(timeout, self.try_write(changes)) => outcome,
+                outcome = tokio::time::timeout(timeout, self.try_transaction(transaction)) => outcome,
                 () = cancelled(&context) => return Err(ConnectorError::Cancelled),
             };
             let (error, transient) = match outcome {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err((error, transient))) => (error, transient),
                 Err(_) => {
-                    let what = format!("{} (writing {} rows)", self.settings.target.display(), changes.len());
+                    let what = format!("{} ({})", self.settings.target.display(), transaction.what());
                     let seconds = self.settings.timeout.as_secs();
                     (ConnectorError::Timeout { table: self.settings.table.clone(), what, seconds }, true)
                 }
@@ -268,30 +368,66 @@ impl Connection {
     }
 
     /// One attempt; an error comes with whether it may pass.
-    async fn try_write(&mut self, changes: &[Change]) -> Result<(), (ConnectorError, bool)> {
+    async fn try_transaction(&mut self, transaction: &Transaction<'_>) -> Result<(), (ConnectorError, bool)> {
         let mut store = match self.store.take() {
             Some(store) => store,
             // It was there before, so whatever is the matter may pass.
             None => Store::open(&self.settings).await.map_err(|error| (error, true))?,
         };
-        let result = store.write(changes).await;
+        let fence = self.checkpointed.then_some(&self.fence);
+        let result = match transaction {
+            Transaction::Write(changes) => store.write(changes, fence).await,
+            Transaction::Register => store.register(&self.fence).await,
+            Transaction::Publish(marker, rows) => store.publish(marker, rows, &self.fence, &self.settings).await,
+        };
         match result {
             Ok(()) => {
                 self.store = Some(store);
                 Ok(())
             }
-            Err(error) => {
-                let told = ConnectorError::Write {
-                    table: self.settings.table.clone(),
-                    reason: format!(
-                        "{} refused a transaction of {} rows: {}",
-                        self.settings.target.display(),
-                        changes.len(),
-                        reason(&error)
-                    ),
-                };
-                Err((told, is_transient(&error)))
+            Err(error) => Err(self.told(transaction, error)),
+        }
+    }
+
+    fn told(&self, transaction: &Transaction<'_>, error: StoreError) -> (ConnectorError, bool) {
+        let table = self.settings.table.clone();
+        match error {
+            StoreError::Sql(error) => {
+                let (database, what) = (self.settings.target.display(), transaction.what());
+                let reason = format!("{database} refused a transaction ({what}): {}", reason(&error));
+                (ConnectorError::Write { table, reason }, is_transient(&error))
             }
+            StoreError::Fenced(Some(attempt)) => {
+                let what = format!("{}, as attempt {}; {attempt} is recorded", transaction.what(), self.fence.attempt);
+                (ConnectorError::Fenced { table, what }, false)
+            }
+            StoreError::Fenced(None) => {
+                let reason = format!(
+                    "the row of this job is gone from '{}' of {}",
+                    self.settings.commit_table.1,
+                    self.settings.target.display()
+                );
+                let action = "do not change that table while jobs run".to_owned();
+                (ConnectorError::External { table, reason, action }, false)
+            }
+            StoreError::Rows(error) => (error, false),
+        }
+    }
+}
+
+/// What is done at once or not at all.
+enum Transaction<'a> {
+    Write(&'a [Change]),
+    Register,
+    Publish(&'a Marker, &'a StagedRows),
+}
+
+impl Transaction<'_> {
+    fn what(&self) -> String {
+        match self {
+            Self::Write(changes) => format!("writing {} rows", changes.len()),
+            Self::Register => "locking out earlier attempts of the job".to_owned(),
+            Self::Publish(marker, _) => format!("publishing checkpoint {}", marker.checkpoint),
         }
     }
 }

@@ -32,7 +32,14 @@ impl ClientContext for LogContext {
     }
 }
 
-impl ConsumerContext for LogContext {}
+impl ConsumerContext for LogContext {
+    fn commit_callback(&self, result: rdkafka::error::KafkaResult<()>, _offsets: &TopicPartitionList) {
+        // Nothing depends on the group's offsets.
+        if let Err(error) = result {
+            tracing::warn!(target: "kafka", error = words(&error), "the consumer group's offsets were not committed");
+        }
+    }
+}
 
 pub(super) fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
     match level {
@@ -54,7 +61,29 @@ pub(super) struct Cluster {
 
 impl Cluster {
     pub fn new(settings: &ClientSettings, table: &str, context: &ConnectorContext) -> Result<Self, ConnectorError> {
-        let config = settings.consumer("tidemill");
+        Self::connect(settings, table, context, false)
+    }
+
+    /// A connection that also sees what is in transactions.
+    pub fn read_uncommitted(
+        settings: &ClientSettings,
+        table: &str,
+        context: &ConnectorContext,
+    ) -> Result<Self, ConnectorError> {
+        Self::connect(settings, table, context, true)
+    }
+
+    fn connect(
+        settings: &ClientSettings,
+        table: &str,
+        context: &ConnectorContext,
+        whole: bool,
+    ) -> Result<Self, ConnectorError> {
+        let mut config = settings.consumer("tidemill");
+        // The end of a partition is that of all messages, whoever has committed them.
+        if whole {
+            config.set("isolation.level", "read_uncommitted");
+        }
         let consumer = BaseConsumer::from_config_and_context(&config, LogContext)
             .map_err(|error| refused(table, &settings.servers, "the client cannot be created", &error))?;
         Ok(Self { consumer, servers: settings.servers.clone(), table: table.to_owned(), context: context.clone() })
@@ -96,16 +125,7 @@ impl Cluster {
 
     /// Partitions of a topic, which must exist.
     pub fn partitions(&self, topic: &str) -> Result<Vec<i32>, ConnectorError> {
-        let partitions = self.ask(&format!("listing the partitions of topic '{topic}'"), |timeout| {
-            let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
-            let Some(found) = metadata.topics().first() else { return Ok(None) };
-            match found.error().map(RDKafkaErrorCode::from) {
-                None => Ok(Some(found.partitions().iter().map(|partition| partition.id()).collect::<Vec<_>>())),
-                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
-                Some(code) => Err(KafkaError::MetadataFetch(code)),
-            }
-        })?;
-        if let Some(partitions) = partitions.filter(|partitions| !partitions.is_empty()) {
+        if let Some(partitions) = self.find_partitions(topic)? {
             return Ok(partitions);
         }
         let topics = self.topics().unwrap_or_default();
@@ -123,6 +143,20 @@ impl Cluster {
             reason: format!("topic '{topic}' does not exist at {}", self.servers),
             action,
         })
+    }
+
+    /// Partitions of a topic; `None` if it does not exist.
+    pub fn find_partitions(&self, topic: &str) -> Result<Option<Vec<i32>>, ConnectorError> {
+        let partitions = self.ask(&format!("listing the partitions of topic '{topic}'"), |timeout| {
+            let metadata = self.consumer.fetch_metadata(Some(topic), timeout)?;
+            let Some(found) = metadata.topics().first() else { return Ok(None) };
+            match found.error().map(RDKafkaErrorCode::from) {
+                None => Ok(Some(found.partitions().iter().map(|partition| partition.id()).collect::<Vec<_>>())),
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => Ok(None),
+                Some(code) => Err(KafkaError::MetadataFetch(code)),
+            }
+        })?;
+        Ok(partitions.filter(|partitions| !partitions.is_empty()))
     }
 
     /// The first offset kept, and the one after the last.

@@ -3,14 +3,22 @@
 //! The enumerator, on the job manager, lists partitions and computes where each begins and ends; a
 //! split is a partition with its position. Readers fetch through one queue in batches
 //! ([`batch_queue`]) and hand slabs of messages to the format. Positions live in the split, not in
-//! the consumer group, which is asked only for `group-offsets`.
+//! the consumer group, which is asked for `group-offsets` and told of completed checkpoints.
+//!
+//! A sink writes as rows come ([`writer`]), or keeps the messages of a checkpoint in the checkpoint and
+//! publishes them, once it is complete, in one transaction with a marker ([`exactly_once`]).
 
 mod batch_queue;
 mod client;
+mod commits;
+mod delivery;
 mod enumerator;
+mod exactly_once;
 mod properties;
+mod publisher;
 pub mod raw;
 mod reader;
+mod records;
 mod settings;
 mod writer;
 
@@ -20,9 +28,11 @@ use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableErr
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 
 use self::client::Cluster;
+use self::commits::Commits;
 use self::enumerator::KafkaEnumerator;
+use self::exactly_once::ExactlyOnceWriter;
 use self::reader::KafkaReader;
-use self::settings::{SinkSettings, SourceSettings, Topics};
+use self::settings::{Guarantee, SinkSettings, SourceSettings, Topics};
 use self::writer::KafkaWriter;
 use crate::api::{
     Connector, ConnectorContext, ConnectorError, SinkWriter, SourceReader, SplitEnumerator, SubtaskContext,
@@ -67,7 +77,8 @@ const OPTIONS: &[OptionSpec] = &[
         "properties.group.id",
         OptionKind::Text,
         None,
-        "Consumer group. Needed for 'group-offsets'; positions are kept in checkpoints, not in the group.",
+        "Consumer group. Needed for 'group-offsets'. Positions are kept in checkpoints; when one is complete they are \
+         committed to the group, too, unless 'properties.commit.offsets.on.checkpoint' is `false`.",
     ),
     option(
         "properties.*",
@@ -148,8 +159,30 @@ const OPTIONS: &[OptionSpec] = &[
         "sink.delivery-guarantee",
         OptionKind::Enum(&["at-least-once", "none", "exactly-once"]),
         Some("at-least-once"),
-        "`at-least-once`: checkpoints wait until the brokers have everything. `none`: they do not. `exactly-once` is \
-         not supported yet.",
+        "`at-least-once`: checkpoints wait until the brokers have everything. `none`: they do not. `exactly-once`: the \
+         messages of a checkpoint are kept in it and published once it is complete, in one transaction; needs \
+         checkpoints and 'sink.transactional-id-prefix'.",
+    ),
+    option(
+        "sink.transactional-id-prefix",
+        OptionKind::Text,
+        None,
+        "For `exactly-once`: what the `transactional.id`s begin with; the job's id, the sink and the subtask follow, so \
+         that they never clash. Brokers with access control must allow it.",
+    ),
+    option(
+        "sink.transaction-naming-strategy",
+        OptionKind::Enum(&["incrementing", "pooling"]),
+        None,
+        "Accepted for scripts written for Flink; without effect.",
+    ),
+    option(
+        "sink.commit-topic",
+        OptionKind::Text,
+        Some("tidemill-commits"),
+        "Tidemill's own, for `exactly-once`: the topic in which it is noted, in the same transaction, which checkpoints \
+         are published. It is created where it is missing, compacted, with one partition and the broker's default \
+         replication, and serves all jobs of a cluster. It must never lose its newest messages: no retention.",
     ),
 ];
 
@@ -159,7 +192,11 @@ impl Connector for Kafka {
             identifier: IDENTIFIER,
             description: "Reads and writes topics of Apache Kafka. Messages without a value are skipped. Only \
                           insert-only results can be written. A source's keys, headers and timestamps cannot be read \
-                          yet.",
+                          yet. **Guarantee** of a sink: that of 'sink.delivery-guarantee'. With `exactly-once` readers \
+                          need `isolation.level` = `read_committed`; they see each result once, when the checkpoint \
+                          that holds it is complete, also after failures, restarts and changes of parallelism. A \
+                          transaction that takes longer than 'properties.transaction.timeout.ms' (5 min) fails the job, \
+                          which then publishes again; nothing is lost.",
             options: OPTIONS.to_vec(),
             prefixes: &["properties."],
             source: true,
@@ -229,7 +266,11 @@ impl Connector for Kafka {
 
     fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
         let settings = sink_of(table)?;
-        Cluster::new(&settings.client, &table.name, context)?.partitions(&settings.topic).map(drop)
+        Cluster::new(&settings.client, &table.name, context)?.partitions(&settings.topic)?;
+        match settings.guarantee {
+            Guarantee::ExactlyOnce => Commits { settings: &settings, table: &table.name, context }.probe(),
+            Guarantee::AtLeastOnce | Guarantee::None => Ok(()),
+        }
     }
 
     fn create_enumerator(
@@ -255,6 +296,9 @@ impl Connector for Kafka {
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
         let settings = sink_of(&sink.table)?;
+        if settings.guarantee == Guarantee::ExactlyOnce {
+            return Ok(Box::new(ExactlyOnceWriter::new(settings, &sink.table, context)?));
+        }
         Ok(Box::new(KafkaWriter::new(settings, &sink.table, context)?))
     }
 }

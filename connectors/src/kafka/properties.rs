@@ -11,6 +11,8 @@ use tidemill_common::plan::TableSpec;
 const PREFIX: &str = "properties.";
 /// As the Java client; a message that no broker took until then fails the job.
 const DELIVERY_TIMEOUT_MS: &str = "120000";
+/// A transaction holds what one checkpoint publishes. Brokers take up to 15 minutes unless told otherwise.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(300);
 /// Properties of the Java client that say how it is programmed, not what it does.
 const WITHOUT_EFFECT: [&str; 12] = [
     "key.deserializer",
@@ -34,13 +36,20 @@ pub(super) struct ClientSettings {
     pub group: Option<String>,
     /// `auto.offset.reset`, in Java's words.
     pub offset_reset: Option<String>,
+    /// Whether the group is told of completed checkpoints.
+    pub commit_offsets: bool,
     properties: BTreeMap<String, String>,
 }
 
 impl ClientSettings {
     pub fn new(table: &TableSpec) -> Result<Self, TableError> {
-        let mut settings =
-            Self { servers: String::new(), group: None, offset_reset: None, properties: BTreeMap::new() };
+        let mut settings = Self {
+            servers: String::new(),
+            group: None,
+            offset_reset: None,
+            commit_offsets: true,
+            properties: BTreeMap::new(),
+        };
         for (key, value) in &table.options {
             let Some(property) = key.strip_prefix(PREFIX) else { continue };
             settings.take(key, property, value.trim())?;
@@ -67,6 +76,26 @@ impl ClientSettings {
                     ));
                 }
             },
+            // Of Flink's own.
+            "commit.offsets.on.checkpoint" => match value.to_lowercase().as_str() {
+                "true" => self.commit_offsets = true,
+                "false" => self.commit_offsets = false,
+                _ => {
+                    return Err(TableError::option(
+                        key,
+                        format!("option '{key}': '{value}' is neither true nor false"),
+                    ));
+                }
+            },
+            "transactional.id" => {
+                return Err(TableError::option(
+                    key,
+                    format!(
+                        "option '{key}': write 'sink.delivery-guarantee' = 'exactly-once' and \
+                             'sink.transactional-id-prefix' instead"
+                    ),
+                ));
+            }
             "security.protocol" if !value.eq_ignore_ascii_case("PLAINTEXT") => {
                 return Err(TableError::option(
                     key,
@@ -158,6 +187,26 @@ impl ClientSettings {
             // The Java client's hash of the key.
             ("partitioner", "murmur2_random"),
         ])
+    }
+
+    /// A client that writes messages in transactions.
+    pub fn transactional(&self, transactional_id: &str) -> ClientConfig {
+        let mut config = self.producer();
+        config.set("transactional.id", transactional_id);
+        let timeout = self.transaction_timeout();
+        config.set("transaction.timeout.ms", timeout.as_millis().to_string());
+        // librdkafka wants it so.
+        if self.delivery_timeout() > timeout {
+            config.remove("message.timeout.ms");
+            config.set("delivery.timeout.ms", timeout.as_millis().to_string());
+        }
+        config
+    }
+
+    /// How long a transaction may take before the broker aborts it.
+    pub fn transaction_timeout(&self) -> Duration {
+        let text = self.properties.get("transaction.timeout.ms");
+        text.and_then(|text| text.parse().ok()).map_or(TRANSACTION_TIMEOUT, Duration::from_millis)
     }
 
     /// How long a message may be under way.

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use rdkafka::config::FromClientConfigAndContext;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_common::ids::SplitId;
@@ -84,6 +84,8 @@ pub(super) struct KafkaReader {
     events_due: Instant,
     /// Since when no broker answers.
     down_since: Option<Instant>,
+    /// Whether there is a consumer group to tell of completed checkpoints.
+    commits: bool,
     // In this order: the queue refers to the client.
     queue: BatchQueue,
     consumer: Arc<BaseConsumer<LogContext>>,
@@ -116,6 +118,7 @@ impl KafkaReader {
             finished: VecDeque::new(),
             events_due: Instant::now(),
             down_since: None,
+            commits: settings.client.group.is_some() && settings.client.commit_offsets,
             queue,
             consumer,
         })
@@ -372,5 +375,25 @@ impl SourceReader for KafkaReader {
 
     fn snapshot(&self) -> Vec<Split> {
         self.partitions.values().filter_map(|partition| partition.split.to_split().ok()).collect()
+    }
+
+    fn checkpoint_complete(&mut self, positions: &[Split]) {
+        if !self.commits {
+            return;
+        }
+        let mut offsets = TopicPartitionList::new();
+        for split in positions {
+            let Ok(split) = serde_json::from_value::<PartitionSplit>(split.state.clone()) else { continue };
+            let offset = Offset::Offset(split.offset);
+            if let Err(error) = offsets.add_partition_offset(&split.topic, split.partition, offset) {
+                tracing::warn!(table = %self.table, %error, "the consumer group is not told of an offset");
+            }
+        }
+        // The answer comes to the client's context.
+        if offsets.count() > 0
+            && let Err(error) = self.consumer.commit(&offsets, CommitMode::Async)
+        {
+            tracing::warn!(table = %self.table, error = words(&error), "the consumer group is not told of offsets");
+        }
     }
 }

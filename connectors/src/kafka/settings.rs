@@ -14,6 +14,7 @@ use super::properties::ClientSettings;
 use crate::api::Format;
 use crate::registry;
 
+const COMMIT_TOPIC_DEFAULT: &str = "tidemill-commits";
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(300);
 
 /// What a source reads.
@@ -163,13 +164,26 @@ pub(super) struct KeySettings {
     pub table: TableSpec,
 }
 
+/// What a sink promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Guarantee {
+    /// Checkpoints do not wait for the brokers.
+    None,
+    AtLeastOnce,
+    /// Messages are published with their checkpoint.
+    ExactlyOnce,
+}
+
 #[derive(Clone)]
 pub(super) struct SinkSettings {
     pub client: ClientSettings,
     pub topic: String,
     pub partitioner: Partitioner,
-    /// Whether checkpoints wait for the brokers.
-    pub flush_at_checkpoints: bool,
+    pub guarantee: Guarantee,
+    /// Before the names of transactions.
+    pub transactional_id_prefix: Option<String>,
+    /// The topic of the markers of published checkpoints.
+    pub commit_topic: String,
     pub key: Option<KeySettings>,
     /// Columns of the value, by position.
     pub value_columns: Vec<usize>,
@@ -196,15 +210,28 @@ impl SinkSettings {
             Some("round-robin") => Partitioner::RoundRobin,
             _ => Partitioner::Default,
         };
-        let flush_at_checkpoints = match word("sink.delivery-guarantee").as_deref() {
-            Some("exactly-once") => {
+        let transactional_id_prefix =
+            options.text("sink.transactional-id-prefix").filter(|prefix| !prefix.is_empty()).map(str::to_owned);
+        let guarantee = match word("sink.delivery-guarantee").as_deref() {
+            Some("exactly-once") if transactional_id_prefix.is_none() => {
                 return Err(TableError::option(
                     "sink.delivery-guarantee",
-                    "'exactly-once' is not supported yet; use 'at-least-once'",
+                    "'exactly-once' needs the option 'sink.transactional-id-prefix' beside it, such as the name of the job",
                 ));
             }
-            Some("none") => false,
-            _ => true,
+            Some("exactly-once") => Guarantee::ExactlyOnce,
+            Some("none") => Guarantee::None,
+            _ => Guarantee::AtLeastOnce,
+        };
+        let commit_topic = options.text("sink.commit-topic").unwrap_or(COMMIT_TOPIC_DEFAULT);
+        let commit_topic = match topics(commit_topic)?.as_slice() {
+            [topic] if *topic != names[0] => topic.clone(),
+            _ => {
+                return Err(TableError::option(
+                    "sink.commit-topic",
+                    "'sink.commit-topic' must name one topic, and not the one that is written to",
+                ));
+            }
         };
         let key = key(table)?;
         let value_columns: Vec<usize> = match (word("value.fields-include").as_deref(), &key) {
@@ -217,7 +244,17 @@ impl SinkSettings {
             _ => (0..table.schema.len()).collect(),
         };
         let value_table = TableSpec { schema: select(&table.schema, &value_columns), ..table.clone() };
-        Ok(Self { client, topic: names.remove(0), partitioner, flush_at_checkpoints, key, value_columns, value_table })
+        Ok(Self {
+            client,
+            topic: names.remove(0),
+            partitioner,
+            guarantee,
+            transactional_id_prefix,
+            commit_topic,
+            key,
+            value_columns,
+            value_table,
+        })
     }
 }
 
