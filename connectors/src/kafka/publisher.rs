@@ -185,15 +185,11 @@ impl Publisher {
         }
         let timeout = self.settings.client.transaction_timeout();
         match (done, to.producer.client().fatal_error()) {
-            // The broker locks out producers of transactions that it has ended, too.
-            (Err(_), Some((code, _))) if is_fenced(code) && begun.elapsed() >= timeout => {
+            // The broker has ended it, which shows in many ways; the producer may be locked out, too.
+            (Err(error), _) if begun.elapsed() >= timeout && !matches!(error, ConnectorError::Cancelled) => {
                 Err(ConnectorError::External {
                     table: self.table.clone(),
-                    reason: format!(
-                        "Kafka at {} has ended a transaction that took longer than {} ms",
-                        self.settings.client.servers,
-                        timeout.as_millis()
-                    ),
+                    reason: format!("a transaction took longer than {} ms: {error}", timeout.as_millis()),
                     action:
                         "raise 'properties.transaction.timeout.ms' (and the broker's transaction.max.timeout.ms), or \
                              shorten 'execution.checkpointing.interval'; the job publishes again when it restarts"
