@@ -184,6 +184,14 @@ fn task_managers_are_killed_at_random_and_the_output_is_that_of_a_run_without_fa
     chaos(Cluster::start(3, 1).unwrap(), Victims::TaskManagers, faults, seed, None);
 }
 
+/// A job manager that was killed takes its jobs up again from its data directory.
+#[test]
+fn job_and_task_managers_are_killed_at_random() {
+    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 8), number("TIDEMILL_CHAOS_SEED", 3));
+    let cluster = Cluster::start_with(3, 1, &[("jobmanager-data-dir", "{directory}/jobmanager")]).unwrap();
+    chaos(cluster, Victims::Anybody, faults, seed, None);
+}
+
 /// The store answers 500 and 503, cuts connections, and writes what its client takes for failed.
 #[test]
 fn task_managers_are_killed_while_the_store_of_checkpoints_fails_now_and_then() {
