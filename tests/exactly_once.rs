@@ -211,3 +211,148 @@ fn task_managers_are_killed_while_the_store_of_checkpoints_fails_now_and_then() 
     let least = [&proxy.landed.errors, &proxy.landed.busy, &proxy.landed.cut_before, &proxy.landed.cut_after];
     assert!(least.iter().all(|landed| landed.load(Ordering::Relaxed) > 0), "a kind of fault did not land");
 }
+
+/// Events of the Kafka test: user, number and amount by the event's place, ten milliseconds apart.
+fn event(place: u64) -> (u64, u64) {
+    (place.wrapping_mul(0x9e37_79b9) >> 7 & 31, place % 97)
+}
+
+/// From a real Kafka, written to while the job runs, to Kafka in transactions and to a table without a
+/// key, with kills of anybody.
+#[test]
+fn kafka_to_kafka_and_postgres_while_anybody_is_killed() {
+    const EVENTS: u64 = 12_000;
+    const CHUNK: u64 = 1_500;
+    let Some(kafka) = Service::start("kafka.sh").unwrap() else { return };
+    let Some(postgres) = Service::start("postgres.sh").unwrap() else { return };
+    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 6), number("TIDEMILL_CHAOS_SEED", 4));
+    let mut random = StdRng::seed_from_u64(seed);
+    for (topic, partitions) in [("events", "3"), ("copies", "2"), ("sums", "2")] {
+        kafka.run("topic", &[topic, partitions]).unwrap();
+    }
+    let table = "CREATE TABLE sums (user_id BIGINT, ends TIMESTAMP(3), n BIGINT, total BIGINT);";
+    postgres.run_with_input("sql", &[], table).unwrap();
+    let url = postgres.address.trim_start_matches("postgresql://");
+    let (user, database) = url.split_once('@').unwrap();
+
+    let mut cluster = Cluster::start_with(3, 1, &[("jobmanager-data-dir", "{directory}/jobmanager")]).unwrap();
+    let place = cluster.directory().display().to_string();
+    let script = format!(
+        "SET 'execution.checkpointing.interval' = '300 ms';
+SET 'state.checkpoints.dir' = 'file://{place}/checkpoints';
+SET 'restart-strategy.type' = 'exponential-delay';
+SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
+SET 'restart-strategy.exponential-delay.max-backoff' = '200 ms';
+CREATE TABLE events (user_id BIGINT, seq BIGINT, amount BIGINT, ts TIMESTAMP(3),
+    WATERMARK FOR ts AS ts - INTERVAL '1' SECOND
+) WITH ('connector' = 'kafka', 'topic' = 'events', 'properties.bootstrap.servers' = '{servers}',
+    'scan.startup.mode' = 'earliest-offset', 'format' = 'json');
+CREATE TABLE copies (user_id BIGINT, seq BIGINT) WITH ('connector' = 'kafka', 'topic' = 'copies',
+    'properties.bootstrap.servers' = '{servers}', 'key.format' = 'json', 'key.fields' = 'user_id', 'value.format' = 'json',
+    'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'copies');
+CREATE TABLE sums_topic (user_id BIGINT, ends TIMESTAMP(3), n BIGINT, total BIGINT) WITH ('connector' = 'kafka',
+    'topic' = 'sums', 'properties.bootstrap.servers' = '{servers}', 'format' = 'json',
+    'sink.delivery-guarantee' = 'exactly-once', 'sink.transactional-id-prefix' = 'sums');
+CREATE TABLE sums_table (user_id BIGINT, ends TIMESTAMP(3), n BIGINT, total BIGINT) WITH ('connector' = 'jdbc',
+    'url' = 'jdbc:postgresql://{database}', 'username' = '{user}', 'table-name' = 'sums');
+CREATE TEMPORARY VIEW sums AS SELECT user_id, window_end AS ends, COUNT(*) AS n, SUM(amount) AS total
+    FROM TABLE(TUMBLE(TABLE events, DESCRIPTOR(ts), INTERVAL '5' SECOND)) GROUP BY user_id, window_start, window_end;
+EXECUTE STATEMENT SET BEGIN
+INSERT INTO copies SELECT user_id, seq FROM events;
+INSERT INTO sums_topic SELECT user_id, ends, n, total FROM sums;
+INSERT INTO sums_table SELECT user_id, ends, n, total FROM sums;
+END;
+",
+        servers = kafka.address,
+    );
+    let job = submit(&cluster, &script);
+
+    let mut windows = BTreeMap::<(u64, u64), (u64, u64)>::new();
+    let (mut produced, mut landed, mut leader_kills, mut attempt) = (0, 0, 0, 0);
+    let begun = Instant::now();
+    let file = tempfile::NamedTempFile::new().unwrap();
+    while produced < EVENTS || landed < faults {
+        let mut lines = String::new();
+        for place in produced..(produced + CHUNK).min(EVENTS) {
+            let ((user, amount), ms) = (event(place), place * 10);
+            let ts = format!("2024-06-01 10:{:02}:{:02}.{:03}", ms / 60_000, ms / 1_000 % 60, ms % 1_000);
+            lines += &format!("k{user}\t{{\"user_id\":{user},\"seq\":{place},\"amount\":{amount},\"ts\":\"{ts}\"}}\n");
+            let sums = windows.entry((ms / 5_000, user)).or_default();
+            *sums = (sums.0 + 1, sums.1 + amount);
+        }
+        produced = (produced + CHUNK).min(EVENTS);
+        if !lines.is_empty() {
+            std::fs::write(file.path(), lines).unwrap();
+            kafka.run("produce", &["events", &file.path().display().to_string()]).unwrap();
+        }
+        let (state, now, described) = state(&cluster, &job);
+        if now > attempt && attempt > 0 {
+            landed += now - attempt;
+        }
+        attempt = attempt.max(now);
+        assert!(!matches!(state.as_str(), "FAILED" | "CANCELED"), "{described:#}\n{}", cluster.logs());
+        assert!(begun.elapsed() < GRACE * 2, "only {landed} faults land\n{described:#}\n{}", cluster.logs());
+        if state != "RUNNING" || landed >= faults {
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        }
+        std::thread::sleep(Duration::from_millis(random.random_range(0..900)));
+        if random.random_ratio(1, 4) {
+            cluster.kill_job_manager().unwrap();
+            cluster.start_job_manager().unwrap();
+            cluster.await_answer().unwrap();
+            leader_kills += 1;
+        } else {
+            let victim = random.random_range(0..cluster.task_managers.len());
+            cluster.kill_task_manager(victim).unwrap();
+            cluster.start_task_manager().unwrap();
+        }
+    }
+    // Events of another user close the windows in every partition.
+    let end = "{\"user_id\":-1,\"seq\":-1,\"amount\":0,\"ts\":\"2024-06-01 11:00:00\"}";
+    let ends: String = (0..200).map(|key| format!("e{key}\t{end}\n")).collect();
+    std::fs::write(file.path(), ends).unwrap();
+    kafka.run("produce", &["events", &file.path().display().to_string()]).unwrap();
+
+    let expected: BTreeMap<String, usize> = windows
+        .iter()
+        .map(|((window, user), (n, total))| {
+            let second = (window + 1) * 5;
+            (format!("{user}|2024-06-01 10:{:02}:{:02}|{n}|{total}", second / 60, second % 60), 1)
+        })
+        .collect();
+    let query = "SELECT user_id, to_char(ends, 'YYYY-MM-DD HH24:MI:SS'), n, total FROM sums";
+    let waiting = Instant::now();
+    loop {
+        let rows = postgres.run_with_input("sql", &[], query).unwrap();
+        let mut found = BTreeMap::new();
+        for row in rows.lines() {
+            *found.entry(row.trim().to_owned()).or_default() += 1;
+        }
+        if found.values().sum::<usize>() >= expected.len() || waiting.elapsed() > GRACE {
+            assert_same("sums in PostgreSQL", &expected, &found, &cluster.logs());
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    let mut found = BTreeMap::new();
+    for line in kafka.run("drain", &["sums"]).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let text = |key: &str| row[key].as_str().map_or_else(|| row[key].to_string(), str::to_owned);
+        *found.entry(format!("{}|{}|{}|{}", text("user_id"), text("ends"), text("n"), text("total"))).or_default() += 1;
+    }
+    assert_same("sums in Kafka", &expected, &found, &cluster.logs());
+    let mut last = BTreeMap::<i64, i64>::new();
+    let mut copies = 0;
+    for line in kafka.run("drain", &["copies"]).unwrap().lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        let (user, seq) = (row["user_id"].as_i64().unwrap(), row["seq"].as_i64().unwrap());
+        if user >= 0 {
+            let before = last.insert(user, seq);
+            assert!(before < Some(seq), "user {user}: event {seq} comes after {before:?}\n{}", cluster.logs());
+            copies += 1;
+        }
+    }
+    assert_eq!(copies, EVENTS, "copies in Kafka\n{}", cluster.logs());
+    println!("seed {seed}: {landed} restarts, {leader_kills} job managers killed, {:?}", begun.elapsed());
+}

@@ -25,6 +25,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 /** What kafka.sh does against a running broker; one short JVM a call. */
 public final class KafkaTool {
     private static final Duration CONSUME_IDLE_MAX = Duration.ofSeconds(20);
+    private static final Duration DRAIN_IDLE = Duration.ofSeconds(3);
 
     public static void main(String[] args) throws Exception {
         String command = args[0];
@@ -35,6 +36,7 @@ public final class KafkaTool {
             case "topic" -> topic(properties, args[2], Integer.parseInt(args[3]));
             case "produce" -> produce(properties, args[2], Path.of(args[3]));
             case "consume" -> consume(properties, args[2], Integer.parseInt(args[3]));
+            case "drain" -> drain(properties, args[2]);
             case "offsets" -> offsets(properties, args[2]);
             default -> throw new IllegalArgumentException(command);
         }
@@ -111,6 +113,23 @@ public final class KafkaTool {
         if (seen < count) {
             System.err.println("kafka: only " + seen + " of " + count + " messages in " + topic);
             System.exit(1);
+        }
+    }
+
+    /** All that is committed, until nothing has come for some seconds. */
+    private static void drain(Properties properties, String topic) throws Exception {
+        properties.put("auto.offset.reset", "earliest");
+        properties.put("isolation.level", "read_committed");
+        ByteArrayDeserializer bytes = new ByteArrayDeserializer();
+        try (KafkaConsumer<byte[], byte[]> consumer = new KafkaConsumer<>(properties, bytes, bytes)) {
+            assignAll(consumer, topic);
+            long deadline = System.nanoTime() + DRAIN_IDLE.toNanos();
+            while (System.nanoTime() < deadline) {
+                for (ConsumerRecord<byte[], byte[]> record : consumer.poll(Duration.ofMillis(200))) {
+                    System.out.println(record.value() == null ? "" : new String(record.value(), StandardCharsets.UTF_8));
+                    deadline = System.nanoTime() + DRAIN_IDLE.toNanos();
+                }
+            }
         }
     }
 

@@ -9,6 +9,7 @@
 #   kafka.sh topic DIR NAME PARTITIONS    create a topic (`NAME?key=value,..` with this configuration)
 #   kafka.sh produce DIR TOPIC FILE       one message a line of FILE; `key<TAB>value` where a tab is
 #   kafka.sh consume DIR TOPIC COUNT      print COUNT messages from the beginning (values), then end
+#   kafka.sh drain DIR TOPIC              print all committed messages, until none has come for three seconds
 #   kafka.sh offsets DIR TOPIC            print `partition end-offset` a line (committed, read_committed)
 #
 # PORT+1 is the controller's. Starting in a DIR whose broker was killed takes up its data again.
@@ -204,6 +205,7 @@ case "${1:-}:$#" in
     topic:4) tool "$2" topic "$3" "$4" ;;
     produce:4) tool "$2" produce "$3" "$4" ;;
     consume:4) tool "$2" consume "$3" "$4" ;;
+    drain:3) tool "$2" drain "$3" ;;
     offsets:3) tool "$2" offsets "$3" ;;
-    *) sed -n '4,13s/^# *//p' "$0" >&2; exit 2 ;;
+    *) sed -n '4,14s/^# *//p' "$0" >&2; exit 2 ;;
 esac
