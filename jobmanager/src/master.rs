@@ -385,7 +385,9 @@ impl Master {
         if !matches!(state, JobState::Created | JobState::Deploying | JobState::Running) {
             return Err(JobManagerError::NotRunning { job: id, state });
         }
-        self.apply(&id, JobEvent::StopRequested { drain });
+        // A job that waits for slots has read nothing: it only goes away.
+        let waits = state == JobState::Created && !self.jobs[&id].placing;
+        self.apply(&id, if waits { JobEvent::CancelRequested } else { JobEvent::StopRequested { drain } });
         Ok(self.summary(&id))
     }
 

@@ -117,6 +117,8 @@ pub struct JobMachine {
     restarts: RestartStrategy,
     /// Subtasks and sources of the next attempt, if they are others.
     next: Option<(Vec<SubtaskId>, BTreeSet<SubtaskId>)>,
+    /// A stop was asked for while slots were being taken.
+    stop_when_placed: Option<bool>,
     /// Whether the delay before a restart is over.
     restart_due: bool,
     /// The time and a random number, as the caller has told them.
@@ -139,6 +141,7 @@ impl JobMachine {
             sources,
             restarts,
             next: None,
+            stop_when_placed: None,
             restart_due: false,
             now_ms: 0,
             chance: 0.5,
@@ -236,7 +239,11 @@ impl JobMachine {
         debug_assert!(self.subtasks.keys().eq(placement.keys()), "every subtask is placed");
         self.placement = placement;
         self.state = JobState::Deploying;
-        vec![JobAction::Deploy]
+        let mut actions = vec![JobAction::Deploy];
+        if let Some(drain) = self.stop_when_placed.take() {
+            actions.extend(self.stop_requested(drain));
+        }
+        actions
     }
 
     fn subtask_changed(
@@ -416,7 +423,11 @@ impl JobMachine {
 
     fn stop_requested(&mut self, drain: bool) -> Vec<JobAction> {
         match self.state {
-            JobState::Created => self.cancel_requested(),
+            // Right after it starts.
+            JobState::Created => {
+                self.stop_when_placed = Some(drain);
+                Vec::new()
+            }
             JobState::Deploying | JobState::Running => {
                 let task_managers = self
                     .sources

@@ -142,6 +142,15 @@ fn stopping_ends_the_sources_that_still_run() {
 }
 
 #[test]
+fn a_stop_while_slots_are_taken_stops_the_job_once_it_is_deployed() {
+    let mut machine = machine();
+    assert_eq!(machine.apply(JobEvent::StopRequested { drain: true }), vec![]);
+    let task_managers = BTreeSet::from(["a".into(), "b".into()]);
+    let expected = vec![JobAction::Deploy, JobAction::StopSources { task_managers, drain: true }];
+    assert_eq!(machine.apply(JobEvent::Placed(placement())), expected);
+}
+
+#[test]
 fn a_job_that_waits_for_slots_fails_or_is_cancelled_at_once() {
     let mut waiting = machine();
     let actions = waiting.apply(JobEvent::SlotsTimedOut("no slots".into()));
