@@ -17,8 +17,8 @@ use tidemill_common::ids::{AttemptId, CheckpointId, OperatorId, SubtaskId};
 
 use super::history::{CheckpointState, CheckpointStats, History};
 
-/// Longest wait before the checkpoint that publishes the tail is tried again.
-const FINAL_RETRY_MS_MAX: i64 = 1_000;
+/// Longest wait before something that failed is tried again without being due.
+const RETRY_MS: i64 = 1_000;
 /// Savepoints that may wait for their turn.
 const SAVEPOINTS_WAITING_MAX: usize = 16;
 
@@ -205,6 +205,8 @@ pub struct Coordinator {
     next_id: u64,
     ids_end: u64,
     reserving: bool,
+    /// Before which nothing is triggered, after ids could not be reserved.
+    ids_retry_ms: i64,
     /// When the next checkpoint is due.
     due_ms: i64,
     /// Before which none is triggered, after a failed one at the end of the input.
@@ -232,6 +234,7 @@ impl Coordinator {
             next_id: first_id,
             ids_end: first_id,
             reserving: false,
+            ids_retry_ms: 0,
             due_ms: i64::MAX,
             final_retry_ms: 0,
             pending: None,
@@ -287,9 +290,17 @@ impl Coordinator {
         if let Some(pending) = &self.pending {
             return Some(pending.deadline_ms);
         }
-        let waits = self.running && self.persisting.is_none() && self.options.interval.is_some();
-        let due = if self.wants_final() { self.final_retry_ms } else { self.due_ms };
-        (waits && !self.end_covered && due < i64::MAX).then_some(due)
+        let no_ids = self.reserving && self.next_id >= self.ids_end;
+        if !self.running || self.end_covered || self.persisting.is_some() || no_ids || self.all_have_finished() {
+            return None;
+        }
+        let due = match (self.queue.is_empty(), self.options.interval, self.wants_final()) {
+            (false, ..) => 0,
+            (true, Some(_), true) => self.final_retry_ms,
+            (true, Some(_), false) => self.due_ms,
+            (true, None, _) => return None,
+        };
+        (due < i64::MAX).then_some(due.max(self.ids_retry_ms))
     }
 
     /// Takes an event.
@@ -327,6 +338,9 @@ impl Coordinator {
             Event::Persisted { checkpoint, result } => self.persisted(now_ms, checkpoint, result, &mut actions),
             Event::IdsReserved { end } => {
                 self.reserving = false;
+                if end <= self.ids_end {
+                    self.ids_retry_ms = now_ms.saturating_add(RETRY_MS);
+                }
                 self.ids_end = self.ids_end.max(end);
             }
             Event::SavepointRequested { request, directory, stop } => {
@@ -414,6 +428,10 @@ impl Coordinator {
             && self.sources.iter().all(|source| self.standings.get(source) != Some(&Standing::Running))
     }
 
+    fn all_have_finished(&self) -> bool {
+        self.standings.values().all(|standing| *standing == Standing::Finished)
+    }
+
     /// Whether the tail waits for a checkpoint that publishes it.
     fn wants_final(&self) -> bool {
         self.input_has_ended() && !self.end_covered
@@ -421,7 +439,7 @@ impl Coordinator {
 
     fn trigger_if_due(&mut self, now_ms: i64, actions: &mut Vec<Action>) {
         let idle = self.running && self.pending.is_none() && self.persisting.is_none() && !self.end_covered;
-        if !idle || self.standings.values().all(|standing| *standing == Standing::Finished) {
+        if !idle || now_ms < self.ids_retry_ms || self.all_have_finished() {
             return;
         }
         let due = match (self.options.interval, self.wants_final()) {
@@ -672,7 +690,7 @@ impl Coordinator {
     ) {
         self.history.ended(checkpoint, now_ms, CheckpointState::Failed, None, Some(cause.clone()));
         self.pause(now_ms);
-        let retry = self.interval_ms().unwrap_or(FINAL_RETRY_MS_MAX).min(FINAL_RETRY_MS_MAX);
+        let retry = self.interval_ms().unwrap_or(RETRY_MS).min(RETRY_MS);
         self.final_retry_ms = now_ms.saturating_add(retry);
         if let Some(savepoint) = savepoint {
             actions.push(Action::Answer { request: savepoint.request, result: Err(cause.clone()) });

@@ -249,7 +249,11 @@ fn ids_are_reserved_before_they_are_used() {
     coordinator.apply(0, Event::Started);
     assert_eq!(coordinator.apply(100, Event::Due), vec![Action::ReserveIds { end: 7 + IDS_RESERVED }]);
     assert_eq!(coordinator.apply(150, Event::Due), vec![], "it was asked already");
-    let actions = coordinator.apply(160, Event::IdsReserved { end: 7 + IDS_RESERVED });
+    assert_eq!(coordinator.wake_ms(), None, "nothing can be done until it is answered");
+    assert_eq!(coordinator.apply(155, Event::IdsReserved { end: 0 }), vec![], "it failed");
+    assert_eq!(coordinator.wake_ms(), Some(1_155));
+    assert_eq!(coordinator.apply(1_155, Event::Due), vec![Action::ReserveIds { end: 7 + IDS_RESERVED }]);
+    let actions = coordinator.apply(1_160, Event::IdsReserved { end: 7 + IDS_RESERVED });
     assert_eq!(actions, vec![Action::Prepare { checkpoint: id(7) }]);
 }
 
