@@ -14,7 +14,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("connectors", &["common", "expr"]),
     ("taskmanager", &["proto", "common", "expr", "state", "connectors"]),
     ("jobmanager", &["proto", "common", "expr", "planner", "state", "connectors"]),
-    ("cli", &["proto", "common", "expr", "planner", "connectors", "taskmanager", "jobmanager"]),
+    ("cli", &["proto", "common", "expr", "planner", "connectors", "taskmanager", "jobmanager", "state"]),
 ];
 
 /// Where `unsafe` is, each with its reasons at its head.
