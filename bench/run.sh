@@ -12,6 +12,10 @@ echo "== keyed window: keyBy(auction), 10 s tumbling count and sum, beside a han
 "$bin/keyed_window"
 
 echo
+echo "== state: what checkpoints cost a keyed window, and files of state beside raw RocksDB"
+"$bin/state"
+
+echo
 echo "== exchange: every row through a keyed exchange, in one process and between two task managers"
 "$bin/shuffle"
 

@@ -68,7 +68,8 @@ pub struct StateFile {
     pub inline: Option<Blob>,
     /// Key groups of the rows in it. Rows outside are not of this state, whatever the file holds.
     pub key_groups: Range<u32>,
-    /// Files of one subtask's state are read in rising order: later rows replace earlier ones.
+    /// Files of one subtask's state are read in rising order: later rows replace earlier ones, or are
+    /// merged with them, as the state's operator does it.
     pub sequence: u64,
 }
 

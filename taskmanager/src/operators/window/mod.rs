@@ -4,6 +4,7 @@
 mod assigner;
 mod deltas;
 mod emitter;
+mod folding;
 mod fused;
 mod grouping;
 mod keyed;
@@ -14,6 +15,7 @@ mod rows;
 mod session;
 mod sliced;
 mod table;
+mod windows;
 mod zone;
 
 #[cfg(test)]

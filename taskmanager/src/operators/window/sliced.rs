@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::FilterBuilder;
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
-use parking_lot::Mutex;
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
 use tidemill_common::plan::{AggregatePhase, WindowAggregateSpec, WindowKind, WindowTime};
@@ -24,28 +24,18 @@ use tidemill_state::{KeyBatch, Rows};
 use super::assigner::{Assigner, Window};
 use super::deltas::{Delta, DeltaLog};
 use super::emitter::{Emitter, RowWindows};
+use super::folding::{FoldJob, FoldJobs, Folded, Folding};
 use super::grouping::Grouping;
-use super::keyed::{KeyedContext, Progress, WindowState};
+use super::keyed::{KeyedContext, WindowState};
 use super::layout::{Layout, Prepared};
 use super::pane::{Frozen, Pane};
 use super::rows::TableRows;
 use super::table::{Scratch, Table, TablePool};
+use super::windows::{Slicing, Windows};
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::snapshot::{RestoredState, Snapshot};
-
-/// How rows get their slice.
-enum Slicing {
-    /// By a row-time column.
-    RowTime { column: usize, assigner: Assigner },
-    /// By the clock.
-    ProcessingTime { assigner: Assigner },
-    /// By the last column, which a local phase wrote.
-    SliceEnd { assigner: Assigner },
-    /// By columns that carry the window.
-    Attached { start: usize, end: usize },
-}
 
 pub(super) fn create(
     operator: &str,
@@ -103,91 +93,6 @@ pub(super) fn create(
     }))
 }
 
-/// The rules of windows and lateness.
-struct Windows {
-    slicing: Slicing,
-    zone: WindowZone,
-    lateness: i64,
-    /// Of event time, or of the clock.
-    progress: Progress,
-}
-
-impl Windows {
-    /// `None` for attached windows, where slice and window are the same.
-    fn assigner(&self) -> Option<&Assigner> {
-        match &self.slicing {
-            Slicing::RowTime { assigner, .. }
-            | Slicing::ProcessingTime { assigner }
-            | Slicing::SliceEnd { assigner } => Some(assigner),
-            Slicing::Attached { .. } => None,
-        }
-    }
-
-    fn is_fired_at(&self, window_end: TimestampMs, watermark: TimestampMs) -> bool {
-        watermark >= self.zone.to_timer(window_end - 1)
-    }
-
-    fn is_fired(&self, window_end: TimestampMs) -> bool {
-        self.is_fired_at(window_end, self.progress.watermark)
-    }
-
-    /// Whether a fired window takes no more rows either.
-    fn is_over_at(&self, window_end: TimestampMs, watermark: TimestampMs) -> bool {
-        self.is_fired_at(window_end.saturating_add(self.lateness), watermark)
-    }
-
-    fn is_over(&self, window_end: TimestampMs) -> bool {
-        self.is_over_at(window_end, self.progress.watermark)
-    }
-
-    fn last_window_end(&self, slice_end: TimestampMs) -> TimestampMs {
-        self.assigner().map_or(slice_end, |assigner| assigner.last_window_end(slice_end))
-    }
-
-    /// The rows of a slice that are not late, if the answer is not the same for all keys.
-    fn punctual(&self, slice_end: TimestampMs, prepared: &Prepared, rows: Rows<'_>) -> Option<Vec<u32>> {
-        let last = self.last_window_end(slice_end);
-        if matches!(self.slicing, Slicing::ProcessingTime { .. }) || !self.is_over_at(last, self.progress.furthest()) {
-            return None;
-        }
-        let progress = self.progress.of_keys(&prepared.key_columns, prepared.rows)?;
-        let mut selected = Vec::with_capacity(rows.len());
-        rows.for_each(|row| {
-            if !self.is_over_at(last, progress[row]) {
-                selected.push(row as u32);
-            }
-        });
-        Some(selected)
-    }
-
-    /// Whether a window has fired already, key by key; `None` if it has for none.
-    fn fired_before(&self, window: Window, keys: &[ArrayRef], rows: usize) -> Option<BooleanArray> {
-        if !self.is_fired_at(window.end, self.progress.furthest()) {
-            return None;
-        }
-        let progress = self.progress.of_keys(keys, rows)?;
-        Some(progress.iter().map(|progress| Some(self.is_fired_at(window.end, *progress))).collect())
-    }
-
-    /// The first window of a slice that comes after `fired` and has not fired before.
-    fn next_window(&self, slice: Window, fired: Option<Window>) -> Option<Window> {
-        let Some(assigner) = self.assigner() else {
-            return (fired.is_none_or(|fired| slice > fired) && !self.is_fired(slice.end)).then_some(slice);
-        };
-        let (length, last) = (assigner.slice_length(), assigner.last_window_end(slice.end));
-        let mut end = slice.end;
-        if let Some(fired) = fired
-            && end <= fired.end
-        {
-            end += ((fired.end - end) / length + 1) * length;
-        }
-        while end <= last && self.is_fired(end) {
-            end += length;
-        }
-        (end <= last).then(|| assigner.window(end))
-    }
-}
-
 struct SlicedAggregate {
     operator: String,
     layout: Arc<Layout>,
@@ -203,7 +108,7 @@ struct SlicedAggregate {
     /// fired end, and the next end.
     cumulated: BTreeMap<TimestampMs, (Pane, TimestampMs)>,
     /// Tables that have been folded beside, to be put into their panes.
-    folding: Arc<Mutex<Vec<Folded>>>,
+    folding: Arc<Folding>,
     pool: TablePool,
     late_rows: u64,
     prepared: Prepared,
@@ -525,18 +430,18 @@ impl SlicedAggregate {
                 jobs.push(FoldJob { key, cumulated, layout, run: self.log.next_run(), tables });
             }
         }
-        if jobs.is_empty() {
+        if jobs.is_empty() || self.folding.busy.swap(true, Ordering::Relaxed) {
             return;
         }
-        let folding = self.folding.clone();
+        let jobs = FoldJobs { jobs, folding: self.folding.clone() };
         snapshot.parts.push(Box::new(move |writer| {
-            writer.beside(move |_| jobs.into_iter().for_each(|job| job.run(&folding)));
+            writer.beside(move |_| jobs.run());
             Ok(Vec::new())
         }));
     }
 
     fn apply_folded(&mut self) {
-        let done = std::mem::take(&mut *self.folding.lock());
+        let done = std::mem::take(&mut *self.folding.done.lock());
         for Folded { key, cumulated, runs, table } in done {
             let pane = if cumulated {
                 self.cumulated.get_mut(&key.start).map(|(pane, _)| pane)
@@ -547,35 +452,6 @@ impl SlicedAggregate {
                 pane.replace(&runs, table);
             }
         }
-    }
-}
-
-/// Tables of one pane that are to become one.
-struct FoldJob {
-    key: Window,
-    cumulated: bool,
-    layout: Arc<Layout>,
-    run: u64,
-    tables: Vec<Frozen>,
-}
-
-/// What a [`FoldJob`] made of the tables of these runs.
-struct Folded {
-    key: Window,
-    cumulated: bool,
-    runs: Vec<u64>,
-    table: Frozen,
-}
-
-impl FoldJob {
-    fn run(self, folding: &Mutex<Vec<Folded>>) {
-        let mut scratch = Scratch::default();
-        let mut whole = Table::new(&self.layout);
-        self.tables.iter().for_each(|frozen| whole.absorb(&frozen.table, &mut scratch));
-        let runs = self.tables.iter().map(|frozen| frozen.run).collect();
-        let Some(last) = self.tables.last() else { return };
-        let table = Frozen { run: self.run, slice: last.slice, table: Arc::new(whole) };
-        folding.lock().push(Folded { key: self.key, cumulated: self.cumulated, runs, table });
     }
 }
 
