@@ -126,6 +126,8 @@ struct Table<const N: usize, O: Ops<N>> {
     buckets: Vec<Bucket<N>>,
     len: usize,
     has_empty_key: bool,
+    /// Groups that are expected.
+    expected: usize,
     ops: std::marker::PhantomData<O>,
 }
 
@@ -142,7 +144,7 @@ impl<const N: usize, O: Ops<N>> Table<N, O> {
     const VACANT: Bucket<N> = Bucket { key: EMPTY, words: O::START };
 
     fn new() -> Self {
-        Self { buckets: Vec::new(), len: 0, has_empty_key: false, ops: std::marker::PhantomData }
+        Self { buckets: Vec::new(), len: 0, has_empty_key: false, expected: 0, ops: std::marker::PhantomData }
     }
 
     /// The bucket of a key. There must be room.
@@ -180,7 +182,10 @@ impl<const N: usize, O: Ops<N>> Table<N, O> {
         if (self.len + keys) * 2 <= capacity {
             return;
         }
-        let wanted = ((self.len + keys) * 2).next_power_of_two().max(CAPACITY_MIN);
+        // Once it is plausible, all that is expected gets its room at once.
+        let groups = self.len + keys;
+        let groups = if groups * 8 >= self.expected { groups.max(self.expected) } else { groups };
+        let wanted = (groups * 2).next_power_of_two().max(CAPACITY_MIN);
         let old = std::mem::replace(&mut self.buckets, vec![Self::VACANT; wanted + 1]);
         if let Some((last, old)) = old.split_last() {
             self.buckets[wanted] = *last;
@@ -197,6 +202,7 @@ trait Core: Send + Sync + Any {
     fn merge(&mut self, keys: &[i64], columns: &[ScalarBuffer<i64>], rows: Rows<'_>);
     fn update(&mut self, keys: &[i64], columns: &[&[i64]], rows: Rows<'_>);
     fn absorb(&mut self, other: &dyn Core);
+    fn expect(&mut self, groups: usize);
     fn len(&self) -> usize;
     fn slots(&self, slots: &mut Vec<u32>);
     fn keys(&self, slots: &[u32]) -> Vec<i64>;
@@ -260,6 +266,10 @@ impl<const N: usize, O: Ops<N>> Core for Table<N, O> {
         }
     }
 
+    fn expect(&mut self, groups: usize) {
+        self.expected = groups;
+    }
+
     fn len(&self) -> usize {
         self.len + usize::from(self.has_empty_key)
     }
@@ -293,6 +303,7 @@ impl<const N: usize, O: Ops<N>> Core for Table<N, O> {
         }
         self.len = 0;
         self.has_empty_key = false;
+        self.expected = 0;
     }
 
     fn memory_bytes(&self) -> usize {
@@ -357,6 +368,11 @@ impl FusedTable {
     /// Adds all groups of a table of the same operations.
     pub fn absorb(&mut self, other: &FusedTable) {
         self.core.absorb(other.core.as_ref());
+    }
+
+    /// Says how many groups there will be, probably.
+    pub fn expect(&mut self, groups: usize) {
+        self.core.expect(groups);
     }
 
     /// Number of groups.

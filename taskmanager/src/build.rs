@@ -1,6 +1,6 @@
 //! From the plan to operators: one explicit match.
 
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use chrono_tz::Tz;
 use tidemill_common::checkpoint::CheckpointOptions;
@@ -10,6 +10,7 @@ use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
 use tidemill_common::types::Schema;
 use tidemill_connectors::api::{Connector, ConnectorContext, ConnectorError, RowOutput, SourceReader, SubtaskContext};
 use tidemill_connectors::registry;
+use tidemill_state::keyed::sweep;
 
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError};
@@ -95,6 +96,8 @@ impl BuildContext {
                 window_table_function::create(spec, self.input_schema(operator)?, output, max_parallelism)
             }
             OperatorKind::WindowAggregate(spec) => {
+                static SWEPT: Once = Once::new();
+                SWEPT.call_once(|| sweep(&std::env::temp_dir()));
                 let context = KeyedContext {
                     max_parallelism,
                     key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),

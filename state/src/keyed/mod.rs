@@ -139,6 +139,36 @@ fn file_options() -> Options {
     options
 }
 
+/// Names of local files and directories begin with this and the id of their process.
+const LOCAL_PREFIX: &str = "tidemill-state-";
+
+/// A name for a local file or directory of this process.
+fn local_name() -> String {
+    format!("{LOCAL_PREFIX}{}-{}", std::process::id(), uuid::Uuid::new_v4().simple())
+}
+
+/// Deletes what processes that are gone have left in `scratch`.
+pub fn sweep(scratch: &Path) {
+    let processes = Path::new("/proc");
+    let Ok(entries) = std::fs::read_dir(scratch) else { return };
+    if !processes.join("self").exists() {
+        return;
+    }
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(LOCAL_PREFIX)?.split('-').next());
+        if let Some(process) = process.filter(|process| process.parse::<u32>().is_ok())
+            && !processes.join(process).exists()
+        {
+            let path = entry.path();
+            let deleted = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            if let Err(error) = deleted {
+                tracing::debug!(path = %path.display(), %error, "a local file of a process that is gone stays");
+            }
+        }
+    }
+}
+
 fn local_error(path: &Path, doing: &'static str, reason: impl ToString) -> StorageError {
     StorageError::Failed { url: path.display().to_string(), doing, reason: reason.to_string() }
 }

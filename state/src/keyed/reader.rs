@@ -8,6 +8,7 @@ use tidemill_common::checkpoint::StateFile;
 
 use super::{
     KeyedRows, KeyedState, Namespaces, PREFIX_BYTES, READ_ROWS, RUN_BYTES, file_options, intersection, local_error,
+    local_name,
 };
 use crate::encoding::{decode_column, is_row};
 use crate::storage::{FileReader, StorageError};
@@ -40,7 +41,7 @@ impl KeyedState {
             return Ok(());
         }
         let directory = tempfile::Builder::new()
-            .prefix("restore-")
+            .prefix(&format!("{}-", local_name()))
             .tempdir_in(scratch)
             .map_err(|error| local_error(scratch, "written", error))?;
         let names: Vec<String> = (0..files.len()).map(|file| format!("file-{file}")).collect();

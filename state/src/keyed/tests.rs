@@ -172,3 +172,17 @@ fn runs_of_a_key_come_back_in_order_and_large_states_in_several_files() {
     assert_eq!(values.len(), 200_000);
     assert!(values.iter().all(|(key, values)| values == &[*key, -1]));
 }
+
+#[test]
+fn what_dead_processes_left_is_swept() {
+    let place = Place::new();
+    let scratch = place.directory.path();
+    // No process has an id this high.
+    for name in ["tidemill-state-4194305-x.sst", "tidemill-state-x", "other"] {
+        std::fs::write(scratch.join(name), "").unwrap();
+    }
+    std::fs::create_dir(scratch.join("tidemill-state-4194306-y")).unwrap();
+    std::fs::write(scratch.join(local_name()), "").unwrap();
+    sweep(scratch);
+    assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 3);
+}

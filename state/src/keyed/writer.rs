@@ -7,7 +7,7 @@ use arrow::array::ArrayRef;
 use rocksdb::{Options, SstFileWriter};
 use tidemill_common::checkpoint::StateFile;
 
-use super::{FILE_BYTES_TARGET, KeyedState, file_options, local_error};
+use super::{FILE_BYTES_TARGET, KeyedState, file_options, local_error, local_name};
 use crate::encoding::EncodedRows;
 use crate::storage::{FileWriter, StorageError};
 
@@ -173,7 +173,7 @@ struct OpenFile<'a> {
 
 impl<'a> OpenFile<'a> {
     fn create(options: &'a Options, scratch: &Path, first: u16) -> Result<Self, StorageError> {
-        let path = scratch.join(format!("{}.sst", uuid::Uuid::new_v4().simple()));
+        let path = scratch.join(format!("{}.sst", local_name()));
         let file = SstFileWriter::create(options);
         file.open(&path).map_err(|error| local_error(&path, "written", error))?;
         Ok(Self { path, file, key: Vec::new(), first, last: first })
@@ -193,8 +193,15 @@ impl<'a> OpenFile<'a> {
     fn close(mut self, sequence: u64, writer: &FileWriter) -> Result<StateFile, StorageError> {
         self.file.finish().map_err(|error| local_error(&self.path, "written", error))?;
         let content = std::fs::read(&self.path).map_err(|error| local_error(&self.path, "read", error))?;
-        std::fs::remove_file(&self.path).map_err(|error| local_error(&self.path, "deleted", error))?;
         writer.write(content.into(), u32::from(self.first)..u32::from(self.last) + 1, sequence)
+    }
+}
+
+impl Drop for OpenFile<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "a local file stays");
+        }
     }
 }
 

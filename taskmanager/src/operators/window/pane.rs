@@ -73,7 +73,9 @@ impl Pane {
         if self.current.len() == 0 {
             return None;
         }
-        let table = Arc::new(std::mem::replace(&mut self.current, pool.take(layout)));
+        let mut next = pool.take(layout);
+        next.expect(self.current.len());
+        let table = Arc::new(std::mem::replace(&mut self.current, next));
         self.frozen.push(Frozen { run, slice, table });
         self.frozen.last()
     }

@@ -72,6 +72,13 @@ impl Table {
         }
     }
 
+    /// Says how many groups there will be, probably.
+    pub fn expect(&mut self, groups: usize) {
+        if let Self::Fused(table) = self {
+            table.expect(groups);
+        }
+    }
+
     /// Adds rows of a batch that fits the layout.
     pub fn add(&mut self, layout: &Layout, prepared: &Prepared, rows: Rows<'_>, scratch: &mut Scratch) {
         match self {

@@ -50,7 +50,10 @@ type Kept = Vec<(SubtaskIndex, OperatorSnapshot)>;
 
 impl Store {
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), checkpoint: 0, incremental: true, late: Vec::new() }
+        // In memory where that can be had: local databases are opened many times.
+        let memory = std::path::Path::new("/dev/shm");
+        let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        Self { directory: directory.unwrap(), checkpoint: 0, incremental: true, late: Vec::new() }
     }
 
     fn open(&self) -> Directory {
@@ -314,7 +317,7 @@ fn check_broken(case: &Case, stages: &[Stage]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_broken_run_gives_what_one_without_a_break_gives(case in cases(), stages in stages()) {
         check_broken(&case, &stages);
@@ -613,19 +616,21 @@ fn a_checkpoint_writes_what_has_changed_and_files_stay_few() {
         let mut last = store.snapshot(&mut operators, false);
         let (whole, _) = new_and_old(&last, &Kept::new());
         assert!(whole > 200_000);
-        let mut most = 0;
+        let (mut most, mut bases) = (0, 0);
         for checkpoint in 0..100i64 {
             let rows: Vec<Row> = (0..500).map(|key| of_key(key * 7 + checkpoint, 4)).collect();
             operators[0].process_batch(0, batch(&rows), output).unwrap();
             let next = store.snapshot(&mut operators, false);
             let (new, old) = new_and_old(&next, &last);
-            assert!(old > 0 && new < whole, "{new} new bytes, {old} old files");
+            // Now and then a base has been written beside, which is named from then on.
+            bases += u32::from(new >= whole);
+            assert!(old > 0 || new >= whole, "{new} new bytes, {old} old files");
             most = most.max(old);
             last = next;
             // Time for what is done beside.
             std::thread::sleep(std::time::Duration::from_millis(2));
         }
-        assert!(most < 64, "{most} files");
+        assert!(most < 64 && bases < 10, "{most} files, {bases} bases");
         let unchanged = store.snapshot(&mut operators, false);
         assert_eq!(new_and_old(&unchanged, &last).0, 0);
         // Files of windows that have ended are not named any more.
