@@ -140,15 +140,16 @@ impl Pane {
         (tables.len() >= FOLD_MIN).then_some(tables)
     }
 
-    /// Puts a table in place of those that were folded into it, if they are all still there.
-    pub fn replace(&mut self, runs: &[u64], folded: Frozen) {
+    /// Puts a table in place of those that were folded into it, if they are all still there. Gives them.
+    pub fn replace(&mut self, runs: &[u64], folded: Frozen) -> Vec<Frozen> {
         let from = self.frozen.iter().position(|frozen| Some(&frozen.run) == runs.first());
         if let Some(from) = from
             && let Some(tables) = self.frozen.get(from..from + runs.len())
             && tables.iter().map(|frozen| frozen.run).eq(runs.iter().copied())
         {
-            self.frozen.splice(from..from + runs.len(), [folded]);
+            return self.frozen.splice(from..from + runs.len(), [folded]).collect();
         }
+        vec![folded]
     }
 
     /// Gives tables back.

@@ -82,6 +82,7 @@ pub(super) fn create(
         slices: BTreeMap::new(),
         cumulated: BTreeMap::new(),
         folding: Arc::default(),
+        retired: Vec::new(),
         pool: TablePool::default(),
         late_rows: 0,
         prepared: Prepared::default(),
@@ -109,6 +110,9 @@ struct SlicedAggregate {
     cumulated: BTreeMap<TimestampMs, (Pane, TimestampMs)>,
     /// Tables that have been folded beside, to be put into their panes.
     folding: Arc<Folding>,
+    /// Tables that are no more. Giving their memory back takes long, and is left to the next snapshot's
+    /// parts.
+    retired: Vec<Frozen>,
     pool: TablePool,
     late_rows: u64,
     prepared: Prepared,
@@ -448,9 +452,10 @@ impl SlicedAggregate {
             } else {
                 self.slices.get_mut(&key)
             };
-            if let Some(pane) = pane {
-                pane.replace(&runs, table);
-            }
+            self.retired.extend(match pane {
+                Some(pane) => pane.replace(&runs, table),
+                None => vec![table],
+            });
         }
     }
 }
@@ -598,6 +603,13 @@ impl Operator for SlicedAggregate {
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
         self.apply_folded();
+        if !self.retired.is_empty() {
+            let retired = std::mem::take(&mut self.retired);
+            snapshot.parts.push(Box::new(move |_| {
+                drop(retired);
+                Ok(Vec::new())
+            }));
+        }
         let length = self.windows.assigner().map_or(1, Assigner::slice_length);
         let Self { slices, cumulated, windows, state, layout, log, pool, .. } = self;
         for (slice, pane) in slices.iter_mut() {
