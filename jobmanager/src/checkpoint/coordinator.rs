@@ -108,6 +108,8 @@ pub enum Action {
     Write(Box<Collected>),
     /// Keep [`Coordinator::to_keep`] beyond a crash, and answer with [`Event::Persisted`].
     Persist { checkpoint: CheckpointId },
+    /// It is kept from now on, and what it names is not to be deleted. Its attempt may be over.
+    Retain { checkpoint: CheckpointId },
     /// Tell all task managers that it is complete.
     Complete { checkpoint: CheckpointId },
     /// Tell all task managers that it will not be.
@@ -648,6 +650,7 @@ impl Coordinator {
         self.history.ended(checkpoint, now_ms, CheckpointState::Completed, Some(done.retained.location.clone()), None);
         let location = done.retained.location.clone();
         self.retained.push_back(done.retained);
+        actions.push(Action::Retain { checkpoint });
         if current {
             self.failures = 0;
             self.end_covered |= done.covers_end;

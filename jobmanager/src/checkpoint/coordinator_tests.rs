@@ -72,7 +72,9 @@ fn complete(coordinator: &mut Coordinator, now: i64, attempt: u32, checkpoint: u
     }
     let actions = coordinator.apply(now, written(checkpoint));
     assert_eq!(actions, vec![Action::Persist { checkpoint: id(checkpoint) }]);
-    coordinator.apply(now, persisted(checkpoint))
+    let mut actions = coordinator.apply(now, persisted(checkpoint));
+    assert_eq!(actions.remove(0), Action::Retain { checkpoint: id(checkpoint) });
+    actions
 }
 
 #[test]
@@ -93,7 +95,10 @@ fn a_checkpoint_is_taken_every_interval_once_the_job_runs() {
     assert_eq!(coordinator.newest(), None, "not complete yet");
     assert_eq!(coordinator.apply(105, written(1)), vec![Action::Persist { checkpoint: id(1) }]);
     assert_eq!(coordinator.newest(), None, "a crash would not find it");
-    assert_eq!(coordinator.apply(106, persisted(1)), vec![Action::Complete { checkpoint: id(1) }]);
+    assert_eq!(
+        coordinator.apply(106, persisted(1)),
+        vec![Action::Retain { checkpoint: id(1) }, Action::Complete { checkpoint: id(1) }]
+    );
     assert_eq!(coordinator.newest().map(|newest| newest.checkpoint), Some(id(1)));
     assert_eq!(coordinator.wake_ms(), Some(200));
     let stats = coordinator.history.latest().next().unwrap().clone();
@@ -220,7 +225,8 @@ fn a_checkpoint_that_is_kept_too_late_is_started_from_but_not_told() {
     coordinator.apply(103, Event::Halted { reason: "the job is RESTARTING".into() });
     coordinator.apply(104, deployed(2));
     coordinator.apply(104, Event::Started);
-    assert_eq!(coordinator.apply(105, persisted(1)), vec![]);
+    // Its files are named by what is started from, though nobody is told.
+    assert_eq!(coordinator.apply(105, persisted(1)), vec![Action::Retain { checkpoint: id(1) }]);
     assert_eq!(coordinator.newest().map(|newest| newest.checkpoint), Some(id(1)));
 }
 
@@ -290,7 +296,11 @@ fn one_that_was_triggered_before_the_end_does_not_cover_it() {
     coordinator.apply(103, written(1));
     assert_eq!(
         coordinator.apply(104, persisted(1)),
-        vec![Action::Complete { checkpoint: id(1) }, Action::Prepare { checkpoint: id(2) }]
+        vec![
+            Action::Retain { checkpoint: id(1) },
+            Action::Complete { checkpoint: id(1) },
+            Action::Prepare { checkpoint: id(2) }
+        ]
     );
 }
 
@@ -448,6 +458,7 @@ impl Caller {
                 }
                 Action::Answer { request, .. } => assert!(self.answers.insert(request.0), "answered once"),
                 Action::Aborted { checkpoint } => assert!(!self.completed.contains(&checkpoint.0)),
+                Action::Retain { checkpoint } => assert!(!self.discarded.contains(&checkpoint.0)),
                 Action::ReserveIds { .. } | Action::Fail { .. } => {}
             }
         }

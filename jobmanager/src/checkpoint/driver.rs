@@ -223,9 +223,11 @@ impl Master {
                     let message = JobManagerMessage::CheckpointComplete { job: id.clone(), attempt, checkpoint };
                     self.send(&task_manager, message);
                 }
+                self.sweep_once(id, checkpoint);
+            }
+            Action::Retain { checkpoint } => {
                 let garbage = self.files.completed(id, checkpoint);
                 self.delete_files(garbage);
-                self.sweep_once(id, checkpoint);
             }
             Action::Aborted { checkpoint } => {
                 tracing::info!(job = %id, %checkpoint, "checkpoint aborted");
