@@ -127,13 +127,19 @@ impl FusedPlan {
     }
 
     /// The words of accumulator columns as [`FusedPlan::states`] gives them (of `rows` rows), or `None`
-    /// if there are NULLs among them.
+    /// if there are NULLs among them, or were among what they were made of: then counts that share a word
+    /// differ.
     pub fn words(&self, states: &[ArrayRef], rows: usize) -> Option<Vec<ScalarBuffer<i64>>> {
         let mut words = vec![ScalarBuffer::from(vec![0; rows]); self.words.len()];
+        let mut is_set = vec![false; self.words.len()];
         let mut states = states.iter();
         let mut set = |word: usize| {
             let column = states.next().filter(|column| column.null_count() == 0)?;
-            words[word] = fixed::integer_words(column)?;
+            let content = fixed::integer_words(column)?;
+            if std::mem::replace(&mut is_set[word], true) && words[word] != content {
+                return None;
+            }
+            words[word] = content;
             Some(())
         };
         for call in &self.calls {
