@@ -514,7 +514,10 @@ fn emit_table(
                 let (first, rows) = filtered(&columns, &not(&fired));
                 emitter.push(first, RowWindows::One(window, rows), RowKind::Insert, output)?;
                 if windows.lateness > 0 {
-                    let (again, rows) = filtered(&columns, &fired);
+                    // What came late for them is told now, unless it came too late for the window.
+                    let over = windows.over_before(window, &columns[..layout.keys.len()], slots.len());
+                    let open = BooleanArray::new(fired.values() & not(&over).values(), None);
+                    let (again, rows) = filtered(&columns, &open);
                     emitter.push(again, RowWindows::One(window, rows), RowKind::UpdateAfter, output)?;
                 }
             }

@@ -82,6 +82,12 @@ impl Windows {
         Some(selected)
     }
 
+    /// Whether a window took no more rows before, key by key. Slices of it may be gone for those keys.
+    pub fn over_before(&self, window: Window, keys: &[ArrayRef], rows: usize) -> BooleanArray {
+        let progress = self.progress.of_keys(keys, rows).unwrap_or_else(|| vec![self.progress.watermark; rows]);
+        progress.iter().map(|progress| Some(self.is_over_at(window.end, *progress))).collect()
+    }
+
     /// Whether a window has fired already, key by key; `None` if it has for none.
     pub fn fired_before(&self, window: Window, keys: &[ArrayRef], rows: usize) -> Option<BooleanArray> {
         if !self.is_fired_at(window.end, self.progress.furthest()) {

@@ -660,3 +660,99 @@ fn a_checkpoint_writes_what_has_changed_and_files_stay_few() {
         assert_eq!(output.rows.len(), 50_000);
     }
 }
+
+/// After 3 subtasks, of which one was ahead, 2 fire the window of the others: for keys whose window took
+/// no more rows before, and some of whose slices are gone, it does not fire again.
+#[test]
+fn windows_that_were_over_for_a_key_before_the_break_do_not_fire_again_in_part() {
+    let case = Case {
+        kind: WindowKind::Hop { size_ms: 2, slide_ms: 1, offset_ms: 0 },
+        keys: vec![0, 1],
+        simple: true,
+        lateness: 4,
+        events: vec![
+            Event::Rows(vec![Row { key: Some(0), text: Some("a longer text"), value: None, time: 0, flag: None }]),
+            Event::Rows(vec![Row { key: None, text: None, value: None, time: -8, flag: None }]),
+            Event::Rows(vec![
+                Row { key: Some(3), text: Some("a longer text"), value: Some(9), time: -12, flag: Some(false) },
+                Row { key: None, text: Some("b"), value: None, time: 1, flag: Some(false) },
+                Row { key: Some(1), text: Some("a longer text"), value: Some(14), time: -15, flag: Some(false) },
+                Row { key: Some(2), text: None, value: Some(16), time: 0, flag: Some(false) },
+                Row { key: Some(1), text: None, value: Some(-4), time: -1, flag: Some(true) },
+                Row { key: Some(0), text: None, value: Some(-5), time: -11, flag: Some(false) },
+                Row { key: Some(0), text: None, value: None, time: -5, flag: Some(false) },
+                Row { key: None, text: Some("b"), value: Some(6), time: -3, flag: Some(false) },
+                Row { key: Some(0), text: Some("a longer text"), value: None, time: -14, flag: Some(false) },
+            ]),
+            Event::Rows(vec![Row {
+                key: Some(0),
+                text: Some("a longer text"),
+                value: None,
+                time: 1,
+                flag: Some(true),
+            }]),
+            Event::Flush,
+            Event::Rows(vec![
+                Row { key: Some(1), text: Some(""), value: None, time: -3, flag: Some(true) },
+                Row { key: Some(0), text: None, value: Some(17), time: 13, flag: Some(false) },
+                Row { key: Some(1), text: Some("b"), value: None, time: -3, flag: Some(true) },
+                Row { key: Some(3), text: Some("b"), value: Some(18), time: 4, flag: Some(false) },
+                Row { key: Some(2), text: Some("a"), value: Some(-4), time: 13, flag: None },
+                Row { key: Some(3), text: None, value: Some(-4), time: 3, flag: Some(false) },
+                Row { key: Some(2), text: Some(""), value: None, time: -9, flag: Some(true) },
+                Row { key: Some(1), text: None, value: Some(-1), time: 8, flag: Some(true) },
+            ]),
+            Event::Flush,
+            Event::Rows(vec![Row { key: Some(1), text: Some(""), value: Some(-1), time: 11, flag: None }]),
+            Event::Watermark(5),
+            Event::Flush,
+            Event::Watermark(9223372036854775806),
+        ],
+    };
+    let stages = vec![
+        Stage {
+            parallelism: 3,
+            end: 934,
+            lags: vec![1, 3, 3],
+            back: 2,
+            others: vec![
+                (2, Fate::Dropped),
+                (1, Fate::Written),
+                (0, Fate::Written),
+                (2, Fate::Written),
+                (1, Fate::Written),
+                (1, Fate::Written),
+            ],
+            full: true,
+        },
+        Stage {
+            parallelism: 2,
+            end: 855,
+            lags: vec![2, 0],
+            back: 2,
+            others: vec![
+                (1, Fate::Written),
+                (1, Fate::Written),
+                (0, Fate::Written),
+                (1, Fate::Written),
+                (1, Fate::Late),
+                (0, Fate::Written),
+                (0, Fate::Savepoint),
+                (2, Fate::Written),
+                (0, Fate::Late),
+                (0, Fate::Written),
+                (1, Fate::Written),
+                (1, Fate::Written),
+                (1, Fate::Written),
+                (2, Fate::Late),
+                (2, Fate::Late),
+                (1, Fate::Written),
+                (1, Fate::Written),
+                (1, Fate::Written),
+                (0, Fate::Written),
+            ],
+            full: false,
+        },
+    ];
+    check_broken(&case, &stages);
+}
