@@ -6,6 +6,7 @@ use std::process::{ExitCode, Stdio};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tidemill_common::ports::free_port;
 use tidemill_common::process_options::{PROCESS_OPTIONS, ProcessConfig};
 use tokio::process::{Child, ChildStdin, Command};
 
@@ -36,7 +37,7 @@ pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
     logging::start(&config, "info", &Terminal::detect());
     if config.port("jobmanager.rpc.port") == 0 {
         // The task managers must know it.
-        flags.values.insert("jobmanager.rpc.port".to_owned(), free_port()?.to_string());
+        flags.values.insert("jobmanager.rpc.port".to_owned(), free_port().map_err(CliError::Spawn)?.to_string());
         config = config::load(&flags)?;
     }
     // The job manager finds its jobs again when it is started anew.
@@ -222,9 +223,4 @@ async fn stop_child(Process { child, stdin, .. }: &mut Process, process: &str) {
             tracing::warn!("the {process} cannot be killed: {error}");
         }
     }
-}
-
-fn free_port() -> Result<u16, CliError> {
-    let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).map_err(CliError::Spawn)?;
-    listener.local_addr().map(|address| address.port()).map_err(CliError::Spawn)
 }

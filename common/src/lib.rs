@@ -17,6 +17,7 @@ pub mod job_graph;
 pub mod key_group;
 pub mod limits;
 pub mod plan;
+pub mod ports;
 pub mod process_options;
 pub mod suggest;
 pub mod time;

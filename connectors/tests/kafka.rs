@@ -147,7 +147,7 @@ fn is_fenced(result: &Result<(), ConnectorError>) -> bool {
 fn kafka() {
     let Some(service) = Service::start("kafka.sh").unwrap() else { return };
     let broker = Broker(service);
-    let checks: [(&str, Check); 12] = [
+    let checks: [(&str, Check); 13] = [
         ("published with checkpoints", published_with_checkpoints),
         ("bug 13", bug_13_transactional_ids_do_not_clash),
         ("bug 14", bug_14_a_zombie_commits_nothing),
@@ -158,6 +158,7 @@ fn kafka() {
         ("a commit topic that forgets", a_commit_topic_that_forgets_is_refused),
         ("positions among control records", positions_among_control_records_are_exact),
         ("group offsets", group_offsets_follow_checkpoints),
+        ("a broker that stands still", a_broker_that_stands_still_for_a_moment_is_waited_for),
         ("bug 15", bug_15_a_transaction_that_times_out_fails_and_loses_nothing),
         ("bug 18", bug_18_a_broker_that_is_down_fails_the_flush),
     ];
@@ -425,6 +426,26 @@ fn group_offsets_follow_checkpoints(broker: &Broker) {
         assert!(begun.elapsed() < PATIENCE);
     }
     assert_eq!(broker.read(&from_group, |_| ()), (60..100).collect::<Vec<_>>());
+}
+
+/// A request that is not answered at once is asked again, whatever stage the transaction is in.
+fn a_broker_that_stands_still_for_a_moment_is_waited_for(broker: &Broker) {
+    broker.topic("still");
+    let mut writer = broker.exactly_once("still", ("ji", 1, 0));
+    writer.recover(Vec::new()).unwrap();
+    for checkpoint in 1..=5 {
+        writer.write(&rows(checkpoint * 10..checkpoint * 10 + 10, "a")).unwrap();
+        prepare(writer.as_mut(), "ji", 0, checkpoint as u64);
+        std::thread::scope(|scope| {
+            let commit = scope.spawn(|| writer.commit(CheckpointId(checkpoint as u64)));
+            std::thread::sleep(Duration::from_millis(checkpoint as u64 * 4));
+            broker.0.run("freeze", &[]).unwrap();
+            std::thread::sleep(Duration::from_millis(1200));
+            broker.0.run("thaw", &[]).unwrap();
+            commit.join().unwrap().unwrap();
+        });
+    }
+    assert_eq!(broker.committed("still"), (10..60).collect::<Vec<_>>());
 }
 
 /// The broker stands still for longer than a transaction may take, in the midst of it.

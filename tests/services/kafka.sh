@@ -176,9 +176,15 @@ PROPS
     started "$pid" > "$dir/started"
     echo "$pid" > "$dir/pid"
     # The port opens before the broker is registered: ask it for its cluster until it answers.
-    if ! run_java KafkaTool wait "127.0.0.1:$port" "$START_SECONDS_MAX" > /dev/null 2> "$dir/wait.log"; then
+    run_java KafkaTool wait "127.0.0.1:$port" "$START_SECONDS_MAX" > /dev/null 2> "$dir/wait.log" &
+    waiting=$!
+    while kill -0 "$waiting" 2>/dev/null; do
+        alive "$dir" || { kill "$waiting" 2>/dev/null || true; break; }
+        sleep 0.1
+    done
+    if ! wait "$waiting"; then
         stop "$dir"
-        fail "no answer on port $port in $START_SECONDS_MAX s: $(grep -v '^\s*at ' "$dir/log" | tail -1)"
+        fail "no answer on port $port in $START_SECONDS_MAX s: $(grep -v '^\s*at \|^\s*\.\.\. ' "$dir/log" | tail -3)"
     fi
     echo "127.0.0.1:$port"
 }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tempfile::TempDir;
+use tidemill_common::ports::free_port;
 
 /// How long a process may take to come up.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
@@ -37,7 +38,7 @@ impl Cluster {
             .iter()
             .flat_map(|(flag, value)| [format!("--{flag}"), value.replace("{directory}", &place)])
             .collect();
-        let port = crate::free_port()?;
+        let port = free_port()?;
         let task_managers_kept = Vec::new();
         let mut cluster =
             Self { job_manager: None, task_managers: task_managers_kept, port, slots, flags, started: 0, directory };

@@ -49,8 +49,9 @@ pub struct FaultProxy {
 }
 
 impl FaultProxy {
-    /// A proxy before `upstream` (`http://host:port`) that lets one in `one_in` requests fail, in an
-    /// order that `seed` gives.
+    /// A proxy before `upstream` (`http://host:port`) that lets about one in `one_in` requests fail, at
+    /// places that `seed` gives: never more than `2 * one_in` apart, one kind of fault after the other,
+    /// so that a short run sees each.
     pub fn start(upstream: &str, one_in: u32, seed: u64) -> anyhow::Result<Self> {
         let upstream = upstream.trim_start_matches("http://").trim_end_matches('/').to_owned();
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
@@ -59,12 +60,17 @@ impl FaultProxy {
         let (counters, stopped) = (landed.clone(), stop.clone());
         std::thread::spawn(move || {
             let mut random = StdRng::seed_from_u64(seed);
+            let mut faults = 0;
+            let mut until_next = random.random_range(1..2 * one_in.max(1));
             for client in listener.incoming().map_while(Result::ok) {
                 if stopped.load(Ordering::Relaxed) {
                     return;
                 }
-                let fate = if random.random_ratio(1, one_in.max(1)) {
-                    FAULTS[random.random_range(0..FAULTS.len())]
+                until_next -= 1;
+                let fate = if until_next == 0 {
+                    until_next = random.random_range(1..2 * one_in.max(1));
+                    faults += 1;
+                    FAULTS[faults % FAULTS.len()]
                 } else {
                     Fate::Pass
                 };

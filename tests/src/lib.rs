@@ -36,8 +36,3 @@ pub fn tidemill() -> anyhow::Result<Command> {
     }
     Ok(command)
 }
-
-/// A port that is free now, on loopback.
-pub fn free_port() -> anyhow::Result<u16> {
-    Ok(std::net::TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port())
-}

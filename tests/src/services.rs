@@ -4,6 +4,7 @@ use std::io::{Seek, Write};
 use std::process::Command;
 
 use tempfile::TempDir;
+use tidemill_common::ports::free_port;
 
 /// Exit code of a service script when the machine cannot provide the server.
 const UNAVAILABLE: i32 = 77;
@@ -21,7 +22,7 @@ impl Service {
     /// `TIDEMILL_REQUIRE_SERVICES=1` makes that an error; the reason is printed.
     pub fn start(script: &'static str) -> anyhow::Result<Option<Self>> {
         let directory = tempfile::tempdir()?;
-        let port = crate::free_port()?;
+        let port = free_port()?;
         let output = Command::new("bash")
             .arg(crate::directory().join("services").join(script))
             .arg("start")

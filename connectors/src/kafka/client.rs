@@ -211,6 +211,8 @@ fn passes(error: &KafkaError) -> bool {
                 | Code::WaitingForCoordinator
                 | Code::RequestTimedOut
                 | Code::LeaderNotAvailable
+                // Of a partition that was listed: it has no leader at the moment.
+                | Code::UnknownPartition
                 | Code::NotLeaderForPartition
                 | Code::CoordinatorLoadInProgress
                 | Code::CoordinatorNotAvailable

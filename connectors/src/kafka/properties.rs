@@ -175,7 +175,7 @@ impl ClientSettings {
     pub fn producer(&self) -> ClientConfig {
         // Without acknowledgement by all replicas librdkafka refuses idempotence.
         let acknowledged = self.properties.get("acks").is_none_or(|acks| matches!(acks.as_str(), "all" | "-1"));
-        self.with_defaults(&[
+        let mut config = self.with_defaults(&[
             // Messages under way, of each writer.
             ("queue.buffering.max.kbytes", "32768"),
             ("queue.buffering.max.messages", "100000"),
@@ -186,7 +186,10 @@ impl ClientSettings {
             ("enable.idempotence", if acknowledged { "true" } else { "false" }),
             // The Java client's hash of the key.
             ("partitioner", "murmur2_random"),
-        ])
+        ]);
+        // Of a table that is read, too.
+        config.remove("isolation.level");
+        config
     }
 
     /// A client that writes messages in transactions.

@@ -16,7 +16,7 @@ use tidemill_common::ids::{AttemptId, JobId};
 use super::IDENTIFIER;
 use super::client::{refused, words};
 use super::commits::{self, Commits, Marker, Origin};
-use super::delivery::{Deliveries, DeliveryContext, send, wait_for_deliveries};
+use super::delivery::{Deliveries, DeliveryContext, WAIT, send, wait_for_deliveries};
 use super::records::Record;
 use super::settings::SinkSettings;
 use crate::api::{ConnectorContext, ConnectorError, PreparedEpoch, SubtaskContext};
@@ -245,21 +245,32 @@ impl Publisher {
             if self.context.is_cancelled() {
                 return Err(ConnectorError::Cancelled);
             }
-            let KafkaError::Transaction(inner) = &error else { return Err(self.failed(what, &words(&error))) };
-            if is_fenced(inner.code()) {
+            let (passes, fenced, reason) = match &error {
+                KafkaError::Transaction(error) => {
+                    (error.is_retriable() && !error.txn_requires_abort(), is_fenced(error.code()), error.to_string())
+                }
+                // What is to be committed is still under way; its own time-out says when to give up.
+                error => {
+                    let under_way = error.rdkafka_error_code() == Some(RDKafkaErrorCode::OperationTimedOut);
+                    (under_way, false, words(error))
+                }
+            };
+            if fenced {
                 let what = format!("Kafka at {}, {what}", self.settings.client.servers);
                 return Err(ConnectorError::Fenced { table: self.table.clone(), what });
             }
-            if !inner.is_retriable() || inner.txn_requires_abort() {
-                return Err(self.failed(what, &inner.to_string()));
+            if !passes {
+                return Err(self.failed(what, &reason));
             }
             if begun.elapsed() > timeout {
                 return Err(ConnectorError::Timeout {
                     table: self.table.clone(),
-                    what: format!("Kafka at {} ({what}; the last error was: {inner})", self.settings.client.servers),
+                    what: format!("Kafka at {} ({what}; the last error was: {reason})", self.settings.client.servers),
                     seconds: timeout.as_secs(),
                 });
             }
+            // Some errors come at once.
+            std::thread::sleep(WAIT);
         }
     }
 
