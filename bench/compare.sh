@@ -14,17 +14,40 @@ cpu() {
     awk '{ printf "%.2f", $1 + $2 }' "$work/times"
 }
 
+# The CPU seconds per million of a line of flink/run.sh.
+of_flink() { sed -n 's/.*cpu_s_per_million=\([0-9.]*\).*/\1/p' <<< "$1"; }
+
+# verdict OURS FLINK'S PARTS: whether ours is no more than Flink's by so many parts.
+verdict() {
+    awk -v ours="$1" -v flink="$2" -v parts="$3" \
+        'BEGIN { printf "1/%.1f of Flink, wanted 1/%d: %s\n", flink / ours, parts, ours * parts <= flink ? "met" : "MISSED" }'
+}
+
 echo "machine: $(nproc) cores, load $(cut -d' ' -f1-3 /proc/loadavg)"
 echo "== dashboard job over $rows JSON bids, parallelism 2 (target: no more than 1/6 of Flink's CPU)"
 ./bench/flink/run.sh bids "$work/bids" "$rows"
 sed "s#\${data}#$work/bids#g; s#\${out}#$work/out#g" bench/flink/kpi.sql > "$work/kpi.sql"
 target/release/tidemill run "$work/kpi.sql" --parallelism 2 > /dev/null 2>&1
 used=$(cpu target/release/tidemill run "$work/kpi.sql" --parallelism 2)
-echo "tidemill job=KPI cpu_s=$used cpu_s_per_million=$(awk -v c="$used" -v n="$rows" 'BEGIN { printf "%.3f", c * 1e6 / n }')"
-echo "flink $(./bench/flink/run.sh --parallelism 2 sql bench/flink/kpi.sql "$work/bids")"
+ours=$(awk -v c="$used" -v n="$rows" 'BEGIN { printf "%.3f", c * 1e6 / n }')
+echo "tidemill job=KPI cpu_s=$used cpu_s_per_million=$ours"
+flink=$(./bench/flink/run.sh --parallelism 2 sql bench/flink/kpi.sql "$work/bids")
+echo "flink $flink"
+verdict "$ours" "$(of_flink "$flink")" 6
 
 echo "== keyed window from an in-process source, parallelism 2 (target: no more than 1/20 of Flink's CPU)"
 target/release/tidemill run bench/window.sql --parallelism 2 > /dev/null 2>&1
 used=$(cpu target/release/tidemill run bench/window.sql --parallelism 2)
-echo "tidemill job=window cpu_s=$used cpu_s_per_million=$(awk -v c="$used" 'BEGIN { printf "%.4f", c * 1e6 / 50e6 }')"
-echo "flink $(./bench/flink/run.sh --parallelism 2 window)"
+ours=$(awk -v c="$used" 'BEGIN { printf "%.4f", c * 1e6 / 50e6 }')
+echo "tidemill job=window cpu_s=$used cpu_s_per_million=$ours"
+flink=$(./bench/flink/run.sh --parallelism 2 window)
+echo "flink $flink"
+verdict "$ours" "$(of_flink "$flink")" 20
+
+echo "== keyBy alone, 2 producers and 2 consumers, ours over TCP (target: no more than 1/5 of Flink's CPU)"
+lines=$("${CARGO_TARGET_DIR:-target}/release/shuffle" 50)
+echo "$lines"
+ours=$(sed -n 's/^Network:.* \([0-9.]*\) CPU s.*/\1/p' <<< "$lines")
+flink=$(./bench/flink/run.sh --parallelism 2 shuffle)
+echo "flink $flink"
+verdict "$ours" "$(of_flink "$flink")" 5

@@ -80,9 +80,17 @@ fn an_error_in_a_script_is_shown_with_its_place() {
 
 #[test]
 fn too_few_slots_are_said() {
-    let cluster = Cluster::start(1, 1).unwrap();
-    let file = script("SET 'parallelism.default' = '3';\nSELECT 1 AS one;");
-    let fine = cluster.command("submit").arg(file.path()).output().unwrap();
-    assert!(fine.status.success(), "{}", String::from_utf8_lossy(&fine.stderr));
-    assert_eq!(String::from_utf8_lossy(&fine.stdout).trim(), "+I[1]");
+    let cluster = Cluster::start_with(1, 1, &[("slot-request-timeout", "1 s")]).unwrap();
+    let file = script(
+        "SET 'parallelism.default' = '3';
+CREATE TABLE numbers (n BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '9');
+CREATE TABLE nothing (n BIGINT) WITH ('connector' = 'blackhole');
+INSERT INTO nothing SELECT n FROM numbers;",
+    );
+    let output = cluster.command("submit").arg(file.path()).output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success(), "{text}");
+    for part in ["the job needs 3 slots", "1 task manager with 1 slot is connected", "taskmanager.numberOfTaskSlots"] {
+        assert!(text.contains(part), "'{part}' is not in: {text}");
+    }
 }

@@ -113,7 +113,7 @@ fn number(name: &str, default: u64) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Victims {
     TaskManagers,
-    /// Now and then the job manager, else a task manager.
+    /// Every fourth time the job manager, else a task manager.
     Anybody,
 }
 
@@ -148,7 +148,7 @@ fn chaos(mut cluster: Cluster, victims: Victims, faults: u64, seed: u64, store: 
             "FINISHED" => break,
             "RUNNING" | "FINISHING" if landed < faults => {
                 std::thread::sleep(Duration::from_millis(random.random_range(100..700)));
-                if victims == Victims::Anybody && random.random_ratio(1, 4) {
+                if victims == Victims::Anybody && (kills + leader_kills) % 4 == 1 {
                     cluster.kill_job_manager().unwrap();
                     cluster.start_job_manager().unwrap();
                     cluster.await_answer().unwrap();
@@ -268,7 +268,7 @@ END;
     let job = submit(&cluster, &script);
 
     let mut windows = BTreeMap::<(u64, u64), (u64, u64)>::new();
-    let (mut produced, mut landed, mut leader_kills, mut attempt) = (0, 0, 0, 0);
+    let (mut produced, mut landed, mut kills, mut leader_kills, mut attempt) = (0, 0, 0, 0, 0);
     let begun = Instant::now();
     let file = tempfile::NamedTempFile::new().unwrap();
     while produced < EVENTS || landed < faults {
@@ -297,7 +297,8 @@ END;
             continue;
         }
         std::thread::sleep(Duration::from_millis(random.random_range(0..900)));
-        if random.random_ratio(1, 4) {
+        kills += 1;
+        if kills % 4 == 2 {
             cluster.kill_job_manager().unwrap();
             cluster.start_job_manager().unwrap();
             cluster.await_answer().unwrap();

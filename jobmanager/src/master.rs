@@ -751,8 +751,9 @@ impl Master {
         let free: u32 = self.cluster.free_slots().values().sum();
         let seconds = self.config.slot_request_timeout.as_secs_f64();
         format!(
-            "the job needs {needed} slots; {members} task manager{} with {slots} slots {} connected and {free} of them are free. Waited {seconds} s (slot.request.timeout). Start more task managers, give them more slots (taskmanager.numberOfTaskSlots), or lower the parallelism",
+            "the job needs {needed} slots; {members} task manager{} with {slots} slot{} {} connected and {free} of them are free. Waited {seconds} s (slot.request.timeout). Start more task managers, give them more slots (taskmanager.numberOfTaskSlots), or lower the parallelism",
             if members == 1 { "" } else { "s" },
+            if slots == 1 { "" } else { "s" },
             if members == 1 { "is" } else { "are" },
         )
     }
