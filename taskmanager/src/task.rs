@@ -123,7 +123,11 @@ impl Runtime {
     }
 
     /// When to wake up: for a timer, or to hand on what lingers.
-    fn deadline(&self) -> Option<Instant> {
+    fn deadline(&mut self) -> Option<Instant> {
+        // Of a timer, or a watermark that came without rows.
+        if self.dirty_since.is_none() && self.chain.has_pending() {
+            self.dirty_since = Some(Instant::now());
+        }
         let timer = self.chain.next_processing_timer().map(|due| {
             let wait = due.saturating_sub(system_clock()).max(0) as u64;
             Instant::now() + Duration::from_millis(wait)
@@ -154,6 +158,11 @@ impl Runtime {
             self.dirty_since = Some(now);
         }
         Ok(())
+    }
+
+    /// There was nothing to do: what waits may wait for the rest of the linger.
+    fn rest(&mut self) -> Result<(), TaskError> {
+        if self.dirty_since.is_some_and(|since| since.elapsed() >= LINGER) { self.settle() } else { Ok(()) }
     }
 
     /// The input is not hot: nothing waits any longer.
@@ -273,11 +282,7 @@ fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskErro
             runtime.deadline().map_or(Duration::MAX, |deadline| deadline.saturating_duration_since(Instant::now()));
         match source.step(timeout, &mut runtime.chain)? {
             Step::Rows => runtime.linger()?,
-            Step::Pending => {
-                if runtime.dirty_since.is_some_and(|since| since.elapsed() >= LINGER) {
-                    runtime.settle()?;
-                }
-            }
+            Step::Pending => runtime.rest()?,
             Step::NeedsMail => needs_mail = true,
             Step::Ended => {
                 ended = true;
@@ -325,11 +330,7 @@ impl Gate {
                     self.delivery(channel, delivery, runtime)?;
                     runtime.linger()?;
                 }
-                Received::Nothing => {
-                    if runtime.dirty_since.is_some_and(|since| since.elapsed() >= LINGER) {
-                        runtime.settle()?;
-                    }
-                }
+                Received::Nothing => runtime.rest()?,
             }
             if self.data_open > 0 {
                 runtime.fire_timers()?;

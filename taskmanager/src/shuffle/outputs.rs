@@ -70,6 +70,8 @@ struct Sender {
     target: Target,
     pending: Selection,
     pending_bytes: usize,
+    /// A watermark that came before what is pending.
+    watermark: Option<Watermark>,
     /// It got the end of the data: nothing is cut off when this is dropped.
     ended: bool,
 }
@@ -87,20 +89,45 @@ impl Drop for Sender {
 
 impl Sender {
     fn send(&mut self, element: StreamElement, owner: &Owner) -> Result<(), OperatorError> {
+        self.send_with(element, false, owner)
+    }
+
+    /// With `more`, it may wait for what is sent next.
+    fn send_with(&mut self, element: StreamElement, more: bool, owner: &Owner) -> Result<(), OperatorError> {
         let sent = match &mut self.target {
             Target::Local { inbox, channel } => inbox
                 .put_waiting(*channel, element, &owner.cancelled, |wait| {
                     owner.metrics.waiting(Wait::Backpressured, wait);
                 })
                 .map_err(|_| OperatorError::ExchangeClosed),
-            Target::Remote(channel) => channel.send(element, &owner.cancelled, &mut |wait| {
+            Target::Remote(channel) => channel.send(element, more, &owner.cancelled, &mut |wait| {
                 owner.metrics.waiting(Wait::Backpressured, wait);
             }),
         };
         sent.map_err(|error| if owner.cancelled.load(Ordering::Relaxed) { OperatorError::Cancelled } else { error })
     }
 
+    /// Keeps a watermark until rows follow, or what waits is sent: one that follows with no row in
+    /// between takes its place. Operators with little output would else send far more watermarks than
+    /// rows.
+    fn hold(&mut self, watermark: Watermark, owner: &Owner) -> Result<(), OperatorError> {
+        if !self.pending.is_empty() {
+            self.flush(owner)?;
+        }
+        self.watermark = Some(watermark);
+        Ok(())
+    }
+
+    /// Sends the watermark that is held: what follows, if there is `more`, came after it.
+    fn release(&mut self, more: bool, owner: &Owner) -> Result<(), OperatorError> {
+        match self.watermark.take() {
+            Some(watermark) => self.send_with(StreamElement::Watermark(watermark), more, owner),
+            None => Ok(()),
+        }
+    }
+
     fn flush(&mut self, owner: &Owner) -> Result<(), OperatorError> {
+        self.release(!self.pending.is_empty(), owner)?;
         self.pending_bytes = 0;
         match self.pending.take().map_err(internal)? {
             Some(batch) => self.send(StreamElement::Batch(batch), owner),
@@ -111,6 +138,7 @@ impl Sender {
     /// A whole batch. Small ones wait for company.
     fn whole(&mut self, batch: &Batch, bytes: usize, owner: &Owner) -> Result<(), OperatorError> {
         if self.pending.is_empty() && (batch.rows() >= EXCHANGE_BATCH_ROWS || bytes >= EXCHANGE_BATCH_BYTES) {
+            self.release(true, owner)?;
             return self.send(StreamElement::Batch(batch.clone()), owner);
         }
         self.pending.push_all(batch);
@@ -142,7 +170,13 @@ impl Exchange {
     pub fn new(router: Router, targets: Vec<Target>) -> Self {
         let senders = targets
             .into_iter()
-            .map(|target| Sender { target, pending: Selection::default(), pending_bytes: 0, ended: false })
+            .map(|target| Sender {
+                target,
+                pending: Selection::default(),
+                pending_bytes: 0,
+                watermark: None,
+                ended: false,
+            })
             .collect();
         Self { router, senders, hashes: Vec::new() }
     }
@@ -212,8 +246,11 @@ impl Outputs {
         Ok(())
     }
 
+    /// Sends a watermark after the rows before it: at once behind those that wait, else with what comes
+    /// next.
     pub fn emit_watermark(&mut self, watermark: Watermark) -> Result<(), OperatorError> {
-        self.everyone(&StreamElement::Watermark(watermark))
+        let mut senders = self.exchanges.iter_mut().flat_map(|exchange| &mut exchange.senders);
+        senders.try_for_each(|sender| sender.hold(watermark, &self.owner))
     }
 
     pub fn barrier(&mut self, barrier: Barrier) -> Result<(), OperatorError> {
@@ -232,9 +269,10 @@ impl Outputs {
         Ok(())
     }
 
-    /// Whether rows wait.
+    /// Whether rows or watermarks wait.
     pub fn has_pending(&self) -> bool {
-        self.exchanges.iter().flat_map(|exchange| &exchange.senders).any(|sender| !sender.pending.is_empty())
+        let mut senders = self.exchanges.iter().flat_map(|exchange| &exchange.senders);
+        senders.any(|sender| !sender.pending.is_empty() || sender.watermark.is_some())
     }
 
     /// No data follows.

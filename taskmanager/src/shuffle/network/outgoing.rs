@@ -1,5 +1,7 @@
-//! The sending side of a connection: a queue of frames, a task that writes them, and one that reads
-//! credits.
+//! The sending side of a connection: whoever sends a frame writes it; what the socket does not take goes
+//! into a queue that a task writes. Another task reads credits.
+//!
+//! To write at once spares two changes of threads a frame, which cost more than the frame's bytes.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::IoSlice;
@@ -7,11 +9,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use tidemill_common::batch::{Batch, StreamElement};
-use tokio::io::{AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
 use super::{ChannelKey, OnLost};
@@ -50,8 +52,41 @@ impl Channel {
 #[derive(Default)]
 struct Queue {
     frames: VecDeque<Frame>,
+    /// Bytes of the first frame that have been written.
+    written: usize,
+    /// Where senders write. Not there before the connection is made, and while the socket is full: then
+    /// the task that writes has its turn.
+    stream: Option<Arc<OwnedWriteHalf>>,
     lost: Option<String>,
     stopped: bool,
+}
+
+impl Queue {
+    /// Writes what the socket takes. Whether that was all.
+    fn write(&mut self, stream: &OwnedWriteHalf) -> std::io::Result<bool> {
+        while !self.frames.is_empty() {
+            let mut skipped = self.written;
+            let unwritten = self.frames.iter().flat_map(Frame::slices).filter_map(|slice| {
+                let from = skipped.min(slice.len());
+                skipped -= from;
+                (from < slice.len()).then(|| IoSlice::new(&slice[from..]))
+            });
+            let slices: Vec<IoSlice<'_>> = unwritten.take(SLICES_MAX).collect();
+            match stream.try_write_vectored(&slices) {
+                Ok(0) => return Err(std::io::ErrorKind::WriteZero.into()),
+                Ok(bytes) => self.written += bytes,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+            while let Some(bytes) = self.frames.front().map(|frame| frame.slices().map(<[u8]>::len).sum::<usize>())
+                && self.written >= bytes
+            {
+                self.written -= bytes;
+                self.frames.pop_front();
+            }
+        }
+        Ok(true)
+    }
 }
 
 /// A connection to another task manager.
@@ -96,10 +131,10 @@ impl Connection {
 
     async fn serve(&self) -> Result<(), String> {
         let stream = self.connect().await?;
-        let (read, mut write) = stream.into_split();
+        let (read, write) = stream.into_split();
         tokio::select! {
             read = self.read(read) => read,
-            written = self.write(&mut write) => written.map_err(|error| error.to_string()),
+            written = self.write(write) => written.map_err(|error| error.to_string()),
         }
     }
 
@@ -124,7 +159,11 @@ impl Connection {
 
     fn lose(&self, reason: &str) {
         let cause = format!("the connection to the task manager at {} is lost: {reason}", self.address);
-        self.queue.lock().lost = Some(cause.clone());
+        {
+            let mut queue = self.queue.lock();
+            queue.lost = Some(cause.clone());
+            queue.stream = None;
+        }
         let channels = std::mem::take(&mut *self.channels.lock());
         for channel in channels.values() {
             (channel.lost)(cause.clone());
@@ -133,37 +172,63 @@ impl Connection {
         self.queue.lock().frames.clear();
     }
 
-    fn enqueue(&self, frame: Frame) {
+    /// Sends a frame, or with `more` lets it wait for the next one.
+    fn enqueue(&self, frame: Frame, more: bool) {
         let mut queue = self.queue.lock();
-        if queue.lost.is_none() {
-            queue.frames.push_back(frame);
-            drop(queue);
-            self.filled.notify_one();
+        if queue.lost.is_some() {
+            return;
+        }
+        queue.frames.push_back(frame);
+        if more {
+            return;
+        }
+        self.write_now(queue);
+    }
+
+    /// Sends what waits for more.
+    fn kick(&self) {
+        let queue = self.queue.lock();
+        if !queue.frames.is_empty() {
+            self.write_now(queue);
         }
     }
 
-    async fn write(&self, out: &mut (impl AsyncWrite + Unpin)) -> std::io::Result<()> {
+    fn write_now(&self, mut queue: MutexGuard<'_, Queue>) {
+        if let Some(stream) = queue.stream.take() {
+            // What fails here fails again for the task that writes, which says so.
+            if queue.write(&stream).unwrap_or(false) {
+                queue.stream = Some(stream);
+                return;
+            }
+        }
+        drop(queue);
+        self.filled.notify_one();
+    }
+
+    /// Writes what senders could not.
+    async fn write(&self, out: OwnedWriteHalf) -> std::io::Result<()> {
+        let mut out = Arc::new(out);
         loop {
-            let (frames, stopped) = {
+            let written = {
                 let mut queue = self.queue.lock();
-                (std::mem::take(&mut queue.frames), queue.stopped)
+                let written = queue.write(&out)?;
+                if written && queue.stopped {
+                    queue.stream = None;
+                    break;
+                }
+                // From here on the senders write.
+                queue.stream = written.then(|| out.clone());
+                written
             };
-            if frames.is_empty() {
-                if stopped {
-                    return out.shutdown().await;
-                }
+            if written {
                 self.filled.notified().await;
-                continue;
+            } else {
+                out.writable().await?;
             }
-            let mut slices: Vec<IoSlice<'_>> = Vec::with_capacity(SLICES_MAX);
-            for slice in frames.iter().flat_map(Frame::slices) {
-                slices.push(IoSlice::new(slice));
-                if slices.len() == SLICES_MAX {
-                    write_all(out, &mut slices).await?;
-                    slices.clear();
-                }
-            }
-            write_all(out, &mut slices).await?;
+        }
+        match Arc::get_mut(&mut out) {
+            Some(out) => out.shutdown().await,
+            None => Ok(()),
         }
     }
 
@@ -190,18 +255,6 @@ impl Connection {
     }
 }
 
-async fn write_all(out: &mut (impl AsyncWrite + Unpin), slices: &mut [IoSlice<'_>]) -> std::io::Result<()> {
-    let mut slices = slices;
-    while !slices.is_empty() {
-        let written = out.write_vectored(slices).await?;
-        if written == 0 {
-            return Err(std::io::ErrorKind::WriteZero.into());
-        }
-        IoSlice::advance_slices(&mut slices, written);
-    }
-    Ok(())
-}
-
 /// The sender's end of one channel.
 pub struct RemoteChannel {
     connection: Arc<Connection>,
@@ -217,7 +270,7 @@ impl RemoteChannel {
         let channel = Arc::new(Channel { credit: Mutex::default(), changed: Condvar::new(), lost });
         connection.channels.lock().insert(id, channel.clone());
         let attempt = key.attempt.0;
-        connection.enqueue(Frame::new(Header::control(FrameKind::Open, id, attempt, 0), &key.encode()));
+        connection.enqueue(Frame::new(Header::control(FrameKind::Open, id, attempt, 0), &key.encode()), false);
         // Looked at after the channel was listed: whoever loses the connection later sees it.
         let lost = connection.queue.lock().lost.clone();
         if let Some(cause) = lost {
@@ -228,10 +281,12 @@ impl RemoteChannel {
         Self { connection, channel, id, attempt, compress }
     }
 
-    /// Sends an element, when there is credit for it. Gives up when `cancelled` is set.
+    /// Sends an element, when there is credit for it; with `more` it may wait for the next one. Gives up
+    /// when `cancelled` is set.
     pub fn send(
         &mut self,
         element: StreamElement,
+        more: bool,
         cancelled: &AtomicBool,
         wait: &mut dyn FnMut(&mut dyn FnMut()),
     ) -> Result<(), OperatorError> {
@@ -240,8 +295,8 @@ impl RemoteChannel {
             Err(FrameError::TooLong { .. }) if rows_of(&element) > 1 => {
                 if let StreamElement::Batch(batch) = element {
                     let half = batch.rows() / 2;
-                    self.send(part(&batch, 0, half), cancelled, wait)?;
-                    self.send(part(&batch, half, batch.rows() - half), cancelled, wait)?;
+                    self.send(part(&batch, 0, half), true, cancelled, wait)?;
+                    self.send(part(&batch, half, batch.rows() - half), more, cancelled, wait)?;
                 }
                 return Ok(());
             }
@@ -252,7 +307,7 @@ impl RemoteChannel {
         };
         self.take_credit(cancelled, wait)?;
         let last = matches!(element, StreamElement::EndOfPartition);
-        self.connection.enqueue(frame);
+        self.connection.enqueue(frame, more);
         if last {
             self.connection.channels.lock().remove(&self.id);
         }
@@ -262,6 +317,7 @@ impl RemoteChannel {
     fn take_credit(&self, cancelled: &AtomicBool, wait: &mut dyn FnMut(&mut dyn FnMut())) -> Result<(), OperatorError> {
         let mut credit = self.channel.credit.lock();
         if credit.free == 0 && !credit.closed {
+            self.connection.kick();
             wait(&mut || {
                 while credit.free == 0 && !credit.closed && !cancelled.load(Ordering::Relaxed) {
                     self.channel.changed.wait_for(&mut credit, CANCEL_CHECK);
@@ -277,7 +333,7 @@ impl RemoteChannel {
 
     /// Tells the receiver that nothing follows though the data has not ended.
     pub fn abort(&mut self) {
-        self.connection.enqueue(Frame::new(Header::control(FrameKind::Abort, self.id, self.attempt, 0), &[]));
+        self.connection.enqueue(Frame::new(Header::control(FrameKind::Abort, self.id, self.attempt, 0), &[]), false);
         self.connection.channels.lock().remove(&self.id);
     }
 }

@@ -2,12 +2,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidemill_common::batch::StreamElement;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::datatypes::{DataType, Field, Schema};
+use tidemill_common::batch::{Batch, StreamElement};
 use tidemill_common::ids::TaskManagerId;
 use tidemill_common::time::Watermark;
 
 use super::*;
 use crate::operator::OperatorError;
+use crate::shuffle::Decoder;
 use crate::shuffle::inbox::{Delivery, Mail, Received};
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -42,7 +45,7 @@ fn open(network: &Network, to: &Network, attempt: u32, lost: &Arc<Inbox>) -> Rem
 }
 
 fn send(channel: &mut RemoteChannel, time: i64, cancelled: &AtomicBool) -> Result<(), OperatorError> {
-    channel.send(StreamElement::Watermark(Watermark(time)), cancelled, &mut |wait| wait())
+    channel.send(StreamElement::Watermark(Watermark(time)), false, cancelled, &mut |wait| wait())
 }
 
 fn received(inbox: &Inbox) -> Received {
@@ -164,4 +167,56 @@ fn foreign_bytes_end_the_connection_and_nothing_else() {
     let mut channel = open(&sender, &receiver, 1, &Arc::new(Inbox::new(0)));
     send(&mut channel, 7, &AtomicBool::new(false)).unwrap();
     assert!(matches!(received(&inbox), Received::Element { .. }));
+}
+
+/// Batches of more pieces than one write has, and larger than what a socket takes at once, from two senders
+/// over one connection, with watermarks that wait for the rows behind them.
+#[test]
+fn large_frames_arrive_whole_whoever_writes_them() {
+    const BATCHES: i64 = 40;
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let columns = (0..300).map(|column| (format!("c{column}"), values(column, 1_000))).collect::<Vec<_>>();
+    let schema = Arc::new(Schema::new(
+        columns.iter().map(|(name, _)| Field::new(name, DataType::Int64, true)).collect::<Vec<_>>(),
+    ));
+    let records = RecordBatch::try_new(schema.clone(), columns.into_iter().map(|(_, values)| values).collect());
+    let batch = Batch::insert(records.unwrap());
+    std::thread::scope(|scope| {
+        for attempt in [1, 2] {
+            let inbox = Arc::new(Inbox::new(1));
+            register(&receiver, attempt, &inbox);
+            let mut channel = open(&sender, &receiver, attempt, &Arc::new(Inbox::new(0)));
+            let (batch, decoder) = (batch.clone(), Decoder::new(schema.clone()));
+            scope.spawn(move || {
+                let mut send = |element, more| {
+                    channel.send(element, more, &AtomicBool::new(false), &mut |wait: &mut dyn FnMut()| wait()).unwrap();
+                };
+                for time in 0..BATCHES {
+                    send(StreamElement::Watermark(Watermark(time)), true);
+                    send(StreamElement::Batch(batch.clone()), false);
+                }
+                // Until all is read.
+                std::thread::sleep(Duration::from_secs(1));
+            });
+            let expected = self::values(299, 1_000);
+            scope.spawn(move || {
+                for time in 0..BATCHES {
+                    let next = || match received(&inbox) {
+                        Received::Element { delivery: Delivery::Frame { header, body }, .. } => {
+                            decoder.decode(&header, body).unwrap()
+                        }
+                        other => panic!("{other:?}"),
+                    };
+                    assert!(matches!(next(), StreamElement::Watermark(Watermark(found)) if found == time));
+                    let StreamElement::Batch(found) = next() else { panic!("rows are missing") };
+                    assert_eq!((found.rows(), found.records.column(299)), (1_000, &expected));
+                }
+            });
+        }
+    });
+}
+
+fn values(column: i64, rows: i64) -> ArrayRef {
+    Arc::new((0..rows).map(|row| Some(row * column)).collect::<Int64Array>())
 }
