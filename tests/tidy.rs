@@ -108,3 +108,14 @@ fn only_tests_may_panic_and_only_named_files_are_unsafe() {
         }
     }
 }
+
+#[test]
+fn no_release_has_planted_faults() {
+    for member in members() {
+        let manifest = std::fs::read_to_string(root().join(&member).join("Cargo.toml")).unwrap();
+        for line in manifest.lines().filter(|line| line.contains("faults") && !line.trim_start().starts_with('#')) {
+            let only_by_name = line == "faults = []" || line == "faults = [\"tidemill-common/faults\"]";
+            assert!(only_by_name, "{member}/Cargo.toml: {line}");
+        }
+    }
+}

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use tidemill_common::faults::{Promise, is_broken};
+
 /// The lease of a process. Clones are the same lease.
 #[derive(Clone, Debug)]
 pub struct Lease {
@@ -38,7 +40,7 @@ impl Lease {
     pub fn is_valid(&self) -> bool {
         let Some(timeout) = self.timeout else { return true };
         let renewed = Duration::from_millis(self.renewed_ms.load(Ordering::Acquire));
-        self.origin.elapsed().saturating_sub(renewed) < timeout
+        self.origin.elapsed().saturating_sub(renewed) < timeout || is_broken(Promise::Lease)
     }
 }
 

@@ -1,5 +1,6 @@
-//! Every source, broken off at any point and gone on with from a snapshot, gives the rows of an unbroken
-//! read, in order per split; also at another parallelism.
+//! Classic bug 26 (FLINK-20290, FLINK-6006), splits duplicated or forgotten, also where one is assigned in
+//! the midst of a checkpoint: every source, broken off at any point and gone on with from a snapshot, gives
+//! the rows of an unbroken read, in order per split; also at another parallelism.
 
 use std::collections::BTreeMap;
 use std::io::Write;

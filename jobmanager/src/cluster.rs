@@ -72,6 +72,11 @@ impl Cluster {
         self.members.iter().map(|(id, member)| (id.clone(), member.free_slots())).collect()
     }
 
+    /// Slots that a job has.
+    pub fn slots_of(&self, job: &JobId) -> u32 {
+        self.members.values().filter_map(|member| member.used.get(job)).sum()
+    }
+
     /// Number of task managers and of all their slots.
     pub fn size(&self) -> (usize, u32) {
         (self.members.len(), self.members.values().map(|member| member.registration.slots).sum())
@@ -119,7 +124,7 @@ mod tests {
         cluster.join(registration("a", 2), ConnectionId(1), 0);
         let (job, slots) = (JobId::from("j"), BTreeMap::from([("a".into(), 2)]));
         cluster.take_slots(&job, &slots);
-        assert_eq!(cluster.free_slots()[&"a".into()], 0);
+        assert_eq!((cluster.free_slots()[&"a".into()], cluster.slots_of(&job)), (0, 2));
         cluster.release_slots(&job);
         assert_eq!(cluster.free_slots()[&"a".into()], 2);
     }

@@ -35,6 +35,10 @@ pub enum JobManagerError {
     )]
     NoCheckpoint(JobId),
     #[error(
+        "job {job} needs {needed} slots at parallelism {parallelism}, and {available} are free or its own; start more task managers, give them more slots (taskmanager.numberOfTaskSlots), or choose a lower parallelism. It goes on as it is"
+    )]
+    NotEnoughSlots { job: JobId, parallelism: u32, needed: u32, available: u32 },
+    #[error(
         "job {job} has no directory for savepoints: name one, or set execution.checkpointing.savepoint-dir in the script or state.savepoints.dir of the job manager"
     )]
     NoSavepointDirectory { job: JobId },

@@ -15,6 +15,7 @@ use std::sync::mpsc;
 
 use serde::{Deserialize, Serialize};
 use tidemill_common::checkpoint::CheckpointKind;
+use tidemill_common::durable::create_directory;
 use tidemill_common::ids::{CheckpointId, JobId, LeaderEpoch, TaskManagerId};
 use tidemill_state::storage::checksum;
 
@@ -107,7 +108,7 @@ impl JobStore {
     pub fn open(directory: &Path, epoch: LeaderEpoch) -> Result<Opened, JobStoreError> {
         let jobs = directory.join("jobs");
         let io = |source| JobStoreError::Io { path: directory.to_owned(), source };
-        fs::create_dir_all(&jobs).map_err(io)?;
+        create_directory(&jobs).map_err(io)?;
         let lock = File::create(directory.join("lock")).map_err(io)?;
         match lock.try_lock() {
             Ok(()) => {}
@@ -248,10 +249,7 @@ fn replace(path: &Path, content: &[u8]) -> std::io::Result<()> {
 
 fn put(jobs: &Path, record: &JobRecord, plan: Option<Vec<u8>>) -> std::io::Result<()> {
     let directory = jobs.join(&record.job.0);
-    if !directory.is_dir() {
-        fs::create_dir(&directory)?;
-        File::open(jobs)?.sync_all()?;
-    }
+    create_directory(&directory)?;
     let new_plan = plan.is_some();
     if let Some(plan) = plan {
         replace(&directory.join(plan_name(record.plan)), &plan)?;

@@ -401,6 +401,13 @@ impl Master {
         if found.checkpoints.newest().is_none() {
             return Err(JobManagerError::NoCheckpoint(id));
         }
+        // A job that had to wait for slots would be worse off than before.
+        let needed = found.slots_at(parallelism)?;
+        let free: u32 = self.cluster.free_slots().values().sum();
+        let available = free + self.cluster.slots_of(&id);
+        if needed > available {
+            return Err(JobManagerError::NotEnoughSlots { job: id, parallelism, needed, available });
+        }
         let event = found.rescale(parallelism)?;
         self.apply(&id, event);
         Ok(self.summary(&id))

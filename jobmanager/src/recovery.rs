@@ -171,7 +171,11 @@ impl Master {
             }
             return;
         }
-        for job in jobs {
+        for mut job in jobs {
+            if let Some(recovering) = &job.recovering {
+                // It has not waited for slots before.
+                job.waiting_since_ms = recovering.until_ms;
+            }
             tracing::info!(job = %job.id, name = job.plan.name, "job submitted");
             self.order.push(job.id.clone());
             self.jobs.insert(job.id.clone(), job);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tidemill_common::checkpoint::CheckpointMetadata;
+use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME};
 use tidemill_common::config::{Options, check_job_option};
 use tidemill_common::control::{ExplainedScript, Script};
 use tidemill_common::limits::SCRIPT_BYTES_MAX;
@@ -126,6 +126,11 @@ impl Preparation {
         };
         let metadata = match tokio::time::timeout(self.probe_timeout, read).await {
             Ok(Ok(metadata)) => metadata,
+            Ok(Err(error @ StorageError::NotFound { .. })) => {
+                return Err(format!(
+                    "the job cannot start from '{path}': {error}. Copy savepoints as a whole, and name the directory that holds {METADATA_NAME}"
+                ));
+            }
             Ok(Err(error)) => return Err(format!("the job cannot start from '{path}': {error}")),
             Err(_) => {
                 let seconds = self.probe_timeout.as_secs();

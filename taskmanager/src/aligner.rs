@@ -5,6 +5,7 @@
 //! finished channel counts as having brought every barrier.
 
 use tidemill_common::batch::Barrier;
+use tidemill_common::faults::{Promise, is_broken};
 use tidemill_common::ids::CheckpointId;
 
 /// What the task has to do, in order.
@@ -52,7 +53,9 @@ impl BarrierAligner {
             None => self.current = Some(barrier),
         }
         self.arrived[channel] = true;
-        actions.push(AlignAction::Block(channel));
+        if !is_broken(Promise::Alignment) {
+            actions.push(AlignAction::Block(channel));
+        }
         self.complete(&mut actions);
         actions
     }
@@ -121,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn every_interleaving_passes_each_barrier_once() {
+    fn bug_11_every_interleaving_passes_each_barrier_once() {
         let mut count = 0;
         interleave(&BarrierAligner::new(3), [0; 3], [false; 3], 0, &mut count);
         assert!(count > 500, "{count}");

@@ -11,7 +11,9 @@ use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::{
     EpochOrigin, OperatorSnapshot, SnapshotStats, SplitPosition, StagedEpoch, StateFile, SubtaskSnapshot,
 };
+use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId};
+use tidemill_connectors::lease::Lease;
 use tidemill_state::storage::{Directory, FileWriter, StorageError, StoreOptions};
 use tokio::sync::mpsc;
 
@@ -57,6 +59,8 @@ pub struct Checkpoints {
     /// After the input has ended: the first checkpoint taken since, which publishes the tail.
     last: Option<CheckpointId>,
     ended: bool,
+    /// Without it nothing is written: it would be left over.
+    pub lease: Lease,
 }
 
 impl Checkpoints {
@@ -86,6 +90,7 @@ impl Checkpoints {
             unpublished: Arc::default(),
             last: None,
             ended: false,
+            lease: Lease::unlimited(),
         })
     }
 
@@ -143,15 +148,21 @@ impl Checkpoints {
         let writer = self.writer(barrier);
         let (job, attempt, subtask, checkpoint) = (self.job.clone(), self.attempt, self.subtask, barrier.checkpoint);
         let (events, epochs, full) = (self.events.clone(), self.unpublished.clone(), barrier.savepoint.is_some());
+        let lease = self.lease.clone();
         self.io.spawn_blocking(move || {
+            if !lease.is_valid() {
+                return;
+            }
             let result = writer
                 .and_then(|writer| write(&writer, parts, &epochs, checkpoint, full, stats))
                 .map(Box::new)
                 .map_err(|error| error.to_string());
             let event = ExecutorEvent::Checkpointed { job, attempt, subtask, checkpoint, result };
+            may_die(Place::BeforeAcknowledgement);
             if events.blocking_send(event).is_err() {
                 tracing::debug!(%subtask, "nobody listens to events");
             }
+            may_die(Place::AfterAcknowledgement);
         });
     }
 

@@ -384,8 +384,12 @@ impl Gate {
             return Ok(());
         }
         self.drain &= drain;
-        let events = self.merger.finish(channel);
-        self.merged(events, runtime)?;
+        if drain {
+            let events = self.merger.finish(channel);
+            self.merged(events, runtime)?;
+        }
+        // Else the channel goes on when the job does, with rows that must not be late then: it holds the
+        // watermark.
         self.data_open -= 1;
         if self.data_open == 0 {
             runtime.chain.finish(self.drain)?;

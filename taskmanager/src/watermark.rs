@@ -145,8 +145,9 @@ mod tests {
         assert!(seen > 50_000, "only {seen} states were visited");
     }
 
+    /// Classic bug 24 (FLINK-18934): an idle or finished input holds the watermark, or makes it jump.
     #[test]
-    fn the_order_in_which_inputs_fall_silent_does_not_matter() {
+    fn bug_24_the_order_in_which_inputs_fall_silent_does_not_matter() {
         for order in [[0, 1], [1, 0]] {
             let mut merger = WatermarkMerger::new(2);
             merger.watermark(0, Watermark(10));

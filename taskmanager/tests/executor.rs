@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use common::{Cluster, PlanBuilder, id_and_text};
 use tidemill_common::ids::OperatorId;
 use tidemill_common::plan::{OperatorKind, Partitioning, StreamPlan};
+use tidemill_connectors::lease::Lease;
 use tidemill_taskmanager::executor::{Compression, SubtaskState};
 
 const ROWS: u64 = 30_000;
@@ -178,4 +179,27 @@ fn a_task_manager_that_goes_away_fails_its_neighbours_with_its_address() {
     let text = format!("{causes:?}");
     assert!(text.contains(&address) || text.contains("is lost"), "{text}");
     job.finish();
+}
+
+/// Classic bug 1 (FLINK-7506): a process that was frozen has been replaced by the time it goes on.
+#[test]
+fn bug_1_nothing_is_written_once_the_lease_has_run_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut plan = PlanBuilder::new();
+    let source = plan.datagen(id_and_text(), &bounded(), 1);
+    plan.sink(source, hash(), "filesystem", 2);
+    if let OperatorKind::Sink(sink) = &mut plan.0.operators[1].kind {
+        let path = directory.path().display().to_string();
+        sink.table.options.extend([("path".to_owned(), path), ("format".to_owned(), "json".to_owned())]);
+    }
+    let files = || std::fs::read_dir(directory.path()).unwrap().count();
+    let mut cluster = Cluster::with_lease(1, Compression::None, &Lease::new(Duration::ZERO));
+    let mut job = cluster.start(&plan.0);
+    job.serve(common::WAIT, |job| job.outcome.states.values().any(|state| *state == SubtaskState::Canceled));
+    job.cancel();
+    let outcome = job.finish();
+    assert_eq!(files(), 0, "files were written without a lease: {:?}", outcome.states);
+    let lease = Lease::new(Duration::from_secs(600));
+    let outcome = Cluster::with_lease(1, Compression::None, &lease).run(&plan.0);
+    assert!(files() > 0, "{:?}", outcome.states);
 }

@@ -23,7 +23,7 @@ const WRITE_BYTES: usize = 256 * 1024;
 
 /// Creates the sink's directory.
 pub(crate) fn create_directory(settings: &Settings) -> Result<(), ConnectorError> {
-    fs::create_dir_all(&settings.path)
+    tidemill_common::durable::create_directory(&settings.path)
         .map_err(|error| io_error(&settings.table, "create the directory", &settings.path, &error))
 }
 

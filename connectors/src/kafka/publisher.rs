@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{Producer, ThreadedProducer};
+use tidemill_common::faults::{Promise, is_broken};
 use tidemill_common::ids::{AttemptId, JobId};
 
 use super::IDENTIFIER;
@@ -135,7 +136,7 @@ impl Publisher {
 
     fn publish_missing(&self, to: &mut Transactions, epochs: &[(u64, StagedRows)]) -> Result<(), ConnectorError> {
         for (checkpoint, rows) in epochs {
-            if to.marker.checkpoint >= Some(*checkpoint) {
+            if to.marker.checkpoint >= Some(*checkpoint) && !is_broken(Promise::CommitMarker) {
                 continue;
             }
             to.marker.checkpoint = Some(*checkpoint);

@@ -13,6 +13,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidemill_common::checkpoint::{CheckpointKind, CheckpointOptions, SubtaskSnapshot};
+use tidemill_common::faults::{Promise, is_broken};
 use tidemill_common::ids::{AttemptId, CheckpointId, OperatorId, SubtaskId};
 
 use super::history::{CheckpointState, CheckpointStats, History};
@@ -556,7 +557,8 @@ impl Coordinator {
         snapshot: SubtaskSnapshot,
         actions: &mut Vec<Action>,
     ) {
-        if attempt != self.attempt || !self.is_pending(checkpoint, Stage::Triggered) {
+        let stale = attempt != self.attempt && !is_broken(Promise::StaleAnswer);
+        if stale || !self.is_pending(checkpoint, Stage::Triggered) {
             return;
         }
         if let Some(pending) = &mut self.pending

@@ -190,9 +190,9 @@ fn a_complete_one_forgives_those_that_failed_before() {
     );
 }
 
-/// Classic: aborted attempts still report.
+/// Classic bug 29: aborted attempts still report.
 #[test]
-fn answers_of_an_attempt_that_is_over_have_no_effect() {
+fn bug_29_answers_of_an_attempt_that_is_over_have_no_effect() {
     let mut coordinator = running(&[("interval", "100 ms")]);
     coordinator.apply(100, Event::Due);
     coordinator.apply(100, prepared(1));
@@ -267,9 +267,9 @@ fn finishing(subtask: SubtaskId) -> Event {
     Event::SubtaskChanged { subtask, standing: Standing::Finishing }
 }
 
-/// Classic: the tail of a bounded job is not committed (FLIP-147).
+/// Classic bug 27: the tail of a bounded job is not committed (FLIP-147).
 #[test]
-fn the_end_of_the_input_is_covered_at_once_and_until_it_succeeds() {
+fn bug_27_the_end_of_the_input_is_covered_at_once_and_until_it_succeeds() {
     let mut coordinator = running(&[("interval", "10 min"), ("tolerable-failed-checkpoints", "9")]);
     assert_eq!(coordinator.apply(10, finishing(subtask(0, 0))), vec![]);
     assert_eq!(coordinator.apply(20, finishing(subtask(0, 1))), vec![Action::Prepare { checkpoint: id(1) }]);

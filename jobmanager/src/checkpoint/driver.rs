@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tidemill_common::checkpoint::SubtaskSnapshot;
 use tidemill_common::control::{JobManagerMessage, JobState, SubtaskState};
+use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, SubtaskId, TaskManagerId};
 use tidemill_state::storage::{Directory, StorageError};
 
@@ -16,6 +17,9 @@ use crate::command::{Command, Reply};
 use crate::error::JobManagerError;
 use crate::job::Job;
 use crate::master::Master;
+
+/// The longest pause between two looks for files that nothing names, while a job runs.
+const SWEEP_PAUSE_MS_MAX: i64 = 10 * 60 * 1_000;
 
 impl Master {
     /// A job was submitted, or found again: its files are known from now on.
@@ -69,7 +73,7 @@ impl Master {
     pub(crate) fn checkpoints_deployed(&mut self, id: &JobId, attempt: AttemptId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.checkpoints.preparing = None;
-        job.checkpoints.swept = false;
+        (job.checkpoints.sweeps, job.checkpoints.next_sweep_ms) = (0, 0);
         let subtasks: BTreeSet<SubtaskId> = job.machine.placement().keys().copied().collect();
         let sources = subtasks.iter().copied().filter(|subtask| job.graph.is_source(&job.plan, subtask.task)).collect();
         self.checkpoint(id, Event::Deployed { attempt, subtasks, sources });
@@ -215,6 +219,7 @@ impl Master {
             Action::Persist { checkpoint } => self.persist_checkpoint(id, checkpoint),
             Action::Complete { checkpoint } => {
                 tracing::debug!(job = %id, %checkpoint, "checkpoint complete");
+                may_die(Place::BeforeCompletion);
                 if job.checkpoints.coordinator.stopped_with().is_some() {
                     // Another attempt would read on, beyond what the savepoint's owner goes on from.
                     job.machine.never_restart();
@@ -223,7 +228,7 @@ impl Master {
                     let message = JobManagerMessage::CheckpointComplete { job: id.clone(), attempt, checkpoint };
                     self.send(&task_manager, message);
                 }
-                self.sweep_once(id, checkpoint);
+                self.sweep(id, checkpoint);
             }
             Action::Retain { checkpoint } => {
                 let garbage = self.files.completed(id, checkpoint);
@@ -273,7 +278,9 @@ impl Master {
                     (None, None) => return Err(no_directory()),
                 };
                 let metadata = assemble(&job, &plan, next_state_id, collected);
+                may_die(Place::BeforeMetadata);
                 store::write_metadata(&directory, &metadata).await?;
+                may_die(Place::AfterMetadata);
                 Ok::<_, StorageError>(directory.url())
             };
             let result = written.await.map_err(|error| error.to_string());
@@ -282,14 +289,20 @@ impl Master {
         });
     }
 
-    /// After the first complete checkpoint of an attempt that is not the first, looks for what dead
-    /// attempts have left.
-    fn sweep_once(&mut self, id: &JobId, complete: CheckpointId) {
+    /// Looks for what dead attempts and deletions that a crash cut off have left: after the first complete
+    /// checkpoint of an attempt, when the leases of those before have run out, and less and less often from
+    /// then on, as a process may be frozen for long in the midst of a write.
+    fn sweep(&mut self, id: &JobId, complete: CheckpointId) {
+        let now = self.clock.now_ms();
+        let lease_ms = self.config.heartbeat_timeout.as_millis() as i64;
         let Some(job) = self.jobs.get_mut(id) else { return };
         let attempt = job.machine.attempt();
-        if attempt.0 <= 1 || job.checkpoints.files_unknown || std::mem::replace(&mut job.checkpoints.swept, true) {
+        if job.checkpoints.files_unknown || now < job.checkpoints.next_sweep_ms {
             return;
         }
+        let pause_ms = (2 * lease_ms).saturating_mul(1 << job.checkpoints.sweeps.min(20)).min(SWEEP_PAUSE_MS_MAX);
+        job.checkpoints.sweeps += 1;
+        job.checkpoints.next_sweep_ms = now + pause_ms;
         let Some(directory) = job.checkpoints.directory.clone() else { return };
         let mut kept: BTreeSet<String> =
             job.checkpoints.coordinator.retained().map(|retained| retained.location.clone()).collect();

@@ -89,8 +89,9 @@ pub struct JobCheckpoints {
     requests_made: u64,
     /// When the coordinator is to be woken next.
     wake_ms: Option<i64>,
-    /// Whether files of earlier attempts were looked for in the present one.
-    swept: bool,
+    /// How often files that nothing names were looked for in the present attempt, and when next.
+    sweeps: u32,
+    next_sweep_ms: i64,
     /// Whether it is not known which files a kept checkpoint names: none may be deleted for not being named.
     files_unknown: bool,
 }
@@ -106,7 +107,8 @@ impl JobCheckpoints {
             requests: BTreeMap::new(),
             requests_made: 0,
             wake_ms: None,
-            swept: false,
+            sweeps: 0,
+            next_sweep_ms: 0,
             files_unknown: false,
         }
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME};
+use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::{AttemptId, CheckpointId};
 use tidemill_state::storage::{Directory, StorageError, StoreOptions, attempt_of, checksum};
 use tokio::sync::mpsc;
@@ -147,6 +148,7 @@ async fn delete(deletion: Deletion, options: &StoreOptions) {
         Deletion::Checkpoint { location, files } => {
             let Some(directory) = opened(&location, options) else { return };
             if delete_directory(&directory).await {
+                may_die(Place::WhileDeleting);
                 delete_files(files, options).await;
             }
         }
@@ -253,3 +255,7 @@ async fn listed(directory: &Directory) -> Option<Vec<String>> {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;

@@ -193,6 +193,11 @@ impl Job {
         }
     }
 
+    /// Slots that the job needs at another parallelism.
+    pub fn slots_at(&self, parallelism: u32) -> Result<u32, tidemill_common::plan::PlanError> {
+        Ok(slots_needed(&JobGraph::new(&self.plan.rescaled(parallelism)?)))
+    }
+
     /// Prepares the next attempt to run at another parallelism; gives the event that brings it about.
     pub fn rescale(&mut self, parallelism: u32) -> Result<JobEvent, tidemill_common::plan::PlanError> {
         let plan = self.plan.rescaled(parallelism)?;

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
+use tidemill_common::faults::{Promise, is_broken};
 use url::Url;
 
 pub use files::{FileReader, FileWriter, attempt_of, checksum};
@@ -47,7 +48,9 @@ pub enum StorageError {
     Exists { url: String },
     #[error("'{url}' cannot be {doing}: {reason}")]
     Failed { url: String, doing: &'static str, reason: String },
-    #[error("'{url}' is damaged: {reason}")]
+    #[error(
+        "'{url}' is damaged: {reason}. Put back a copy that is whole, or start from another checkpoint or savepoint"
+    )]
     Damaged { url: String, reason: String },
 }
 
@@ -71,7 +74,8 @@ impl Directory {
         };
         let (store, path): (Arc<dyn ObjectStore>, Path) = match url.scheme() {
             "file" => {
-                let store = object_store::local::LocalFileSystem::new().with_fsync(true);
+                let store =
+                    object_store::local::LocalFileSystem::new().with_fsync(!is_broken(Promise::SyncBeforeWords));
                 let path = url.to_file_path().map_err(|()| fail("it is not a local path".to_owned()))?;
                 (Arc::new(store), Path::from_absolute_path(path).map_err(|error| fail(error.to_string()))?)
             }

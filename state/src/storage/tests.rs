@@ -1,3 +1,5 @@
+use tidemill_common::ids::AttemptId;
+
 use super::*;
 
 fn runtime() -> tokio::runtime::Runtime {
@@ -59,5 +61,27 @@ fn odd_places_are_refused() {
     for text in ["relative/path", "ftp://host/x", "s3:///nobucket"] {
         let error = Directory::open(text, &options).unwrap_err();
         assert!(error.to_string().contains(text), "{error}");
+    }
+}
+
+/// Classic bug 9 (FLINK-29913): shared files of different content get the same name.
+#[test]
+fn bug_9_no_two_files_have_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime();
+    let directory = Directory::open(folder.path().to_str().unwrap(), &StoreOptions::new()).unwrap();
+    let contents: Vec<Bytes> = (0..8u8).map(|byte| vec![byte; 100_000].into()).collect();
+    let mut written = Vec::new();
+    // Subtasks of one attempt, each with files of the same sequence and key groups; and one tried again.
+    for content in &contents {
+        let writer = FileWriter::new(directory.clone(), runtime.handle().clone(), false).of_attempt(AttemptId(1));
+        written.push((content, writer.write(content.clone(), 0..64, 1).unwrap()));
+        written.push((content, writer.write(content.clone(), 0..64, 1).unwrap()));
+    }
+    let names: std::collections::BTreeSet<_> = written.iter().map(|(_, file)| file.location.clone()).collect();
+    assert_eq!(names.len(), written.len());
+    let reader = FileReader::new(directory, StoreOptions::new(), runtime.handle().clone());
+    for (content, file) in &written {
+        assert_eq!(reader.read(file).unwrap(), *content);
     }
 }

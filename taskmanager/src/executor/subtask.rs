@@ -181,7 +181,7 @@ impl Launch {
             Some(source) => Head::Source(source),
             None => Head::Inputs(self.gate(id)),
         };
-        let checkpoints = Checkpoints::new(
+        let mut checkpoints = Checkpoints::new(
             (job.clone(), *attempt, id),
             self.deployment.checkpoint_directory.as_deref(),
             self.store.clone(),
@@ -189,6 +189,7 @@ impl Launch {
             self.events.clone(),
         )
         .map_err(|error| TaskError::Dependency(error.to_string()))?;
+        checkpoints.lease = self.connector.lease.clone();
         let chain = Chain::new(stages, outputs);
         let runtime = Runtime::new(chain, subtask.inbox.clone(), cancelled, metrics.clone(), checkpoints);
         Ok(Task { head, runtime })

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use tidemill_common::batch::Batch;
 use tidemill_common::checkpoint::StagedEpoch;
+use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::CheckpointId;
 use tidemill_common::time::TimestampMs;
 use tidemill_connectors::api::{ConnectorContext, PreparedEpoch, SinkWriter};
@@ -67,6 +68,7 @@ impl Operator for Sink {
             epochs.push(PreparedEpoch { origin: origin.clone(), rows });
         }
         self.context.may_write()?;
+        may_die(Place::WhileRestoring);
         Ok(self.writer.recover(epochs)?)
     }
 
@@ -82,7 +84,10 @@ impl Operator for Sink {
 
     fn checkpoint_complete(&mut self, checkpoint: CheckpointId) -> Result<(), OperatorError> {
         self.context.may_write()?;
-        Ok(self.writer.commit(checkpoint)?)
+        may_die(Place::BeforePublishing);
+        self.writer.commit(checkpoint)?;
+        may_die(Place::AfterPublishing);
+        Ok(())
     }
 
     fn finish(&mut self, _output: &mut dyn Output) -> Result<(), OperatorError> {

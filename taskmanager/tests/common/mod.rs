@@ -14,6 +14,7 @@ use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::*;
 use tidemill_common::types::{Field, LogicalType, Schema};
 use tidemill_connectors::api::{ConnectorContext, SplitEnumerator};
+use tidemill_connectors::lease::Lease;
 use tidemill_connectors::registry;
 use tidemill_taskmanager::executor::*;
 use tokio::sync::mpsc;
@@ -38,6 +39,11 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn new(executors: usize, compression: Compression) -> Self {
+        Self::with_lease(executors, compression, &Lease::unlimited())
+    }
+
+    /// Executors of one lease, which they do not renew.
+    pub fn with_lease(executors: usize, compression: Compression, lease: &Lease) -> Self {
         let io = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let (sender, events) = mpsc::channel(64);
         let executors = (0..executors)
@@ -49,7 +55,7 @@ impl Cluster {
                     io: io.handle().clone(),
                     compression,
                     store: Default::default(),
-                    lease: tidemill_connectors::lease::Lease::unlimited(),
+                    lease: lease.clone(),
                 };
                 io.block_on(TaskExecutor::start(config, sender.clone())).unwrap()
             })
@@ -95,7 +101,7 @@ impl Cluster {
         let context = ConnectorContext {
             io: self.io.handle().clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
-            lease: tidemill_connectors::lease::Lease::unlimited(),
+            lease: Lease::unlimited(),
         };
         let enumerators = plan.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => {

@@ -200,7 +200,8 @@ fn status(error: &JobManagerError) -> Status {
         | JobManagerError::RowsTaken(_)
         | JobManagerError::NotRunning { .. }
         | JobManagerError::NotRescalable { .. }
-        | JobManagerError::NoCheckpoint(_) => Status::failed_precondition(text),
+        | JobManagerError::NoCheckpoint(_)
+        | JobManagerError::NotEnoughSlots { .. } => Status::failed_precondition(text),
         JobManagerError::ShuttingDown => Status::unavailable(text),
         JobManagerError::Bind { .. }
         | JobManagerError::Server(_)

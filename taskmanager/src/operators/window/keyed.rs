@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use arrow::array::ArrayRef;
 use arrow::datatypes::DataType;
 use tidemill_common::checkpoint::Blob;
+use tidemill_common::faults::{Promise, is_broken};
 use tidemill_common::ids::KeyGroup;
 use tidemill_common::time::TimestampMs;
 use tidemill_state::accumulator;
@@ -166,7 +167,9 @@ impl WindowState {
             ahead.extend(of_subtask.ok_or_else(|| self.error(format!("subtask {subtask} kept no progress")))?);
         }
         let mut progress = self.progress();
-        if let Some(least) = ahead.iter().map(|(_, watermark)| *watermark).min() {
+        if let Some(least) = ahead.iter().map(|(_, watermark)| *watermark).min()
+            && !is_broken(Promise::WatermarkRestore)
+        {
             progress.ahead = ahead;
             progress.advance(least);
         }
