@@ -4,7 +4,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO_SECONDS ?=
 
-.PHONY: all deps build demo test bench compare fmt lint docs
+.PHONY: all deps build demo test mutants chaos bench compare fmt lint docs
 
 all: build
 
@@ -22,6 +22,14 @@ demo: build
 
 test: build
 	cargo test --release --workspace
+
+# Breaks one promise after the other on purpose, and shows that a test notices each.
+mutants: deps
+	@./scripts/mutants.sh
+
+# More than 300 faults, also at named places: some twenty minutes.
+chaos: deps
+	@./scripts/chaos.sh
 
 bench: build
 	cargo build --release -p tidemill-bench --bins --features json-libraries

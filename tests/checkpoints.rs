@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use tidemill_tests::cluster::Cluster;
+use tidemill_tests::jobs::{
+    names, numbers, refused, submit, submit_with, wait_for, wait_for_checkpoints, wait_for_state,
+};
 
-/// How long a change may take.
-const CHANGE_TIMEOUT: Duration = Duration::from_secs(40);
 /// Rows of the bounded jobs.
 const ROWS: u64 = 4_000;
 
@@ -43,82 +43,9 @@ INSERT INTO nowhere SELECT n FROM numbers;
     )
 }
 
-fn submit_with(cluster: &Cluster, text: &str, arguments: &[&str]) -> std::process::Output {
-    let file = tempfile::Builder::new().suffix(".sql").tempfile().unwrap();
-    std::fs::write(file.path(), text).unwrap();
-    cluster.command("submit").arg(file.path()).args(arguments).output().unwrap()
-}
-
-fn submit(cluster: &Cluster, text: &str, arguments: &[&str]) -> String {
-    let output = submit_with(cluster, text, &[&["--detach"], arguments].concat());
-    assert!(output.status.success(), "{}\n{}", String::from_utf8_lossy(&output.stderr), cluster.logs());
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-fn refused(cluster: &Cluster, text: &str, arguments: &[&str]) -> String {
-    let output = submit_with(cluster, text, arguments);
-    assert!(!output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
-    String::from_utf8(output.stderr).unwrap()
-}
-
-fn wait_for<T>(cluster: &Cluster, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < CHANGE_TIMEOUT, "not {what}\n{}", cluster.logs());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn wait_for_state(cluster: &Cluster, job: &str, state: &str) -> serde_json::Value {
-    wait_for(cluster, state, || cluster.json("describe", &[job]).ok().filter(|described| described["state"] == state))
-}
-
-fn wait_for_checkpoints(cluster: &Cluster, job: &str, count: u64) -> serde_json::Value {
-    wait_for(cluster, "enough checkpoints", || {
-        let history = cluster.json("checkpoints", &[job]).ok()?;
-        (history["counts"]["completed"].as_u64()? >= count).then_some(history)
-    })
-}
-
-/// Names of files below a directory.
-fn names(directory: &Path) -> Vec<String> {
-    let mut names = Vec::new();
-    let mut waiting = vec![directory.to_owned()];
-    while let Some(next) = waiting.pop() {
-        for entry in std::fs::read_dir(&next).into_iter().flatten().flatten() {
-            let path = entry.path();
-            match path.is_dir() {
-                true => waiting.push(path),
-                false => names.push(path.strip_prefix(directory).unwrap().display().to_string()),
-            }
-        }
-    }
-    names.sort();
-    names
-}
-
-/// How often each number is in the published part files.
-fn numbers(directory: &Path) -> BTreeMap<u64, usize> {
-    let mut numbers = BTreeMap::new();
-    for entry in std::fs::read_dir(directory.join("written")).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with(['.', '_']) {
-            continue;
-        }
-        for line in std::fs::read_to_string(entry.path()).unwrap().lines() {
-            let row: serde_json::Value = serde_json::from_str(line).unwrap();
-            *numbers.entry(row["n"].as_u64().unwrap()).or_default() += 1;
-        }
-    }
-    numbers
-}
-
 fn assert_each_once(cluster: &Cluster, directory: &Path) {
     let expected: BTreeMap<u64, usize> = (1..=ROWS / 2).map(|half| (half * 2, 1)).collect();
-    let found = numbers(directory);
+    let found = numbers(&directory.join("written"));
     let wrong: Vec<_> = expected.iter().filter(|(n, _)| found.get(n) != Some(&1)).take(5).collect();
     assert!(found == expected, "{} numbers, wrong are such as {wrong:?}\n{}", found.len(), cluster.logs());
 }
@@ -183,17 +110,17 @@ fn a_job_stops_with_a_savepoint_and_goes_on_from_it_elsewhere() {
     assert!(stopped.status.success(), "{}\n{}", String::from_utf8_lossy(&stopped.stderr), cluster.logs());
     let text = String::from_utf8(stopped.stdout).unwrap();
     let location = text.lines().find_map(|line| line.strip_prefix("savepoint ")).unwrap().trim_start_matches("file://");
-    let written = numbers(place.path()).len() as u64;
+    let written = numbers(&place.path().join("written")).len() as u64;
     assert!(written > 0 && written < ROWS / 2, "{written} numbers before the end");
     let moved = place.path().join("moved");
     std::fs::rename(location, &moved).unwrap();
     let moved = moved.display().to_string();
 
-    let plan = submit_with(&cluster, &counting(place.path(), ""), &["--from-savepoint", &moved, "--dry-run"]);
+    let plan = submit_with(&cluster, &counting(place.path(), ""), &["--from-savepoint", &moved, "--dry-run"]).unwrap();
     let text = String::from_utf8(plan.stdout).unwrap();
     assert!(text.contains("kept") && !text.contains("dropped"), "{text}");
     let changed = counting(place.path(), " AND n > 0");
-    let plan = submit_with(&cluster, &changed, &["--from-savepoint", &moved, "--dry-run", "--output", "json"]);
+    let plan = submit_with(&cluster, &changed, &["--from-savepoint", &moved, "--dry-run", "--output", "json"]).unwrap();
     let (fates, warnings) = (String::from_utf8(plan.stdout).unwrap(), String::from_utf8(plan.stderr).unwrap());
     assert!(fates.contains("kept") && fates.contains("dropped"), "the source is the same, the sink is not: {fates}");
     let error = refused(&cluster, &changed, &["--from-savepoint", &moved]);
@@ -258,8 +185,9 @@ fn a_job_manager_that_is_killed_takes_its_jobs_up_again() {
     wait_for(&cluster, "forgotten", || std::fs::read_dir(&jobs).unwrap().next().is_none().then_some(()));
 }
 
+/// Classic bug 3 (FLINK-25486): what is kept of jobs is cleaned up by a leader that steps down.
 #[test]
-fn a_job_manager_that_is_stopped_leaves_its_jobs_to_the_next_one() {
+fn bug_3_a_job_manager_that_is_stopped_leaves_its_jobs_to_the_next_one() {
     let options = [("jobmanager-data-dir", "{directory}/data"), ("heartbeat-timeout", "2 s")];
     let mut cluster = Cluster::start_with(1, 1, &options).unwrap();
     let place = tempfile::tempdir().unwrap();
@@ -270,4 +198,109 @@ fn a_job_manager_that_is_stopped_leaves_its_jobs_to_the_next_one() {
     cluster.await_answer().unwrap();
     wait_for_state(&cluster, &job, "FINISHED");
     assert_each_once(&cluster, place.path());
+}
+
+/// I8: what a crash during a deletion and writes of dead attempts have left is found and deleted, and
+/// nothing that is named.
+#[test]
+fn what_dead_attempts_have_left_is_deleted_after_recovery() {
+    let options = [("jobmanager-data-dir", "{directory}/data"), ("heartbeat-timeout", "2 s")];
+    let mut cluster = Cluster::start_with(1, 1, &options).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &endless(place.path(), ""), &[]);
+    wait_for_checkpoints(&cluster, &job, 2);
+    cluster.kill_job_manager().unwrap();
+    let own = place.path().join("checkpoints").join(&job);
+    let shared = own.join("shared");
+    std::fs::create_dir_all(&shared).unwrap();
+    std::fs::create_dir_all(own.join("chk-0")).unwrap();
+    // A zombie's, one that its deletion did not come to, and a directory half deleted.
+    let left = [shared.join("a1-zombie"), shared.join("a1-old"), own.join("chk-0/a1-part")];
+    left.iter().for_each(|file| std::fs::write(file, "left").unwrap());
+    cluster.start_job_manager().unwrap();
+    cluster.await_answer().unwrap();
+    wait_for_checkpoints(&cluster, &job, 1);
+    wait_for(&cluster, "deleted", || left.iter().all(|file| !file.exists()).then_some(()));
+    // One that a frozen process writes when the first look is over.
+    let late = shared.join("a1-late");
+    std::fs::create_dir_all(&shared).unwrap();
+    std::fs::write(&late, "late").unwrap();
+    wait_for(&cluster, "deleted, too", || (!late.exists()).then_some(()));
+    assert!(cluster.run("cancel", &[&job]).unwrap().status.success());
+    wait_for(&cluster, "clean", || names(&own).is_empty().then_some(()));
+}
+
+#[test]
+fn a_job_without_a_checkpoint_is_not_rescaled_and_goes_on() {
+    let cluster = Cluster::start(2, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &endless(place.path(), "SET 'execution.checkpointing.interval' = '1 h';"), &[]);
+    let before = wait_for_state(&cluster, &job, "RUNNING");
+    let asked = cluster.run("rescale", &[&job, "--parallelism", "2"]).unwrap();
+    let error = String::from_utf8(asked.stderr).unwrap();
+    assert!(!asked.status.success() && error.contains("no complete checkpoint"), "{error}");
+    assert!(error.contains("execution.checkpointing.interval"), "{error}");
+    let after = cluster.json("describe", &[&job]).unwrap();
+    assert_eq!((&after["state"], &after["attempts"]), (&before["state"], &before["attempts"]));
+}
+
+/// Classic bug 24 (FLINK-18934), on the way to a savepoint: a source that has stopped lets the watermark
+/// jump to that of one that has not yet, and its rows are late when the job goes on.
+#[test]
+fn bug_24_a_source_that_is_stopped_holds_the_watermark() {
+    let cluster = Cluster::start(2, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let directory = place.path().display();
+    let sequence = "'connector' = 'datagen', 'rows-per-second' = '100', 'fields.n.kind' = 'sequence',
+    'fields.n.start' = '1', 'fields.n.end' = '10000000'";
+    let script = format!(
+        "SET 'execution.checkpointing.interval' = '200 ms';
+SET 'state.checkpoints.dir' = 'file://{directory}/checkpoints';
+CREATE TABLE fast (n BIGINT, ts AS TO_TIMESTAMP_LTZ(n * 100000, 3), WATERMARK FOR ts AS ts) WITH ({sequence});
+CREATE TABLE slow (n BIGINT, ts AS TO_TIMESTAMP_LTZ(n, 3), WATERMARK FOR ts AS ts) WITH ({sequence});
+CREATE TABLE written (n BIGINT) WITH ('connector' = 'filesystem', 'path' = '{directory}/written', 'format' = 'json');
+CREATE TEMPORARY VIEW both_of_them AS SELECT n, ts FROM fast UNION ALL SELECT n, ts FROM slow;
+INSERT INTO written SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE both_of_them, DESCRIPTOR(ts), INTERVAL '1' HOUR))
+    GROUP BY n, window_start, window_end;
+"
+    );
+    let mut from: Vec<String> = Vec::new();
+    // Which source stops first is up to the machine.
+    for round in 0..4 {
+        let mut arguments = vec!["--parallelism", "2"];
+        arguments.extend(from.iter().map(String::as_str));
+        let job = submit(&cluster, &script, &arguments);
+        wait_for_checkpoints(&cluster, &job, 3);
+        let savepoints = place.path().join("savepoints").display().to_string();
+        let stopped = cluster.run("stop", &[&job, "--savepoint", &savepoints]).unwrap();
+        assert!(stopped.status.success(), "{}", String::from_utf8_lossy(&stopped.stderr));
+        let text = String::from_utf8(stopped.stdout).unwrap();
+        let location = text.lines().find_map(|line| line.strip_prefix("savepoint ")).unwrap();
+        wait_for_state(&cluster, &job, "FINISHED");
+        // The slow source is in its first hour all the time.
+        let fired = names(&place.path().join("written"));
+        assert!(fired.is_empty(), "windows have fired in round {round}: {fired:?}\n{}", cluster.logs());
+        from = vec!["--from-savepoint".to_owned(), location.to_owned()];
+    }
+}
+
+/// A job that was taken up again was said to have waited for slots since it was submitted.
+#[test]
+fn an_old_job_that_is_taken_up_again_has_not_waited_for_slots() {
+    let options =
+        [("jobmanager-data-dir", "{directory}/data"), ("heartbeat-timeout", "2 s"), ("slot-request-timeout", "10 s")];
+    let mut cluster = Cluster::start_with(1, 1, &options).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let job = submit(&cluster, &endless(place.path(), "SET 'restart-strategy.type' = 'none';"), &[]);
+    wait_for_checkpoints(&cluster, &job, 2);
+    std::thread::sleep(std::time::Duration::from_secs(11));
+    cluster.kill_job_manager().unwrap();
+    cluster.start_job_manager().unwrap();
+    cluster.await_answer().unwrap();
+    let described = wait_for(&cluster, "running again", || {
+        let described = cluster.json("describe", &[&job]).ok()?;
+        assert_ne!(described["state"], "FAILED", "{described:#}");
+        (described["state"] == "RUNNING").then_some(described)
+    });
+    assert!(!described.to_string().contains("slot.request.timeout"), "{described:#}");
 }

@@ -1,24 +1,30 @@
 //! Kill anything, at any time, and the answer is the same: real processes, real kills, and the output
 //! compared with that of a run without faults.
 //!
-//! `TIDEMILL_CHAOS_FAULTS` is how many faults are to land (a few unless set), `TIDEMILL_CHAOS_SEED` their
-//! order.
+//! `TIDEMILL_CHAOS_FAULTS` is how many faults are to land in each test (a few unless set),
+//! `TIDEMILL_CHAOS_SEED` their order; with `TIDEMILL_CHAOS_PLACES=1` processes also die at named places, as
+//! those do that were built with the feature `faults`.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME};
+use tidemill_state::storage::checksum;
+use tidemill_tests::chaos::{Chaos, Fault, HEARTBEAT_TIMEOUT, Told};
 use tidemill_tests::cluster::Cluster;
 use tidemill_tests::fault_proxy::FaultProxy;
+use tidemill_tests::jobs::{rows, submit, wait_for, wait_for_checkpoints};
 use tidemill_tests::services::Service;
 
 /// Events a second, by the clock and in event time.
 const RATE: u64 = 20_000;
-/// How long the job may take beyond its events' own time.
+/// How long a fault may take, at the most on average.
+const SECONDS_PER_FAULT: u64 = 10;
+/// How long the output may take after the last fault.
 const GRACE: Duration = Duration::from_secs(120);
 
 /// Windows over keyed bids, of which each result row is written once. `limited` says whether events
@@ -56,22 +62,6 @@ END;
     )
 }
 
-/// The rows of a directory of part files, with how often each is there. Files whose name begins with a
-/// dot or underscore are not published.
-fn rows(directory: &Path) -> BTreeMap<String, usize> {
-    let mut rows = BTreeMap::new();
-    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with('.') || name.starts_with('_') {
-            continue;
-        }
-        for line in std::fs::read_to_string(entry.path()).unwrap().lines() {
-            *rows.entry(line.to_owned()).or_default() += 1;
-        }
-    }
-    rows
-}
-
 /// Fails with the first differences, if there are any.
 fn assert_same(what: &str, expected: &BTreeMap<String, usize>, found: &BTreeMap<String, usize>, context: &str) {
     let differs = |row: &&String| expected.get(*row) != found.get(*row);
@@ -88,128 +78,186 @@ fn assert_same(what: &str, expected: &BTreeMap<String, usize>, found: &BTreeMap<
     assert!(!expected.is_empty(), "{what}: there is nothing to compare");
 }
 
-fn submit(cluster: &Cluster, text: &str) -> String {
-    let file = tempfile::Builder::new().suffix(".sql").tempfile().unwrap();
-    std::fs::write(file.path(), text).unwrap();
-    let submitted =
-        cluster.command("submit").arg(file.path()).args(["--detach", "--parallelism", "2"]).output().unwrap();
-    assert!(submitted.status.success(), "{}\n{}", String::from_utf8_lossy(&submitted.stderr), cluster.logs());
-    let listed = cluster.json("list", &[]).unwrap();
-    let jobs = listed.as_array().or_else(|| listed["jobs"].as_array()).unwrap();
-    jobs[0]["job_id"].as_str().unwrap().to_owned()
-}
-
-fn state(cluster: &Cluster, job: &str) -> (String, u64, serde_json::Value) {
-    let described = cluster.json("describe", &[job]).unwrap_or_default();
-    let attempts = described["attempts"].as_array().and_then(|attempts| attempts.last()?["attempt"].as_u64());
-    (described["state"].as_str().unwrap_or("?").to_owned(), attempts.unwrap_or(0), described)
-}
-
 fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// What is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Victims {
-    TaskManagers,
-    /// Every fourth time the job manager, else a task manager.
-    Anybody,
+/// Of the rows of a run to the end those whose windows a stop has let fire: with `ends` up to the last
+/// that is found. Watermarks come before the barrier on every channel or behind it, so that all subtasks
+/// have fired the same windows.
+fn up_to_the_last_of(found: &BTreeMap<String, usize>, all: BTreeMap<String, usize>) -> BTreeMap<String, usize> {
+    let ends = |row: &String| {
+        let row: serde_json::Value = serde_json::from_str(row).unwrap();
+        row["ends"].as_str().unwrap().to_owned()
+    };
+    let last = found.keys().map(ends).max().unwrap_or_default();
+    all.into_iter().filter(|(row, _)| ends(row) <= last).collect()
 }
 
-/// Runs the job under kills, its checkpoints kept in `store` (or in a directory of its own), and
-/// compares its output with that of a run without faults.
-fn chaos(mut cluster: Cluster, victims: Victims, faults: u64, seed: u64, store: Option<&str>) {
-    let mut random = StdRng::seed_from_u64(seed);
-    // A fault every 600 ms or so.
-    let events = RATE * (faults * 7 / 10 + 3);
-
-    let oracle = tempfile::tempdir().unwrap();
-    let file = oracle.path().join("job.sql");
-    let own = |place: &Path| format!("file://{}/checkpoints", place.display());
-    std::fs::write(&file, script(oracle.path(), &own(oracle.path()), events, false)).unwrap();
-    let run = tidemill_tests::tidemill().unwrap().arg("run").arg(&file).output().unwrap();
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-
+/// Runs the job under faults, its checkpoints kept in `store` (or in a directory of its own), stops it
+/// when they have landed, and compares its output with that of a run without faults.
+fn chaos(what: &str, mut cluster: Cluster, mut chaos: Chaos, faults: u64, store: Option<&str>) {
+    // It is stopped before it comes to its end.
+    let events = RATE * (faults * SECONDS_PER_FAULT + 20);
     let place = cluster.directory().join("job");
     std::fs::create_dir(&place).unwrap();
     let begun = Instant::now();
-    let store = store.map_or_else(|| own(&place), str::to_owned);
-    let job = submit(&cluster, &script(&place, &store, events, true));
-    let (mut landed, mut kills, mut leader_kills, mut attempt) = (0, 0, 0, 0);
-    let limit = Duration::from_secs(events / RATE) * 4 + GRACE;
-    loop {
-        let (state, now, described) = state(&cluster, &job);
-        if now > attempt && attempt > 0 {
-            landed += now - attempt;
-        }
-        attempt = attempt.max(now);
-        match state.as_str() {
-            "FINISHED" => break,
-            "RUNNING" | "FINISHING" if landed < faults => {
-                std::thread::sleep(Duration::from_millis(random.random_range(100..700)));
-                if victims == Victims::Anybody && (kills + leader_kills) % 4 == 1 {
-                    cluster.kill_job_manager().unwrap();
-                    cluster.start_job_manager().unwrap();
-                    cluster.await_answer().unwrap();
-                    leader_kills += 1;
-                } else {
-                    let victim = random.random_range(0..cluster.task_managers.len());
-                    cluster.kill_task_manager(victim).unwrap();
-                    cluster.start_task_manager().unwrap();
-                    kills += 1;
-                }
-            }
-            "FAILED" | "CANCELED" => panic!("the job is {state}\n{described:#}\n{}", cluster.logs()),
-            _ => {}
-        }
-        assert!(begun.elapsed() < limit, "the job does not end: {described:#}\n{}", cluster.logs());
-        std::thread::sleep(Duration::from_millis(30));
+    let store = store.map_or_else(|| format!("file://{}/checkpoints", place.display()), str::to_owned);
+    let job = submit(&cluster, &script(&place, &store, events, true), &["--parallelism", "2"]);
+    while chaos.landed() < faults {
+        let pause = chaos.pause(Duration::from_millis(700));
+        std::thread::sleep(pause);
+        let injected = chaos.inject(&mut cluster, &job);
+        assert!(injected.is_ok(), "{what}: {}\n{}", injected.unwrap_err(), cluster.logs());
+        let told = Told::of(&cluster, &job);
+        assert!(!told.has_ended(), "{what}: the job is {} too early\n{}", told.state, cluster.logs());
     }
-    println!(
-        "seed {seed}: {kills} task managers and {leader_kills} job managers killed, {landed} restarts, {:?}",
-        begun.elapsed()
-    );
-    assert!(landed >= (faults / 2).max(1), "only {landed} faults landed");
-    assert!(victims == Victims::TaskManagers || leader_kills > 0, "no job manager was killed");
+    let written = |table: &str| rows(&place.join(table)).len();
+    let before = ["per_auction", "sessions"].map(|table| (table, written(table)));
+    wait_for(&cluster, "writing after the last fault", || {
+        before.iter().all(|(table, before)| written(table) > *before).then_some(())
+    });
+    let savepoints = place.join("savepoints").display().to_string();
+    let stopping = Instant::now();
+    loop {
+        let stopped = cluster.run("stop", &[&job, "--savepoint", &savepoints]).unwrap();
+        if stopped.status.success() {
+            break;
+        }
+        // A store that fails may fail the savepoint; the job goes on, and is asked again.
+        let told = Told::of(&cluster, &job);
+        if told.state == "FINISHED" {
+            break;
+        }
+        let error = String::from_utf8_lossy(&stopped.stderr).into_owned();
+        assert!(!told.has_ended() && stopping.elapsed() < GRACE, "{what}: {error}\n{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    chaos.report(what, begun);
+
+    assert_exact(what, &cluster, &place, events);
+}
+
+/// Compares what a job has written, up to the last window, with the output of a run without faults.
+fn assert_exact(what: &str, cluster: &Cluster, place: &Path, events: u64) {
+    let oracle = tempfile::tempdir().unwrap();
+    let file = oracle.path().join("job.sql");
+    let store = format!("file://{}/checkpoints", oracle.path().display());
+    std::fs::write(&file, script(oracle.path(), &store, events, false)).unwrap();
+    let run = tidemill_tests::tidemill().unwrap().arg("run").arg(&file).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     for table in ["per_auction", "sessions"] {
-        let (expected, found) = (rows(&oracle.path().join(table)), rows(&place.join(table)));
-        assert_same(table, &expected, &found, &format!("seed {seed}\n{}", cluster.logs()));
+        let found = rows(&place.join(table));
+        let expected = up_to_the_last_of(&found, rows(&oracle.path().join(table)));
+        assert_same(&format!("{what}: {table}"), &expected, &found, &cluster.logs());
     }
 }
 
+fn seed(default: u64) -> u64 {
+    number("TIDEMILL_CHAOS_SEED", default)
+}
+
+/// The default is for the short run: those of all tests together are more than twenty.
+fn faults(default: u64) -> u64 {
+    number("TIDEMILL_CHAOS_FAULTS", default)
+}
+
+const FREEZABLE: (&str, &str) = ("heartbeat-timeout", HEARTBEAT_TIMEOUT);
+
 #[test]
-fn task_managers_are_killed_at_random_and_the_output_is_that_of_a_run_without_faults() {
-    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 12), number("TIDEMILL_CHAOS_SEED", 1));
-    chaos(Cluster::start(3, 1).unwrap(), Victims::TaskManagers, faults, seed, None);
+fn task_managers_are_killed_and_frozen_and_the_output_is_that_of_a_run_without_faults() {
+    let cluster = Cluster::start_with(2, 1, &[FREEZABLE]).unwrap();
+    chaos("task managers", cluster, Chaos::new(&Fault::TASK_MANAGERS, seed(1)), faults(8), None);
 }
 
 /// A job manager that was killed takes its jobs up again from its data directory.
 #[test]
-fn job_and_task_managers_are_killed_at_random() {
-    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 8), number("TIDEMILL_CHAOS_SEED", 3));
-    let cluster = Cluster::start_with(3, 1, &[("jobmanager-data-dir", "{directory}/jobmanager")]).unwrap();
-    chaos(cluster, Victims::Anybody, faults, seed, None);
+fn job_and_task_managers_are_killed_and_frozen() {
+    let options = [FREEZABLE, ("jobmanager-data-dir", "{directory}/jobmanager")];
+    let cluster = Cluster::start_with(2, 1, &options).unwrap();
+    chaos("anybody", cluster, Chaos::new(&Fault::ALL, seed(3)), faults(10), None);
 }
 
 /// The store answers 500 and 503, cuts connections, and writes what its client takes for failed.
 #[test]
 fn task_managers_are_killed_while_the_store_of_checkpoints_fails_now_and_then() {
     let Some(store) = Service::start("s3.sh").unwrap() else { return };
-    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 6), number("TIDEMILL_CHAOS_SEED", 2));
-    let proxy = FaultProxy::start(&store.address, 12, seed).unwrap();
+    let proxy = FaultProxy::start(&store.address, 12, seed(2)).unwrap();
     let options = [
+        FREEZABLE,
         ("s3-endpoint", proxy.url.as_str()),
         ("s3-path-style-access", "true"),
         ("s3-access-key", "test"),
         ("s3-secret-key", "test"),
         ("s3-region", "us-east-1"),
     ];
-    let cluster = Cluster::start_with(3, 1, &options).unwrap();
-    chaos(cluster, Victims::TaskManagers, faults, seed, Some("s3://tidemill/checkpoints"));
-    println!("{:?}", proxy.landed);
+    let cluster = Cluster::start_with(2, 1, &options).unwrap();
+    let kinds = Chaos::new(&[Fault::KillTaskManager], seed(2));
+    chaos("with faults of the store", cluster, kinds, faults(6), Some("s3://tidemill/checkpoints"));
+    let _ = writeln!(std::io::stderr().lock(), "of the store: {:?}", proxy.landed);
     let least = [&proxy.landed.errors, &proxy.landed.busy, &proxy.landed.cut_before, &proxy.landed.cut_after];
     assert!(least.iter().all(|landed| landed.load(Ordering::Relaxed) > 0), "a kind of fault did not land");
+}
+
+/// Keys, windows, sessions and splits go to twice as many subtasks and back while rows come.
+#[test]
+fn a_job_is_rescaled_from_2_to_4_to_2_under_load() {
+    let cluster = Cluster::start(4, 1).unwrap();
+    let events = RATE * 600;
+    let place = cluster.directory().join("job");
+    std::fs::create_dir(&place).unwrap();
+    let store = format!("file://{}/checkpoints", place.display());
+    let job = submit(&cluster, &script(&place, &store, events, true), &["--parallelism", "2"]);
+    let error = |parallelism: &str| {
+        let output = cluster.run("rescale", &[&job, "--parallelism", parallelism]).unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    wait_for_checkpoints(&cluster, &job, 1);
+    let refused = error("5");
+    assert!(refused.contains("needs 5 slots") && refused.contains("4 are free or its own"), "{refused}");
+    let refused = error("32768");
+    assert!(refused.contains("pipeline.max-parallelism"), "{refused}");
+    for (round, parallelism) in [4u64, 2, 4, 2].into_iter().enumerate() {
+        let before = Told::of(&cluster, &job);
+        let windows = rows(&place.join("per_auction")).len();
+        let asked = wait_for(&cluster, "a checkpoint to go on from", || {
+            let output = cluster.run("rescale", &[&job, "--parallelism", &parallelism.to_string()]).unwrap();
+            let error = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert!(output.status.success() || error.contains("no complete checkpoint"), "{error}");
+            output.status.success().then_some(output)
+        });
+        drop(asked);
+        let told = wait_for(&cluster, "running at another parallelism", || {
+            let told = Told::of(&cluster, &job);
+            assert!(!told.has_ended(), "{:#}\n{}", told.described, cluster.logs());
+            (told.runs() && told.attempt > before.attempt).then_some(told)
+        });
+        assert_eq!(told.described["slots"], parallelism, "{:#}", told.described);
+        wait_for(&cluster, "output after a rescale", || {
+            (rows(&place.join("per_auction")).len() > windows + 100).then_some(())
+        });
+        println!("round {round}: parallelism {parallelism}");
+    }
+    let savepoints = place.join("savepoints").display().to_string();
+    let stopped = cluster.run("stop", &[&job, "--savepoint", &savepoints]).unwrap();
+    assert!(stopped.status.success(), "{}\n{}", String::from_utf8_lossy(&stopped.stderr), cluster.logs());
+    let text = String::from_utf8(stopped.stdout).unwrap();
+    let location = text.lines().find_map(|line| line.strip_prefix("savepoint ")).unwrap();
+    bug_25_every_split_is_kept_once(location);
+    assert_exact("rescaled", &cluster, &place, events);
+}
+
+/// Classic bug 25: the splits that every subtask was given on restore are kept again by each.
+fn bug_25_every_split_is_kept_once(savepoint: &str) {
+    let file = Path::new(savepoint.trim_start_matches("file://")).join(METADATA_NAME);
+    let metadata = CheckpointMetadata::decode(&std::fs::read(file).unwrap(), checksum).unwrap();
+    let subtasks = metadata.operators.iter().flat_map(|operator| &operator.subtasks);
+    let mut splits: Vec<&str> = subtasks.flat_map(|(_, kept)| &kept.splits).map(|split| split.id.0.as_str()).collect();
+    splits.sort_unstable();
+    let count = splits.len();
+    splits.dedup();
+    assert!(count > 0 && splits.len() == count, "{count} positions of the splits {splits:?}");
 }
 
 /// Events of the Kafka test: user, number and amount by the event's place, ten milliseconds apart.
@@ -221,12 +269,11 @@ fn event(place: u64) -> (u64, u64) {
 /// key, with kills of anybody.
 #[test]
 fn kafka_to_kafka_and_postgres_while_anybody_is_killed() {
-    const EVENTS: u64 = 12_000;
+    /// Events between two faults.
     const CHUNK: u64 = 1_500;
     let Some(kafka) = Service::start("kafka.sh").unwrap() else { return };
     let Some(postgres) = Service::start("postgres.sh").unwrap() else { return };
-    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 6), number("TIDEMILL_CHAOS_SEED", 4));
-    let mut random = StdRng::seed_from_u64(seed);
+    let mut chaos = Chaos::new(&Fault::ALL, seed(4));
     for (topic, partitions) in [("events", "3"), ("copies", "2"), ("sums", "2")] {
         kafka.run("topic", &[topic, partitions]).unwrap();
     }
@@ -235,7 +282,8 @@ fn kafka_to_kafka_and_postgres_while_anybody_is_killed() {
     let url = postgres.address.trim_start_matches("postgresql://");
     let (user, database) = url.split_once('@').unwrap();
 
-    let mut cluster = Cluster::start_with(3, 1, &[("jobmanager-data-dir", "{directory}/jobmanager")]).unwrap();
+    let options = [FREEZABLE, ("jobmanager-data-dir", "{directory}/jobmanager")];
+    let mut cluster = Cluster::start_with(2, 1, &options).unwrap();
     let place = cluster.directory().display().to_string();
     let script = format!(
         "SET 'execution.checkpointing.interval' = '300 ms';
@@ -265,50 +313,30 @@ END;
 ",
         servers = kafka.address,
     );
-    let job = submit(&cluster, &script);
+    let job = submit(&cluster, &script, &["--parallelism", "2"]);
 
     let mut windows = BTreeMap::<(u64, u64), (u64, u64)>::new();
-    let (mut produced, mut landed, mut kills, mut leader_kills, mut attempt) = (0, 0, 0, 0, 0);
+    let mut produced = 0;
     let begun = Instant::now();
     let file = tempfile::NamedTempFile::new().unwrap();
-    while produced < EVENTS || landed < faults {
+    while chaos.landed() < faults(6) {
         let mut lines = String::new();
-        for place in produced..(produced + CHUNK).min(EVENTS) {
+        for place in produced..produced + CHUNK {
             let ((user, amount), ms) = (event(place), place * 10);
             let ts = format!("2024-06-01 10:{:02}:{:02}.{:03}", ms / 60_000, ms / 1_000 % 60, ms % 1_000);
             lines += &format!("k{user}\t{{\"user_id\":{user},\"seq\":{place},\"amount\":{amount},\"ts\":\"{ts}\"}}\n");
             let sums = windows.entry((ms / 5_000, user)).or_default();
             *sums = (sums.0 + 1, sums.1 + amount);
         }
-        produced = (produced + CHUNK).min(EVENTS);
-        if !lines.is_empty() {
-            std::fs::write(file.path(), lines).unwrap();
-            kafka.run("produce", &["events", &file.path().display().to_string()]).unwrap();
-        }
-        let (state, now, described) = state(&cluster, &job);
-        if now > attempt && attempt > 0 {
-            landed += now - attempt;
-        }
-        attempt = attempt.max(now);
-        assert!(!matches!(state.as_str(), "FAILED" | "CANCELED"), "{described:#}\n{}", cluster.logs());
-        assert!(begun.elapsed() < GRACE * 2, "only {landed} faults land\n{described:#}\n{}", cluster.logs());
-        if state != "RUNNING" || landed >= faults {
-            std::thread::sleep(Duration::from_millis(50));
-            continue;
-        }
-        std::thread::sleep(Duration::from_millis(random.random_range(0..900)));
-        kills += 1;
-        if kills % 4 == 2 {
-            cluster.kill_job_manager().unwrap();
-            cluster.start_job_manager().unwrap();
-            cluster.await_answer().unwrap();
-            leader_kills += 1;
-        } else {
-            let victim = random.random_range(0..cluster.task_managers.len());
-            cluster.kill_task_manager(victim).unwrap();
-            cluster.start_task_manager().unwrap();
-        }
+        produced += CHUNK;
+        std::fs::write(file.path(), lines).unwrap();
+        kafka.run("produce", &["events", &file.path().display().to_string()]).unwrap();
+        let pause = chaos.pause(Duration::from_millis(900));
+        std::thread::sleep(pause);
+        let injected = chaos.inject(&mut cluster, &job);
+        assert!(injected.is_ok(), "{}\n{}", injected.unwrap_err(), cluster.logs());
     }
+    chaos.report("Kafka and PostgreSQL", begun);
     // Events of another user close the windows in every partition.
     let end = "{\"user_id\":-1,\"seq\":-1,\"amount\":0,\"ts\":\"2024-06-01 11:00:00\"}";
     let ends: String = (0..200).map(|key| format!("e{key}\t{end}\n")).collect();
@@ -354,6 +382,5 @@ END;
             copies += 1;
         }
     }
-    assert_eq!(copies, EVENTS, "copies in Kafka\n{}", cluster.logs());
-    println!("seed {seed}: {landed} restarts, {leader_kills} job managers killed, {:?}", begun.elapsed());
+    assert_eq!(copies, produced, "copies in Kafka\n{}", cluster.logs());
 }

@@ -93,7 +93,7 @@ fn produce(kafka: &Service, keys: &[&str], seconds: std::ops::Range<u32>) {
 }
 
 #[test]
-fn a_silent_partition_holds_windows_back_until_the_idle_timeout() {
+fn bug_24_a_silent_partition_holds_windows_back_until_the_idle_timeout() {
     let Some(kafka) = Service::start("kafka.sh").unwrap() else { return };
     kafka.run("topic", &["half-silent", "2"]).unwrap();
     // One key, one partition: the other has nothing.

@@ -84,11 +84,17 @@ impl Simulation {
     }
 
     fn step(&mut self, next: Next) {
+        let until = self.frozen_until(&next);
+        if until > self.world.now {
+            let delay = until - self.world.now;
+            return self.world.after(delay, next);
+        }
         let Self { world, manager, task_managers, .. } = self;
         match next {
             Next::ToManager { link, message } => {
                 let life = self.links.get(&link).map(|(_, _, life)| *life);
-                match manager.as_mut().filter(|manager| Some(manager.life) == life && !world.cut.contains(&link)) {
+                let heard = !world.cut.contains(&link) && !world.given_up.contains(&link);
+                match manager.as_mut().filter(|manager| Some(manager.life) == life && heard) {
                     Some(manager) => manager.message(world, link, message),
                     None => world.landed.messages_lost += 1,
                 }
@@ -151,6 +157,28 @@ impl Simulation {
         if let Some(manager) = &self.manager {
             self.told = manager.told;
             self.finished |= manager.ended;
+        }
+    }
+
+    /// Until when the process that something is for stands still.
+    fn frozen_until(&self, next: &Next) -> i64 {
+        let until = |index: usize, life: u64| {
+            let found = &self.task_managers[index];
+            if found.life == life { found.frozen_until } else { 0 }
+        };
+        let of_subtask = |attempt: u32, subtask| {
+            let found = self.task_managers.iter().find(|found| found.tasks.contains_key(&(attempt, subtask)));
+            found.map_or(0, |found| found.frozen_until)
+        };
+        match next {
+            Next::ToTaskManager { link, .. } | Next::LinkLost { link, manager_side: false } => {
+                self.links.get(link).map_or(0, |(index, life, _)| until(*index, *life))
+            }
+            Next::Data((attempt, _, to)) => of_subtask(*attempt, *to),
+            Next::Step { attempt, subtask, .. } | Next::Uploaded { attempt, subtask, .. } => {
+                of_subtask(*attempt, *subtask)
+            }
+            _ => 0,
         }
     }
 
@@ -241,10 +269,11 @@ impl Simulation {
         if self.world.landed.completed < 1 && self.world.now < 400 {
             return;
         }
-        let kind = if landed.crashes() == 0 { 0 } else { self.world.delay(9) };
+        let kind = if landed.crashes() == 0 { 0 } else { self.world.delay(11) };
         match kind {
             0..=3 => self.kill_task_manager(),
             4..=6 => self.kill_manager(),
+            7 | 8 => self.freeze_task_manager(),
             _ => {
                 let links: Vec<Link> = self.task_managers.iter().filter_map(|found| found.link).collect();
                 if !links.is_empty() {
@@ -270,6 +299,21 @@ impl Simulation {
         self.task_managers[index].kill();
         let delay = 10 + self.world.delay(80);
         self.world.after(delay, Next::StartTaskManager(index));
+    }
+
+    /// SIGSTOP for longer than the lease, then SIGCONT: what was on its way to it has effect only now.
+    fn freeze_task_manager(&mut self) {
+        let index = self.world.delay(TASK_MANAGERS as i64 - 1) as usize;
+        let task_manager = &mut self.task_managers[index];
+        let Some(link) = task_manager.link.filter(|_| task_manager.frozen_until <= self.world.now) else { return };
+        let stands_still = LEASE + self.world.delay(LEASE);
+        task_manager.frozen_until = self.world.now + stands_still;
+        task_manager.expired = true;
+        self.world.landed.frozen += 1;
+        self.world.given_up.insert(link);
+        self.world.after(LEASE, Next::LinkLost { link, manager_side: true });
+        let notices = stands_still + self.world.delay(10);
+        self.world.after(notices, Next::LinkLost { link, manager_side: false });
     }
 
     fn kill_manager(&mut self) {
@@ -361,6 +405,7 @@ fn what_is_published_is_that_of_a_run_without_faults() {
         total.task_managers_killed,
         total.managers_killed,
         total.links_cut,
+        total.frozen,
         total.store_refused,
         total.store_unheard,
         total.disk_failed,
@@ -369,6 +414,7 @@ fn what_is_published_is_that_of_a_run_without_faults() {
         total.messages_lost,
         total.restarts,
     ];
+    assert!(total.fenced > 0 || seeds < 1_000, "no effect of a past attempt was refused: {total:?}");
     let few = seeds / 50;
     assert!(each.iter().all(|landed| *landed >= few), "every kind of fault lands, at least {few} times: {total:?}");
 }

@@ -112,11 +112,15 @@ pub struct TaskManager {
     pub tasks: BTreeMap<(u32, SubtaskId), Task>,
     /// The newest attempt that was deployed here.
     newest: u32,
+    /// Until when the process stands still.
+    pub frozen_until: i64,
+    /// It has stood still for longer than its lease: what it has not begun to write it does not write.
+    pub expired: bool,
 }
 
 impl TaskManager {
     pub fn new() -> Self {
-        Self { up: false, life: 0, link: None, tasks: BTreeMap::new(), newest: 0 }
+        Self { up: false, life: 0, link: None, tasks: BTreeMap::new(), newest: 0, frozen_until: 0, expired: false }
     }
 
     /// The process is gone with all it had.
@@ -124,7 +128,7 @@ impl TaskManager {
         self.up = false;
         self.link = None;
         self.tasks.clear();
-        self.newest = 0;
+        (self.newest, self.frozen_until, self.expired) = (0, 0, false);
     }
 
     fn tell(&self, world: &mut World, message: Up) {
@@ -145,6 +149,7 @@ impl TaskManager {
 
     pub fn obey(&mut self, world: &mut World, message: Down) {
         match message {
+            Down::Deploy { .. } if self.expired => {}
             Down::Deploy { attempt, subtasks, restore } => self.deploy(world, attempt, &subtasks, restore.as_deref()),
             Down::Assign { attempt, reader, splits, no_more } => {
                 let life = self.life;
@@ -180,7 +185,7 @@ impl TaskManager {
 
     /// The job manager is out of reach: everything ends.
     pub fn lose(&mut self) {
-        self.link = None;
+        (self.link, self.expired) = (None, false);
         self.tasks.clear();
     }
 
@@ -373,8 +378,9 @@ impl TaskManager {
 
     /// The oldest part that was copied is written.
     pub fn uploaded(&mut self, world: &mut World, attempt: u32, subtask: SubtaskId) {
+        let expired = self.expired;
         let Some(Task { head: Head::Counter(counting), .. }) = self.tasks.get_mut(&(attempt, subtask)) else { return };
-        let Some(upload) = counting.uploads.pop_front() else { return };
+        let Some(upload) = counting.uploads.pop_front().filter(|_| !expired) else { return };
         let checkpoint = upload.checkpoint;
         let message = match counting.upload(world, attempt, subtask.index, upload) {
             Ok(state) => {

@@ -98,6 +98,8 @@ pub struct Landed {
     pub task_managers_killed: u64,
     pub managers_killed: u64,
     pub links_cut: u64,
+    /// Task managers that stood still until they had been replaced, and then went on.
+    pub frozen: u64,
     pub store_refused: u64,
     pub store_unheard: u64,
     pub disk_failed: u64,
@@ -117,6 +119,7 @@ impl Landed {
         sum(&mut self.task_managers_killed, other.task_managers_killed);
         sum(&mut self.managers_killed, other.managers_killed);
         sum(&mut self.links_cut, other.links_cut);
+        sum(&mut self.frozen, other.frozen);
         sum(&mut self.store_refused, other.store_refused);
         sum(&mut self.store_unheard, other.store_unheard);
         sum(&mut self.disk_failed, other.disk_failed);
@@ -195,6 +198,8 @@ pub struct World {
     latest: BTreeMap<(Link, bool), i64>,
     pub channels: BTreeMap<ChannelId, VecDeque<Element>>,
     pub cut: BTreeSet<Link>,
+    /// Connections that the job manager has given up: what was sent before may still arrive.
+    pub given_up: BTreeSet<Link>,
     pub trace: VecDeque<String>,
 }
 
@@ -221,6 +226,7 @@ impl World {
             latest: BTreeMap::new(),
             channels: BTreeMap::new(),
             cut: BTreeSet::new(),
+            given_up: BTreeSet::new(),
             trace: VecDeque::new(),
         }
     }

@@ -19,6 +19,8 @@ pub struct Cluster {
     slots: usize,
     /// Options of every process, as flags.
     flags: Vec<String>,
+    /// Environment of every process that is started from now on.
+    environment: Vec<(String, String)>,
     started: usize,
     directory: TempDir,
 }
@@ -32,7 +34,17 @@ impl Cluster {
     /// The same with options of the processes, such as `("heartbeat-timeout", "2 s")`. A value may name
     /// the cluster's own directory as `{directory}`.
     pub fn start_with(task_managers: usize, slots: usize, options: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let directory = tempfile::tempdir()?;
+        Self::start_in(tempfile::tempdir()?, task_managers, slots, options, Vec::new())
+    }
+
+    /// The same in a directory that is there, its processes with variables of the environment.
+    pub fn start_in(
+        directory: TempDir,
+        task_managers: usize,
+        slots: usize,
+        options: &[(&str, &str)],
+        environment: Vec<(String, String)>,
+    ) -> anyhow::Result<Self> {
         let place = directory.path().to_string_lossy().into_owned();
         let flags = options
             .iter()
@@ -40,8 +52,16 @@ impl Cluster {
             .collect();
         let port = free_port()?;
         let task_managers_kept = Vec::new();
-        let mut cluster =
-            Self { job_manager: None, task_managers: task_managers_kept, port, slots, flags, started: 0, directory };
+        let mut cluster = Self {
+            job_manager: None,
+            task_managers: task_managers_kept,
+            port,
+            slots,
+            flags,
+            environment,
+            started: 0,
+            directory,
+        };
         cluster.start_job_manager()?;
         for _ in 0..task_managers {
             cluster.start_task_manager()?;
@@ -55,7 +75,7 @@ impl Cluster {
         self.directory.path()
     }
 
-    fn spawn(&mut self, role: &str, arguments: &[&str]) -> anyhow::Result<Child> {
+    fn spawn(&mut self, role: &str, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Child> {
         self.started += 1;
         let log = self.directory.path().join(format!("{:03}-{role}.log", self.started));
         Ok(crate::tidemill()?
@@ -63,6 +83,8 @@ impl Cluster {
             .args(["--jobmanager-rpc-port", &self.port.to_string()])
             .args(arguments)
             .args(&self.flags)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .envs(environment.iter().copied())
             .stderr(std::fs::File::create(log)?)
             .stdout(Stdio::null())
             .spawn()?)
@@ -70,16 +92,31 @@ impl Cluster {
 
     /// Starts the job manager, at its old port if it was killed.
     pub fn start_job_manager(&mut self) -> anyhow::Result<()> {
-        self.job_manager = Some(self.spawn("jobmanager", &[])?);
+        self.start_job_manager_with(&[])
+    }
+
+    /// The same with variables of its environment.
+    pub fn start_job_manager_with(&mut self, environment: &[(&str, &str)]) -> anyhow::Result<()> {
+        self.job_manager = Some(self.spawn("jobmanager", &[], environment)?);
         Ok(())
     }
 
     /// Starts one more task manager.
     pub fn start_task_manager(&mut self) -> anyhow::Result<()> {
+        self.start_task_manager_with(&[])
+    }
+
+    /// The same with variables of its environment.
+    pub fn start_task_manager_with(&mut self, environment: &[(&str, &str)]) -> anyhow::Result<()> {
         let slots = self.slots.to_string();
-        let child = self.spawn("taskmanager", &["--taskmanager-number-of-task-slots", &slots])?;
+        let child = self.spawn("taskmanager", &["--taskmanager-number-of-task-slots", &slots], environment)?;
         self.task_managers.push(child);
         Ok(())
+    }
+
+    /// The process of the job manager.
+    pub fn job_manager(&mut self) -> Option<&mut Child> {
+        self.job_manager.as_mut()
     }
 
     /// SIGKILL to the job manager.
@@ -107,6 +144,29 @@ impl Cluster {
         let killed = child.kill();
         child.wait()?;
         Ok(killed?)
+    }
+
+    /// All processes die at once. Gives how many task managers there were.
+    pub fn kill_all(&mut self) -> anyhow::Result<usize> {
+        let processes: Vec<u32> = self.task_managers.iter().chain(&self.job_manager).map(Child::id).collect();
+        for process in processes {
+            signal(process, "STOP")?;
+        }
+        self.kill_job_manager()?;
+        let count = self.task_managers.len();
+        while !self.task_managers.is_empty() {
+            self.kill_task_manager(0)?;
+        }
+        Ok(count)
+    }
+
+    /// Starts a job manager and task managers after [`Cluster::kill_all`].
+    pub fn restart(&mut self, task_managers: usize) -> anyhow::Result<()> {
+        self.start_job_manager()?;
+        for _ in 0..task_managers {
+            self.start_task_manager()?;
+        }
+        self.await_answer()
     }
 
     /// Waits until the job manager answers.
@@ -163,6 +223,13 @@ impl Cluster {
         }
         text
     }
+}
+
+/// Sends a signal, such as `STOP`, to a process.
+pub fn signal(process: u32, name: &str) -> anyhow::Result<()> {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.to_string()]).status()?;
+    anyhow::ensure!(status.success(), "SIG{name} to {process}: {status}");
+    Ok(())
 }
 
 impl Drop for Cluster {

@@ -1,8 +1,11 @@
 //! What the cross-process tests share: the binary, clusters of it, real servers, golden scripts.
 
+pub mod chaos;
 pub mod cluster;
 pub mod fault_proxy;
 pub mod golden;
+pub mod jobs;
+pub mod power;
 pub mod services;
 
 use std::path::{Path, PathBuf};
@@ -28,10 +31,12 @@ pub fn binary() -> anyhow::Result<PathBuf> {
     anyhow::bail!("the binary 'tidemill' is not built; run `cargo build --release` first")
 }
 
-/// A command of the binary that does not read the surroundings' configuration.
+/// A command of the binary that does not read the surroundings' configuration, but for the promise that
+/// it is to break.
 pub fn tidemill() -> anyhow::Result<Command> {
     let mut command = Command::new(binary()?);
-    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("TIDEMILL_")) {
+    let configures = |name: &str| name.starts_with("TIDEMILL_") && name != "TIDEMILL_BROKEN_PROMISE";
+    for (name, _) in std::env::vars().filter(|(name, _)| configures(name)) {
         command.env_remove(name);
     }
     Ok(command)

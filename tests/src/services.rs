@@ -66,7 +66,7 @@ impl Service {
 }
 
 /// Says on standard error why a test is skipped. Not by `eprintln`, which is kept back where tests pass.
-fn report_skipped(reason: &str) {
+pub(crate) fn report_skipped(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr().lock(), "test {test} ... skipped: {reason}");
 }
