@@ -6,8 +6,10 @@ use std::process::{ExitCode, Stdio};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use tidemill_common::limits::TASK_MANAGER_MEMORY_MIN;
 use tidemill_common::ports::free_port;
 use tidemill_common::process_options::{PROCESS_OPTIONS, ProcessConfig};
+use tidemill_taskmanager::memory::usable_bytes;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::args::{ClusterArgs, ProcessFlags};
@@ -49,6 +51,10 @@ pub async fn cluster(args: ClusterArgs) -> Result<ExitCode, CliError> {
             Some(directory)
         }
     };
+    if config.text("taskmanager.memory.size").is_none() {
+        let each = (usable_bytes() / u64::from(args.taskmanagers.max(1))).max(TASK_MANAGER_MEMORY_MIN);
+        flags.values.insert("taskmanager.memory.size".to_owned(), format!("{} mb", each >> 20));
+    }
     let mut signals = Signals::listen()?;
     let mut cluster = Cluster::start(&flags, args.taskmanagers)?;
     let watched = tokio::select! {

@@ -4,6 +4,7 @@
 //! end, for all commands that start some. Results go to standard output, everything else (progress,
 //! logs, summaries for people, errors) to standard error.
 
+mod allocator;
 mod args;
 mod client;
 mod cluster;

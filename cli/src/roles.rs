@@ -7,6 +7,7 @@ use tidemill_jobmanager::{JobManager, JobManagerConfig};
 use tidemill_taskmanager::control::{TaskManager, TaskManagerConfig};
 use tokio::sync::oneshot;
 
+use crate::allocator;
 use crate::args::RoleArgs;
 use crate::error::CliError;
 use crate::signals::Signals;
@@ -33,6 +34,7 @@ pub async fn jobmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
 pub async fn taskmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
     let config = config::load(&args.process)?;
     logging::start(&config, "info", &Terminal::detect());
+    allocator::fit(config.memory_size("taskmanager.memory.size"));
     let stop = stop_requests(args.exit_with_parent)?;
     let taskmanager = TaskManager::start(TaskManagerConfig::from_process(&config)?, new_task_manager_id()).await?;
     taskmanager.run(Box::pin(stop)).await?;

@@ -53,6 +53,15 @@ impl Batch {
         self.records.num_rows()
     }
 
+    /// Some of its rows, which share its memory.
+    #[must_use]
+    pub fn slice(&self, from: usize, rows: usize) -> Self {
+        Self {
+            records: self.records.slice(from, rows),
+            kinds: self.kinds.as_ref().map(|kinds| kinds[from..from + rows].into()),
+        }
+    }
+
     /// The kind of row `row`.
     pub fn kind(&self, row: usize) -> RowKind {
         self.kinds.as_ref().map_or(RowKind::Insert, |kinds| kinds[row])

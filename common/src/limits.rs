@@ -41,3 +41,6 @@ pub const HEARTBEAT_TIMEOUT_MS: u64 = 5_000;
 pub const GRPC_MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Windows one row may fall into (size / slide of a hopping window, size / step of a cumulating one).
 pub const WINDOWS_PER_ROW_MAX: i64 = 100_000;
+
+/// Least `taskmanager.memory.size`, in bytes.
+pub const TASK_MANAGER_MEMORY_MIN: u64 = 128 << 20;

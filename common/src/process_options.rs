@@ -62,6 +62,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         Some("5 s"),
         "Silence after which a task manager or job manager counts as lost. A reset connection counts at once.",
     ),
+    option(
+        "io.tmp.dirs",
+        OptionKind::Text,
+        None,
+        "Directory on local disk in which state is kept that has no room in memory, and files are made before they are written to a checkpoint. The system's directory for temporary files otherwise.",
+    ),
     option("jobmanager.bind-host", OptionKind::Text, Some("127.0.0.1"), "Address the job manager listens on."),
     option(
         "jobmanager.data.dir",
@@ -162,6 +168,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         OptionKind::Text,
         Some("127.0.0.1"),
         "Host at which other task managers reach this one.",
+    ),
+    option(
+        "taskmanager.memory.size",
+        OptionKind::MemorySize,
+        None,
+        "Memory that a task manager may use, such as '1 gb', at least 128 mb. Three tenths of it, after 112 mb for the process itself, are for tables of keyed state, and what has no room there goes to disk ('state.backend.type' = 'rocksdb'). Three fifths of the machine's memory otherwise, shared by the task managers of 'tidemill cluster'.",
     ),
     option(
         "taskmanager.network.compression",
@@ -297,6 +309,11 @@ impl ProcessConfig {
         Options(&self.values).integer(key).and_then(|value| u64::try_from(value).ok()).unwrap_or_default()
     }
 
+    /// A size in bytes.
+    pub fn memory_size(&self, key: &str) -> Option<u64> {
+        Options(&self.values).memory_size(key)
+    }
+
     /// A port.
     pub fn port(&self, key: &str) -> u16 {
         u16::try_from(self.integer(key)).unwrap_or_default()
@@ -331,6 +348,11 @@ fn check_range(key: &str, value: &str) -> Result<(), String> {
         "jobmanager.rpc.port" | "taskmanager.data.port" => 0..=65_535,
         "taskmanager.numberOfTaskSlots" | "parallelism.default" => 1..=i64::from(crate::limits::PARALLELISM_MAX),
         "jobstore.max-capacity" => 1..=100_000,
+        "taskmanager.memory.size" => {
+            let size = crate::config::parse_memory_size(value).unwrap_or_default();
+            let least = crate::limits::TASK_MANAGER_MEMORY_MIN;
+            return if size >= least { Ok(()) } else { Err(format!("'{value}' is less than {} mb", least >> 20)) };
+        }
         _ => return positive_duration(key, value),
     };
     match value.trim().parse::<i64>() {

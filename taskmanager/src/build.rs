@@ -1,9 +1,10 @@
 //! From the plan to operators: one explicit match.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Once};
 
 use chrono_tz::Tz;
-use tidemill_common::checkpoint::CheckpointOptions;
+use tidemill_common::checkpoint::{CheckpointOptions, StateBackend};
 use tidemill_common::ids::{AttemptId, SubtaskIndex};
 use tidemill_common::key_group::key_group_range;
 use tidemill_common::plan::{OperatorKind, PlanOperator, SourceSpec, StreamPlan};
@@ -12,6 +13,7 @@ use tidemill_connectors::api::{Connector, ConnectorContext, ConnectorError, RowO
 use tidemill_connectors::registry;
 use tidemill_state::keyed::sweep;
 
+use crate::memory::MemoryBudget;
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError};
 use crate::operators::not_null::{NotNull, NotNullEnforcer};
@@ -28,6 +30,9 @@ pub struct BuildContext {
     /// Whether the job takes checkpoints.
     pub checkpointed: bool,
     pub zone: Tz,
+    /// Where files of state are made and kept.
+    pub scratch: PathBuf,
+    pub memory: MemoryBudget,
     pub connector: ConnectorContext,
     /// Makes the way of lines of a sink with this connector.
     pub output: LineOutputs,
@@ -97,12 +102,15 @@ impl BuildContext {
             }
             OperatorKind::WindowAggregate(spec) => {
                 static SWEPT: Once = Once::new();
-                SWEPT.call_once(|| sweep(&std::env::temp_dir()));
+                SWEPT.call_once(|| sweep(&self.scratch));
+                let options = CheckpointOptions::new(&self.plan.options);
                 let context = KeyedContext {
                     max_parallelism,
                     key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),
-                    scratch: std::env::temp_dir(),
-                    incremental: self.checkpointed && CheckpointOptions::new(&self.plan.options).incremental,
+                    scratch: self.scratch.clone(),
+                    incremental: self.checkpointed && options.incremental,
+                    memory: self.memory.clone(),
+                    spills: options.backend == StateBackend::RocksDb,
                 };
                 window::create(spec, self.input_schema(operator)?, output, &context)
             }

@@ -5,6 +5,7 @@ mod subtask;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::control::credit::LinePermit;
+use crate::memory::MemoryBudget;
 use crate::metrics::{SubtaskMetrics, TaskMetrics};
 use crate::shuffle::network::Network;
 use crate::shuffle::{Inbox, Mail, input_channels};
@@ -42,6 +44,9 @@ pub struct ExecutorConfig {
     pub compression: Compression,
     /// How stores of checkpoints are reached (`s3.endpoint` and its like).
     pub store: StoreOptions,
+    /// Where files of state are made and kept.
+    pub scratch: PathBuf,
+    pub memory: MemoryBudget,
     /// Whether this process may still have effects outside.
     pub lease: Lease,
 }
@@ -255,6 +260,8 @@ impl TaskExecutor {
             network: self.network.clone(),
             events: self.events.clone(),
             store: self.config.store.clone(),
+            scratch: self.config.scratch.clone(),
+            memory: self.config.memory.clone(),
             restored: OnceLock::new(),
             before,
             graph,

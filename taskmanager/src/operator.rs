@@ -96,6 +96,9 @@ pub enum OperatorError {
     /// State of a checkpoint cannot be read or written.
     #[error("{operator}: {source}")]
     Storage { operator: String, source: StorageError },
+    /// There is no room for the state.
+    #[error("{operator}: {reason}")]
+    Memory { operator: String, reason: String },
     /// State of a checkpoint does not fit the operator.
     #[error("{operator}: the state in the checkpoint cannot be used: {reason}")]
     State { operator: String, reason: String },

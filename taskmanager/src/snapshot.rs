@@ -43,6 +43,8 @@ impl Snapshot {
 pub struct Restored {
     operators: Vec<OperatorState>,
     reader: Arc<FileReader>,
+    /// Below which URL the job's own files are, which its checkpoints may name again.
+    own: Option<String>,
 }
 
 impl Restored {
@@ -58,7 +60,7 @@ impl Restored {
             reason: error.to_string(),
         })?;
         let reader = Arc::new(FileReader::new(directory, store.clone(), io.clone()));
-        Ok(Self { operators: metadata.operators, reader })
+        Ok(Self { operators: metadata.operators, reader, own: None })
     }
 
     /// Of a job that starts from its beginning and keeps its checkpoints in the directory `url`.
@@ -68,7 +70,14 @@ impl Restored {
     pub fn nothing(url: &str, store: &StoreOptions, io: &tokio::runtime::Handle) -> Result<Self, StorageError> {
         let directory = Directory::open(url, store)?;
         let reader = Arc::new(FileReader::new(directory, store.clone(), io.clone()));
-        Ok(Self { operators: Vec::new(), reader })
+        Ok(Self { operators: Vec::new(), reader, own: None })
+    }
+
+    /// For a job that keeps its checkpoints in the directory `url`.
+    #[must_use]
+    pub fn of_job(mut self, url: &str) -> Self {
+        self.own = Some(format!("{}/", url.trim_end_matches('/')));
+        self
     }
 
     /// What subtask `subtask` of an operator starts from; empty if the checkpoint does not know it.
@@ -83,6 +92,7 @@ impl Restored {
             files: Vec::new(),
             staged: Vec::new(),
             reader: self.reader.clone(),
+            own: self.own.clone(),
         };
         let Some(old) = self.operators.iter().find(|old| old.uid == operator.uid) else { return state };
         for (index, snapshot) in &old.subtasks {
@@ -117,9 +127,23 @@ pub struct RestoredState {
     /// Epochs of a sink that this subtask publishes, oldest first.
     pub staged: Vec<StagedEpoch>,
     pub reader: Arc<FileReader>,
+    /// Below which URL the job's own files are.
+    pub own: Option<String>,
 }
 
 impl RestoredState {
+    /// The files of keyed state, if checkpoints of this subtask may name them again as they are: they are
+    /// the job's own, and have rows of none but its key groups.
+    pub fn own_files(&self) -> Option<Vec<StateFile>> {
+        let own = self.own.as_deref()?;
+        let files: Vec<StateFile> = self.files.iter().flat_map(|(_, files)| files).cloned().collect();
+        let is_own = |file: &StateFile| {
+            let (theirs, ours) = (&file.key_groups, &self.key_groups);
+            file.location.starts_with(own) && ours.start <= theirs.start && theirs.end <= ours.end
+        };
+        files.iter().all(is_own).then_some(files)
+    }
+
     /// The number that a subtask kept under a name.
     pub fn i64_of(values: &BTreeMap<String, Blob>, name: &str) -> Option<i64> {
         let bytes: [u8; 8] = values.get(name)?.0.as_slice().try_into().ok()?;

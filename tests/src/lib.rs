@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod fault_proxy;
 pub mod golden;
 pub mod jobs;
+pub mod large_state;
 pub mod power;
 pub mod services;
 

@@ -86,6 +86,8 @@ fn run(way: Way, rows: u64, producers: u32, consumers: u32) -> anyhow::Result<()
         io: io.handle().clone(),
         compression: if way == Way::NetworkLz4 { Compression::Lz4 } else { Compression::None },
         store: Default::default(),
+        scratch: std::env::temp_dir(),
+        memory: tidemill_taskmanager::memory::MemoryBudget::of_machine(),
         lease: tidemill_connectors::lease::Lease::unlimited(),
     };
     let (sending, receiving) = (io.block_on(Network::start(&config))?, io.block_on(Network::start(&config))?);

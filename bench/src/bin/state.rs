@@ -334,7 +334,8 @@ fn beside_rocksdb() -> anyhow::Result<()> {
     let rate = |begun: Instant| ROWS as f64 / begun.elapsed().as_secs_f64() / 1e6;
     let scratch = place.directory.path();
     let begun = Instant::now();
-    let files = state.write(&[(1, &rows)], 1, scratch, &place.writer()?)?;
+    let (local, writer) = (state.write_local(&[(1, &rows)], scratch)?, place.writer()?);
+    let files = local.iter().map(|file| file.upload(1, &writer)).collect::<Result<Vec<_>, _>>()?;
     let write = rate(begun);
     let reader = FileReader::new(place.open()?, StoreOptions::new(), place.runtime.handle().clone());
     let (begun, mut read) = (Instant::now(), 0);

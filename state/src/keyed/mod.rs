@@ -6,12 +6,14 @@
 //! what they mean together (a sum of accumulators, or the last one) is the state's own affair.
 
 mod reader;
+mod store;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use writer::RowSource;
+pub use store::{BlockCache, PinnedRows, RowStore};
+pub use writer::{LocalFile, RowSource};
 
 use std::ops::Range;
 use std::path::Path;
@@ -31,7 +33,9 @@ pub const ROWS_VERSION: u32 = 1;
 /// Rows that are read at a time.
 pub const READ_ROWS: usize = 8192;
 /// Bytes after which a file ends with its key group, so that other parallelisms fetch what they need.
-const FILE_BYTES_TARGET: u64 = 32 * 1024 * 1024;
+const FILE_BYTES_TARGET: u64 = 4 * 1024 * 1024;
+/// Bytes of a block in a file.
+const BLOCK_BYTES: usize = 16 * 1024;
 /// Bytes of a key before the key columns.
 const PREFIX_BYTES: usize = 2 + 4 + 8;
 /// Bytes of a key behind the key columns.
@@ -132,7 +136,7 @@ pub fn key_groups(keys: &[ArrayRef], rows: usize, max_parallelism: u32) -> Vec<K
 fn file_options() -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_format_version(5);
-    blocks.set_block_size(16 * 1024);
+    blocks.set_block_size(BLOCK_BYTES);
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);

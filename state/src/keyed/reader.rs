@@ -15,7 +15,7 @@ use crate::storage::{FileReader, StorageError};
 
 /// Encoded rows that wait to be decoded.
 #[derive(Default)]
-struct Pending {
+pub(super) struct Pending {
     namespaces: Vec<i64>,
     keys: Vec<u8>,
     key_starts: Vec<usize>,
@@ -88,14 +88,14 @@ impl KeyedState {
                 let mut namespace = [0; 8];
                 namespace.copy_from_slice(&prefix[6..]);
                 pending.push(i64::from_be_bytes(namespace) ^ i64::MIN, key, value);
-                if pending.namespaces.len() == READ_ROWS {
+                if pending.len() == READ_ROWS {
                     each(pending.take(self));
                 }
             }
             rows.next();
         }
         rows.status().map_err(|error| damaged(error.to_string()))?;
-        if !pending.namespaces.is_empty() {
+        if pending.len() > 0 {
             each(pending.take(self));
         }
         Ok(())
@@ -103,7 +103,11 @@ impl KeyedState {
 }
 
 impl Pending {
-    fn push(&mut self, namespace: i64, key: &[u8], value: &[u8]) {
+    pub(super) fn len(&self) -> usize {
+        self.namespaces.len()
+    }
+
+    pub(super) fn push(&mut self, namespace: i64, key: &[u8], value: &[u8]) {
         self.namespaces.push(namespace);
         self.key_starts.push(self.keys.len());
         self.keys.extend_from_slice(key);
@@ -111,7 +115,7 @@ impl Pending {
         self.values.extend_from_slice(value);
     }
 
-    fn take(&mut self, state: &KeyedState) -> KeyedRows {
+    pub(super) fn take(&mut self, state: &KeyedState) -> KeyedRows {
         let Self { namespaces, keys, mut key_starts, values, mut value_starts } = std::mem::take(self);
         let mut columns = Vec::with_capacity(state.key_types.len() + state.value_types.len());
         columns.extend(state.key_types.iter().map(|data_type| decode_column(data_type, &keys, &mut key_starts)));

@@ -80,7 +80,8 @@ fn rows(namespace: i64, keys: std::ops::Range<i64>) -> Given {
 
 fn write(place: &Place, state: &KeyedState, given: &[Given], run: u64) -> Vec<StateFile> {
     let sources: Vec<(u64, &dyn RowSource)> = given.iter().map(|given| (run, given as &dyn RowSource)).collect();
-    state.write(&sources, run, place.directory.path(), &place.writer()).unwrap()
+    let (local, writer) = (state.write_local(&sources, place.directory.path()).unwrap(), place.writer());
+    local.iter().map(|file| file.upload(run, &writer).unwrap()).collect()
 }
 
 type Read = BTreeMap<(i64, i64), (Option<String>, i64)>;
@@ -160,7 +161,8 @@ fn runs_of_a_key_come_back_in_order_and_large_states_in_several_files() {
     let mut second = first.clone();
     second.columns[2] = Arc::new((0..200_000).map(|_| Some(-1)).collect::<Int64Array>());
     let sources: [(u64, &dyn RowSource); 2] = [(9, &second), (4, &first)];
-    let files = state.write(&sources, 9, place.directory.path(), &place.writer()).unwrap();
+    let (local, writer) = (state.write_local(&sources, place.directory.path()).unwrap(), place.writer());
+    let files: Vec<_> = local.iter().map(|file| file.upload(9, &writer).unwrap()).collect();
     assert!(files.len() > 1);
     assert!(files.windows(2).all(|pair| pair[0].key_groups.end <= pair[1].key_groups.start));
     let mut values: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
@@ -185,4 +187,82 @@ fn what_dead_processes_left_is_swept() {
     std::fs::write(scratch.join(local_name()), "").unwrap();
     sweep(scratch);
     assert_eq!(std::fs::read_dir(scratch).unwrap().count(), 3);
+}
+
+/// Rows of a store, as `key -> sum of the values of its runs`, of some namespaces.
+fn stored(store: &RowStore, namespaces: std::ops::RangeInclusive<i64>) -> BTreeMap<(i64, i64), i64> {
+    let mut found = BTreeMap::new();
+    for key_group in 0..128 {
+        let add = |rows: KeyedRows| sums(&rows, &mut found);
+        store.read(key_group, &namespaces, add).unwrap();
+    }
+    found
+}
+
+fn sums(rows: &KeyedRows, found: &mut BTreeMap<(i64, i64), i64>) {
+    let (keys, values) = (rows.columns[0].as_primitive::<Int64Type>(), rows.columns[2].as_primitive::<Int64Type>());
+    for row in 0..rows.namespaces.rows() {
+        *found.entry((rows.namespaces.of(row), keys.value(row))).or_default() += values.value(row);
+    }
+}
+
+fn local(place: &Place, state: &KeyedState, run: u64, given: &[Given]) -> Vec<Arc<LocalFile>> {
+    let sources: Vec<(u64, &dyn RowSource)> = given.iter().map(|given| (run, given as &dyn RowSource)).collect();
+    state.write_local(&sources, place.directory.path()).unwrap().into_iter().map(Arc::new).collect()
+}
+
+#[test]
+fn a_store_gives_what_was_ingested_by_range_and_by_key() {
+    let (place, state, scratch) = (Place::new(), state(), tempfile::tempdir().unwrap());
+    let store = RowStore::open(&state, 0..128, scratch.path(), &BlockCache::new(1 << 20)).unwrap();
+    let first = local(&place, &state, 1, &[rows(-5, 0..3_000), rows(7, 0..9_000)]);
+    store.ingest(&first).unwrap();
+    store.ingest(&local(&place, &state, 2, &[rows(7, 8_999..9_100), rows(8, 0..10)])).unwrap();
+    assert!(first[0].path().exists(), "the file is still to be uploaded");
+    assert_eq!(store.namespaces().unwrap().into_iter().collect::<Vec<_>>(), [-5, 7, 8]);
+    let all = stored(&store, i64::MIN..=i64::MAX);
+    assert_eq!(all.len(), 3_000 + 9_100 + 10);
+    assert_eq!(all[&(7, 8_999)], 2 * 7 * 8_999, "two runs of one key");
+    assert_eq!(stored(&store, 8..=i64::MAX).len(), 10);
+    assert_eq!(stored(&store, -4..=6).len(), 0);
+    let asked = [rows(7, 8_990..9_010), rows(7, 20_000..20_005)];
+    for (asked, expected) in asked.iter().zip([20, 0]) {
+        let keys = &asked.columns[..2];
+        let mut found = BTreeMap::new();
+        sums(&store.find(keys, keys[0].len(), &[-5, 7, 8]).unwrap(), &mut found);
+        assert_eq!(found.len(), expected, "{found:?}");
+        assert!(found.iter().all(|(key, sum)| all[key] == *sum));
+    }
+    drop(store);
+    assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn dead_namespaces_go_with_compactions_but_not_from_under_a_pin() {
+    let (place, state, scratch) = (Place::new(), state(), tempfile::tempdir().unwrap());
+    let store = Arc::new(RowStore::open(&state, 0..128, scratch.path(), &BlockCache::new(1 << 20)).unwrap());
+    store.ingest(&local(&place, &state, 1, &[rows(1, 0..1_000), rows(2, 0..1_000)])).unwrap();
+    let pinned = store.pinned(2, [2].into());
+    store.forget(1);
+    // Rows of a later run, and of one that was on its way when the pin was taken.
+    for run in 2..20 {
+        store.ingest(&local(&place, &state, run, &[rows(2, 0..500), rows(3, 0..1)])).unwrap();
+    }
+    store.compact();
+    assert_eq!(stored(&store, 1..=1).len(), 1_000, "still pinned");
+    let files = state.write_stored(&pinned, 1, place.directory.path(), &place.writer()).unwrap();
+    let kept = read(&place, &state, &files, 0..128);
+    assert_eq!(kept.len(), 2_000);
+    assert_eq!(kept[&(2, 4)].1, 8);
+    drop(pinned);
+    store.compact();
+    assert_eq!(stored(&store, 1..=1).len(), 0);
+    let left = stored(&store, i64::MIN..=i64::MAX);
+    assert_eq!((left.len(), left[&(2, 4)]), (1_001, 19 * 8));
+    let later = state.write_stored(&store.pinned(3, Default::default()), 3, place.directory.path(), &place.writer());
+    let mut found = BTreeMap::new();
+    state
+        .read(&later.unwrap(), &(0..128), place.directory.path(), &place.reader(), |rows| sums(&rows, &mut found))
+        .unwrap();
+    assert_eq!((found.len(), found[&(2, 4)]), (1_001, 3 * 8));
 }

@@ -7,12 +7,13 @@ use arrow::array::ArrayRef;
 use rocksdb::{Options, SstFileWriter};
 use tidemill_common::checkpoint::StateFile;
 
+use super::store::PinnedRows;
 use super::{FILE_BYTES_TARGET, KeyedState, file_options, local_error, local_name};
 use crate::encoding::EncodedRows;
-use crate::storage::{FileWriter, StorageError};
+use crate::storage::{FileReader, FileWriter, StorageError};
 
 /// Rows that are copied, encoded and sorted at a time, if their key groups allow it.
-const CHUNK_ROWS: usize = 64 * 1024;
+const CHUNK_ROWS: usize = 8 * 1024;
 
 /// Where rows come from, no two of the same namespace and key. Rows have any numbers.
 pub trait RowSource: Send + Sync {
@@ -93,25 +94,55 @@ impl<'a> Sorted<'a> {
 }
 
 impl KeyedState {
-    /// Writes the rows of these sources, each a run of its own, into files of rising key groups. Their
-    /// local form is made in `scratch`.
+    /// Writes the rows of a store into files of a checkpoint. Their local form is made in `scratch`.
     ///
     /// # Errors
-    /// If a file cannot be written.
-    pub fn write(
+    /// If a file cannot be written, or the store cannot be read.
+    pub fn write_stored(
         &self,
-        sources: &[(u64, &dyn RowSource)],
+        stored: &PinnedRows,
         sequence: u64,
         scratch: &Path,
         writer: &FileWriter,
     ) -> Result<Vec<StateFile>, StorageError> {
+        let (options, mut files) = (file_options(), Vec::new());
+        let each = |file: LocalFile| {
+            files.push(file.upload(sequence, writer)?);
+            Ok(())
+        };
+        let mut made = Files { options: &options, scratch, open: None, each };
+        let mut rows = stored.cursor();
+        while let Some((key, value)) = rows.row() {
+            made.put(key, value)?;
+            rows.next();
+        }
+        rows.status()?;
+        made.close()?;
+        Ok(files)
+    }
+
+    /// Writes the rows of these sources, each a run of its own, into files of rising key groups on this
+    /// machine.
+    ///
+    /// # Errors
+    /// If a file cannot be written.
+    pub fn write_local(
+        &self,
+        sources: &[(u64, &dyn RowSource)],
+        scratch: &Path,
+    ) -> Result<Vec<LocalFile>, StorageError> {
+        let mut written = Vec::new();
         let mut counts = vec![0; self.max_parallelism as usize];
         let mut sorted: Vec<_> =
             sources.iter().map(|(run, source)| Sorted::new(self, *run, *source, &mut counts)).collect();
         let options = file_options();
-        let mut files = Vec::new();
-        let mut open: Option<OpenFile<'_>> = None;
-        for Range { start, end } in chunks(&counts) {
+        let each = |file| {
+            written.push(file);
+            Ok(())
+        };
+        let mut files = Files { options: &options, scratch, open: None, each };
+        let mut whole = Vec::new();
+        for Range { end, .. } in chunks(&counts) {
             let (mut parts, mut entries) = (Vec::new(), Vec::new());
             sorted.iter_mut().for_each(|source| source.encode(end, &mut parts, &mut entries));
             let key = |entry: &Entry| parts[entry.part as usize].keys.row(entry.row as usize);
@@ -121,27 +152,16 @@ impl KeyedState {
                 order.then_with(|| key(a).cmp(key(b))).then_with(|| run(a).cmp(&run(b)))
             });
             for entry in &entries {
-                if let Some(full) = open.take_if(|open| open.is_full(entry.key_group)) {
-                    files.push(full.close(sequence, writer)?);
-                }
-                let open = match &mut open {
-                    Some(open) => open,
-                    None => open.insert(OpenFile::create(&options, scratch, entry.key_group)?),
-                };
                 let part = &parts[entry.part as usize];
-                let prefix = self.prefix(u32::from(entry.key_group), entry.namespace);
-                open.put(
-                    entry.key_group,
-                    &[&prefix, key(entry), &part.run.to_be_bytes()],
-                    part.values.row(entry.row as usize),
-                )?;
+                whole.clear();
+                whole.extend_from_slice(&self.prefix(u32::from(entry.key_group), entry.namespace));
+                whole.extend_from_slice(key(entry));
+                whole.extend_from_slice(&part.run.to_be_bytes());
+                files.put(&whole, part.values.row(entry.row as usize))?;
             }
-            debug_assert!(start < end);
         }
-        if let Some(open) = open {
-            files.push(open.close(sequence, writer)?);
-        }
-        Ok(files)
+        files.close()?;
+        Ok(written)
     }
 }
 
@@ -162,13 +182,93 @@ fn chunks(counts: &[usize]) -> Vec<Range<usize>> {
     chunks
 }
 
+/// The files of one writing.
+struct Files<'a, E> {
+    options: &'a Options,
+    scratch: &'a Path,
+    open: Option<OpenFile<'a>>,
+    each: E,
+}
+
+impl<E: FnMut(LocalFile) -> Result<(), StorageError>> Files<'_, E> {
+    /// Adds a row, by its whole key.
+    fn put(&mut self, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
+        let key_group = key.first_chunk().map_or(0, |group| u16::from_be_bytes(*group));
+        if let Some(full) = self.open.take_if(|open| open.is_full(key_group)) {
+            (self.each)(full.close()?)?;
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => self.open.insert(OpenFile::create(self.options, self.scratch, key_group)?),
+        };
+        open.put(key_group, key, value)
+    }
+
+    fn close(&mut self) -> Result<(), StorageError> {
+        match self.open.take() {
+            Some(open) => (self.each)(open.close()?),
+            None => Ok(()),
+        }
+    }
+}
+
+/// A path that is deleted when dropped.
+struct LocalPath(PathBuf);
+
+impl Drop for LocalPath {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::debug!(path = %self.0.display(), %error, "a local file stays");
+        }
+    }
+}
+
+/// A file of rows on this machine. Deleted when dropped.
+pub struct LocalFile {
+    path: LocalPath,
+    key_groups: Range<u32>,
+    rows: usize,
+}
+
+impl LocalFile {
+    /// A local copy of a file of a checkpoint.
+    ///
+    /// # Errors
+    /// If it is missing or damaged, or the copy cannot be written.
+    pub fn fetch(file: &StateFile, reader: &FileReader, scratch: &Path) -> Result<Self, StorageError> {
+        let path = LocalPath(scratch.join(format!("{}.sst", local_name())));
+        std::fs::write(&path.0, reader.read(file)?).map_err(|error| local_error(&path.0, "written", error))?;
+        Ok(Self { path, key_groups: file.key_groups.clone(), rows: 0 })
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path.0
+    }
+
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Writes it to where checkpoints are kept.
+    ///
+    /// # Errors
+    /// If it cannot be read, or the copy cannot be written.
+    pub fn upload(&self, sequence: u64, writer: &FileWriter) -> Result<StateFile, StorageError> {
+        let content = std::fs::read(self.path()).map_err(|error| local_error(self.path(), "read", error))?;
+        writer.write(content.into(), self.key_groups.clone(), sequence)
+    }
+}
+
 /// A file in the making.
 struct OpenFile<'a> {
-    path: PathBuf,
+    // Before the path that it is at.
     file: SstFileWriter<'a>,
-    key: Vec<u8>,
+    path: LocalPath,
     first: u16,
     last: u16,
+    rows: usize,
 }
 
 impl<'a> OpenFile<'a> {
@@ -176,32 +276,22 @@ impl<'a> OpenFile<'a> {
         let path = scratch.join(format!("{}.sst", local_name()));
         let file = SstFileWriter::create(options);
         file.open(&path).map_err(|error| local_error(&path, "written", error))?;
-        Ok(Self { path, file, key: Vec::new(), first, last: first })
+        Ok(Self { file, path: LocalPath(path), first, last: first, rows: 0 })
     }
 
     fn is_full(&self, key_group: u16) -> bool {
         key_group != self.last && self.file.file_size() >= FILE_BYTES_TARGET
     }
 
-    fn put(&mut self, key_group: u16, key: &[&[u8]], value: &[u8]) -> Result<(), StorageError> {
-        self.key.clear();
-        key.iter().for_each(|part| self.key.extend_from_slice(part));
+    fn put(&mut self, key_group: u16, key: &[u8], value: &[u8]) -> Result<(), StorageError> {
         self.last = key_group;
-        self.file.put(&self.key, value).map_err(|error| local_error(&self.path, "written", error))
+        self.rows += 1;
+        self.file.put(key, value).map_err(|error| local_error(&self.path.0, "written", error))
     }
 
-    fn close(mut self, sequence: u64, writer: &FileWriter) -> Result<StateFile, StorageError> {
-        self.file.finish().map_err(|error| local_error(&self.path, "written", error))?;
-        let content = std::fs::read(&self.path).map_err(|error| local_error(&self.path, "read", error))?;
-        writer.write(content.into(), u32::from(self.first)..u32::from(self.last) + 1, sequence)
-    }
-}
-
-impl Drop for OpenFile<'_> {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::debug!(path = %self.path.display(), %error, "a local file stays");
-        }
+    fn close(mut self) -> Result<LocalFile, StorageError> {
+        self.file.finish().map_err(|error| local_error(&self.path.0, "written", error))?;
+        Ok(LocalFile { path: self.path, key_groups: u32::from(self.first)..u32::from(self.last) + 1, rows: self.rows })
     }
 }
 

@@ -9,6 +9,7 @@ mod session;
 mod wire;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
 use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor};
+use crate::memory::MemoryBudget;
 use connection::connect;
 use session::{Outcome, Session};
 
@@ -46,6 +48,10 @@ pub struct TaskManagerConfig {
     pub compression: Compression,
     /// How stores of checkpoints are reached.
     pub store: StoreOptions,
+    /// Where files of state are made and kept.
+    pub scratch: PathBuf,
+    /// Bytes that this process may use; `None` for a part of what the machine has.
+    pub memory: Option<u64>,
     pub heartbeat_timeout: Duration,
     pub registration_timeout: Duration,
     /// Where `print` tables write.
@@ -68,6 +74,8 @@ impl TaskManagerConfig {
                 _ => Compression::None,
             },
             store: config.store_options(),
+            scratch: config.text("io.tmp.dirs").map_or_else(std::env::temp_dir, PathBuf::from),
+            memory: config.memory_size("taskmanager.memory.size"),
             heartbeat_timeout: config.duration("heartbeat.timeout"),
             registration_timeout: config.duration("taskmanager.registration.timeout"),
             print: PrintTarget::stdout(),
@@ -113,6 +121,8 @@ impl TaskManager {
             io: tokio::runtime::Handle::current(),
             compression: config.compression,
             store: config.store.clone(),
+            scratch: config.scratch.clone(),
+            memory: config.memory.map_or_else(MemoryBudget::of_machine, MemoryBudget::new),
             lease: lease.clone(),
         };
         let executor = TaskExecutor::start(executor_config, sender).await?;

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::build::BuildContext;
 use crate::chain::{Chain, Stage};
 use crate::checkpoint::Checkpoints;
 use crate::control::credit::LineCredit;
+use crate::memory::MemoryBudget;
 use crate::operator::OperatorError;
 use crate::shuffle::network::{ChannelKey, Network};
 use crate::shuffle::{Decoder, Exchange, Inbox, Mail, Outputs, Router, Target, channel_of, input_channels, receivers};
@@ -43,6 +45,9 @@ pub(super) struct Launch {
     pub events: mpsc::Sender<ExecutorEvent>,
     /// How stores of checkpoints are reached.
     pub store: StoreOptions,
+    /// Where files of state are made and kept.
+    pub scratch: PathBuf,
+    pub memory: MemoryBudget,
     /// When the subtasks of earlier attempts of the job have ended here. Nothing starts before, so that
     /// what they do last is not mixed with what is done anew.
     pub before: Vec<Arc<Mutex<Option<Instant>>>>,
@@ -146,6 +151,8 @@ impl Launch {
             attempt: *attempt,
             checkpointed: self.deployment.checkpoint_directory.is_some(),
             zone: self.zone,
+            scratch: self.scratch.clone(),
+            memory: self.memory.clone(),
             connector: self.connector.clone(),
             output: Box::new(output),
         };
@@ -217,7 +224,12 @@ impl Launch {
             let Deployment { restore, checkpoint_directory, .. } = &self.deployment;
             let io = &self.connector.io;
             let restored = match (restore, checkpoint_directory) {
-                (Some(url), _) => Restored::read(url, &self.store, io).map(Some),
+                (Some(url), directory) => Restored::read(url, &self.store, io).map(|restored| {
+                    Some(match directory {
+                        Some(directory) => restored.of_job(directory),
+                        None => restored,
+                    })
+                }),
                 // With nothing to go on from, sinks still have to fence earlier attempts.
                 (None, Some(url)) => Restored::nothing(url, &self.store, io).map(Some),
                 (None, None) => Ok(None),

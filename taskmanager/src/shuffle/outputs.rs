@@ -128,18 +128,32 @@ impl Sender {
 
     fn flush(&mut self, owner: &Owner) -> Result<(), OperatorError> {
         self.release(!self.pending.is_empty(), owner)?;
-        self.pending_bytes = 0;
+        let bytes = std::mem::take(&mut self.pending_bytes);
         match self.pending.take().map_err(internal)? {
-            Some(batch) => self.send(StreamElement::Batch(batch), owner),
+            Some(batch) => self.send_rows(&batch, bytes, owner),
             None => Ok(()),
         }
+    }
+
+    /// Sends a batch; one of wide rows in parts, as channels are bounded by their number of elements.
+    fn send_rows(&mut self, batch: &Batch, bytes: usize, owner: &Owner) -> Result<(), OperatorError> {
+        let parts = bytes / EXCHANGE_BATCH_BYTES;
+        if parts < 2 {
+            return self.send(StreamElement::Batch(batch.clone()), owner);
+        }
+        let rows = batch.rows().div_ceil(parts).max(1);
+        for from in (0..batch.rows()).step_by(rows) {
+            let part = batch.slice(from, rows.min(batch.rows() - from));
+            self.send_with(StreamElement::Batch(part), from + rows < batch.rows(), owner)?;
+        }
+        Ok(())
     }
 
     /// A whole batch. Small ones wait for company.
     fn whole(&mut self, batch: &Batch, bytes: usize, owner: &Owner) -> Result<(), OperatorError> {
         if self.pending.is_empty() && (batch.rows() >= EXCHANGE_BATCH_ROWS || bytes >= EXCHANGE_BATCH_BYTES) {
             self.release(true, owner)?;
-            return self.send(StreamElement::Batch(batch.clone()), owner);
+            return self.send_rows(batch, bytes, owner);
         }
         self.pending.push_all(batch);
         self.appended(bytes, owner)

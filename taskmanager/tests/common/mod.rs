@@ -55,6 +55,8 @@ impl Cluster {
                     io: io.handle().clone(),
                     compression,
                     store: Default::default(),
+                    scratch: std::env::temp_dir(),
+                    memory: tidemill_taskmanager::memory::MemoryBudget::of_machine(),
                     lease: lease.clone(),
                 };
                 io.block_on(TaskExecutor::start(config, sender.clone())).unwrap()

@@ -4,19 +4,23 @@
 //! A run that could not be written waits for the next snapshot. When files have become many, or hold far
 //! more rows than there are, a base of all state is written beside, and takes their place.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::{Condvar, Mutex};
 use tidemill_common::checkpoint::StateFile;
 use tidemill_common::time::TimestampMs;
-use tidemill_state::keyed::{KeyedState, RowSource};
+use tidemill_state::keyed::{KeyedState, LocalFile, PinnedRows, RowSource};
 use tidemill_state::storage::{FileWriter, StorageError};
 
+use crate::memory::MemoryBudget;
 use crate::snapshot::Snapshot;
 
-/// Files after which a base is written.
+/// Files after which a base is written, if they hold half as many rows as there are.
 const FILES_MAX: usize = 32;
+/// Files after which a base is written in any case.
+const FILES_LIMIT: usize = 512;
 /// Files after which a base is written if they hold twice the rows that there are.
 const FILES_MIN: usize = 8;
 /// Snapshots in a row that could not be written, after which their rows are no longer kept apart.
@@ -40,12 +44,45 @@ struct Written {
     run: u64,
     last_end: TimestampMs,
     rows: usize,
+    /// Of a writing of all state.
+    base: bool,
+}
+
+/// Files on this machine that are to be in the next snapshot.
+#[derive(Clone)]
+struct Local {
+    files: Vec<Arc<LocalFile>>,
+    /// The last run in them.
+    run: u64,
+    last_end: TimestampMs,
+}
+
+/// All rows of the state: those in memory, and those on disk.
+pub(super) struct AllRows {
+    pub deltas: Vec<Delta>,
+    pub stored: Option<Arc<PinnedRows>>,
+    /// How many are on disk, and the end of the last window they are in.
+    pub stored_rows: usize,
+    pub stored_end: TimestampMs,
+}
+
+impl AllRows {
+    /// Of a state that is in memory.
+    pub fn in_memory(deltas: Vec<Delta>) -> Self {
+        Self { deltas, stored: None, stored_rows: 0, stored_end: TimestampMs::MIN }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.deltas.is_empty() && self.stored.is_none()
+    }
 }
 
 #[derive(Default)]
 struct Log {
     files: Vec<Written>,
     unwritten: Vec<Delta>,
+    /// Of what has gone to disk before a snapshot had it.
+    local: Vec<Local>,
     /// The files are not enough: all state must be written before deltas make sense.
     needs_base: bool,
     failures: u32,
@@ -61,6 +98,7 @@ struct Log {
 struct Shared {
     shape: KeyedState,
     scratch: PathBuf,
+    memory: MemoryBudget,
     log: Mutex<Log>,
     turn: Condvar,
 }
@@ -74,8 +112,8 @@ pub(super) struct DeltaLog {
 
 impl DeltaLog {
     /// For a state of which nothing is in files. If not `incremental`, every snapshot writes all.
-    pub fn new(shape: KeyedState, scratch: PathBuf, incremental: bool) -> Self {
-        let shared = Shared { shape, scratch, log: Mutex::default(), turn: Condvar::new() };
+    pub fn new(shape: KeyedState, scratch: PathBuf, memory: MemoryBudget, incremental: bool) -> Self {
+        let shared = Shared { shape, scratch, memory, log: Mutex::default(), turn: Condvar::new() };
         Self { shared: Arc::new(shared), incremental, last_run: 0 }
     }
 
@@ -100,6 +138,48 @@ impl DeltaLog {
         }
     }
 
+    /// Numbers up to this one have been used, before a restore.
+    pub fn continue_after(&mut self, run: u64) {
+        self.last_run = self.last_run.max(run);
+    }
+
+    /// All state there is is in these files, which have so many rows together; the last window they are in
+    /// ends then. Snapshots name them again.
+    pub fn adopt(&mut self, files: Vec<StateFile>, rows: usize, last_end: TimestampMs) {
+        if self.incremental {
+            let mut log = self.shared.log.lock();
+            let rows = rows / files.len().max(1);
+            log.files = files
+                .into_iter()
+                .map(|file| Written { run: file.sequence, file, last_end, rows, base: true })
+                .collect();
+            log.needs_base = false;
+        }
+    }
+
+    /// The last number that was given.
+    pub fn last_run(&self) -> u64 {
+        self.last_run
+    }
+
+    /// Those runs that are in no file yet.
+    pub fn unwritten(&self) -> BTreeSet<u64> {
+        self.shared.log.lock().unwritten.iter().map(|delta| delta.run).collect()
+    }
+
+    /// Runs that were in no file have gone to disk, in files of their own. A snapshot takes the files if
+    /// none has taken the rows.
+    pub fn spilled(&self, runs: &BTreeSet<u64>, files: Vec<Arc<LocalFile>>) {
+        let mut log = self.shared.log.lock();
+        let spilled: Vec<Delta> = log.unwritten.extract_if(.., |delta| runs.contains(&delta.run)).collect();
+        // Of rows that are dead by now the log has forgotten.
+        let (Some(run), Some(last_end)) = (runs.last().copied(), spilled.iter().map(|delta| delta.last_end).max())
+        else {
+            return;
+        };
+        log.local.push(Local { files, run, last_end });
+    }
+
     /// State has come to be that is in no file of this log.
     pub fn needs_base(&self) {
         self.shared.log.lock().needs_base = true;
@@ -112,19 +192,23 @@ impl DeltaLog {
         snapshot: &mut Snapshot,
         rows: usize,
         is_over: impl Fn(TimestampMs) -> bool,
-        all: impl FnOnce() -> Vec<Delta>,
+        all: impl FnOnce() -> AllRows,
     ) {
         let (shared, cut) = (self.shared.clone(), self.last_run);
         if snapshot.full || !self.incremental {
             let all = all();
             if !all.is_empty() {
-                snapshot.parts.push(Box::new(move |writer| shared.write(&all, cut, writer)));
+                snapshot.parts.push(Box::new(move |writer| {
+                    let written = shared.write_all(all, cut, writer)?;
+                    Ok(written.into_iter().map(|written| written.file).collect())
+                }));
             }
             return;
         }
         let mut log = self.shared.log.lock();
         log.files.retain(|written| !is_over(written.last_end));
         log.unwritten.retain(|delta| !is_over(delta.last_end));
+        log.local.retain(|local| !is_over(local.last_end));
         if log.failures >= FAILURES_MAX {
             log.needs_base = true;
         }
@@ -135,18 +219,22 @@ impl DeltaLog {
             log.failures = 0;
             log.bases += 1;
             log.unwritten.clear();
+            log.local.clear();
             drop(log);
-            let part = BasePart { ticket, all: all(), cut, done: false };
+            let part = BasePart { ticket, all: Some(all()), cut, done: false };
             snapshot.parts.push(Box::new(move |writer| part.run(writer)));
             return;
         }
         let in_files: usize = log.files.iter().map(|written| written.rows).sum();
-        let many = log.files.len() >= FILES_MAX || (log.files.len() >= FILES_MIN && in_files > 2 * rows);
+        // A base costs as much as there is: there must be as much that is new, or too many files.
+        let since_base: usize = log.files.iter().filter(|written| !written.base).map(|written| written.rows).sum();
+        let (files, new) = (log.files.iter().filter(|written| !written.base).count(), since_base * 2 >= rows);
+        let many = (files >= FILES_MAX && new) || files >= FILES_LIMIT || (files >= FILES_MIN && in_files > 2 * rows);
         let compaction = (many && !log.compacting).then(|| {
             log.compacting = true;
-            Compaction { shared: shared.clone(), all: all(), cut, bases: log.bases }
+            Compaction { shared: shared.clone(), all: Some(all()), cut, bases: log.bases }
         });
-        let nothing = log.files.is_empty() && log.unwritten.is_empty();
+        let nothing = log.files.is_empty() && log.unwritten.is_empty() && log.local.is_empty();
         // Tickets take the lock when they are dropped.
         drop(log);
         if nothing {
@@ -163,16 +251,48 @@ impl DeltaLog {
 }
 
 impl Shared {
-    fn write(&self, deltas: &[Delta], sequence: u64, writer: &FileWriter) -> Result<Vec<StateFile>, StorageError> {
-        let sources: Vec<(u64, &dyn RowSource)> = deltas.iter().map(|delta| (delta.run, delta.rows.as_ref())).collect();
-        self.shape.write(&sources, sequence, &self.scratch, writer)
+    /// Writes rows to local files first: the memory is needed as briefly as can be.
+    fn write(&self, deltas: Vec<Delta>, sequence: u64, writer: &FileWriter) -> Result<Vec<Written>, StorageError> {
+        let last_end = deltas.iter().map(|delta| delta.last_end).max().unwrap_or(TimestampMs::MIN);
+        let rows = deltas.iter().map(|delta| delta.count).sum();
+        let local = {
+            let _turn = self.memory.sorting();
+            let sources: Vec<(u64, &dyn RowSource)> =
+                deltas.iter().map(|delta| (delta.run, delta.rows.as_ref())).collect();
+            self.shape.write_local(&sources, &self.scratch)?
+        };
+        drop(deltas);
+        let files = local.into_iter().map(|file| file.upload(sequence, writer)).collect::<Result<_, _>>()?;
+        Ok(written(files, sequence, last_end, rows))
     }
 
-    fn written(files: Vec<StateFile>, deltas: &[Delta], run: u64) -> impl Iterator<Item = Written> {
-        let last_end = deltas.iter().map(|delta| delta.last_end).max().unwrap_or(TimestampMs::MIN);
-        let rows = deltas.iter().map(|delta| delta.count).sum::<usize>() / files.len().max(1);
-        files.into_iter().map(move |file| Written { file, run, last_end, rows })
+    /// Writes all rows. Those in memory go first, and are given up.
+    fn write_all(&self, all: AllRows, sequence: u64, writer: &FileWriter) -> Result<Vec<Written>, StorageError> {
+        let AllRows { deltas, stored, stored_rows, stored_end } = all;
+        let mut files = self.write(deltas, sequence, writer)?;
+        if let Some(stored) = stored {
+            let of_store = self.shape.write_stored(&stored, sequence, &self.scratch, writer)?;
+            files.extend(written(of_store, sequence, stored_end, stored_rows));
+        }
+        files.iter_mut().for_each(|written| written.base = true);
+        Ok(files)
     }
+
+    fn upload(&self, local: &[Local], sequence: u64, writer: &FileWriter) -> Result<Vec<Written>, StorageError> {
+        let mut files = Vec::new();
+        for Local { files: of_spill, last_end, .. } in local {
+            for file in of_spill {
+                files.extend(written(vec![file.upload(sequence, writer)?], sequence, *last_end, file.rows()));
+            }
+        }
+        Ok(files)
+    }
+}
+
+/// Files that have so many rows together.
+fn written(files: Vec<StateFile>, run: u64, last_end: TimestampMs, rows: usize) -> Vec<Written> {
+    let rows = rows / files.len().max(1);
+    files.into_iter().map(|file| Written { file, run, last_end, rows, base: false }).collect()
 }
 
 impl Log {
@@ -197,7 +317,7 @@ impl Ticket {
 
     fn write_deltas(&self, cut: u64, writer: &FileWriter) -> Result<Vec<StateFile>, StorageError> {
         self.wait();
-        let deltas: Vec<Delta> = {
+        let (deltas, local): (Vec<Delta>, Vec<Local>) = {
             let log = self.shared.log.lock();
             if log.needs_base {
                 return Err(StorageError::Failed {
@@ -206,15 +326,20 @@ impl Ticket {
                     reason: "it was not written; the next checkpoint writes all state".to_owned(),
                 });
             }
-            log.unwritten.iter().filter(|delta| delta.run <= cut).cloned().collect()
+            let deltas = log.unwritten.iter().filter(|delta| delta.run <= cut).cloned().collect();
+            (deltas, log.local.iter().filter(|local| local.run <= cut).cloned().collect())
         };
-        let written = self.shared.write(&deltas, cut, writer);
+        let written = self.shared.write(deltas, cut, writer).and_then(|mut files| {
+            files.extend(self.shared.upload(&local, cut, writer)?);
+            Ok(files)
+        });
         let mut log = self.shared.log.lock();
         match written {
             Ok(files) => {
                 log.failures = 0;
                 log.unwritten.retain(|delta| delta.run > cut);
-                log.files.extend(Shared::written(files, &deltas, cut));
+                log.local.retain(|local| local.run > cut);
+                log.files.extend(files);
                 Ok(log.files_up_to(cut))
             }
             Err(error) => {
@@ -240,7 +365,7 @@ impl Drop for Ticket {
 /// A snapshot that writes all.
 struct BasePart {
     ticket: Ticket,
-    all: Vec<Delta>,
+    all: Option<AllRows>,
     cut: u64,
     done: bool,
 }
@@ -249,9 +374,9 @@ impl BasePart {
     fn run(mut self, writer: &FileWriter) -> Result<Vec<StateFile>, StorageError> {
         self.ticket.wait();
         let shared = &self.ticket.shared;
-        let files = shared.write(&self.all, self.cut, writer)?;
+        let files = self.all.take().map_or(Ok(Vec::new()), |all| shared.write_all(all, self.cut, writer))?;
         let mut log = shared.log.lock();
-        log.files = Shared::written(files, &self.all, self.cut).collect();
+        log.files = files;
         let files = log.files_up_to(self.cut);
         drop(log);
         self.done = true;
@@ -270,19 +395,20 @@ impl Drop for BasePart {
 /// Writes a base beside, for later snapshots to name.
 struct Compaction {
     shared: Arc<Shared>,
-    all: Vec<Delta>,
+    all: Option<AllRows>,
     cut: u64,
     bases: u64,
 }
 
 impl Compaction {
-    fn run(self, writer: &FileWriter) {
-        match self.shared.write(&self.all, self.cut, writer) {
+    fn run(mut self, writer: &FileWriter) {
+        let Some(all) = self.all.take() else { return };
+        match self.shared.write_all(all, self.cut, writer) {
             Ok(files) => {
                 let mut log = self.shared.log.lock();
                 if !log.needs_base && log.bases == self.bases {
                     let newer = log.files.iter().filter(|written| written.run > self.cut).cloned().collect::<Vec<_>>();
-                    log.files = Shared::written(files, &self.all, self.cut).chain(newer).collect();
+                    log.files = files.into_iter().chain(newer).collect();
                 }
             }
             Err(error) => tracing::warn!(%error, "old state files could not be compacted"),

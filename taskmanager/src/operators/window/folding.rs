@@ -33,7 +33,7 @@ impl FoldJob {
         let mut whole = Table::new(&self.layout);
         self.tables.iter().for_each(|frozen| whole.absorb(&frozen.table, &mut scratch));
         let runs = self.tables.iter().map(|frozen| frozen.run).collect();
-        let table = Frozen { run: self.run, slice: self.tables.last()?.slice, table: Arc::new(whole) };
+        let table = Frozen::new(self.run, self.tables.last()?.slice, Arc::new(whole));
         Some(Folded { key: self.key, cumulated: self.cumulated, runs, table })
     }
 }

@@ -12,9 +12,12 @@ use tidemill_common::ids::KeyGroup;
 use tidemill_common::time::TimestampMs;
 use tidemill_state::accumulator;
 use tidemill_state::keyed::{KeyedRows, KeyedState, key_groups};
+use tidemill_state::storage::StorageError;
 
 use super::deltas::DeltaLog;
 use super::layout::Layout;
+use super::spill::{Room, Spill};
+use crate::memory::MemoryBudget;
 use crate::operator::OperatorError;
 use crate::snapshot::{RestoredState, Snapshot};
 
@@ -32,12 +35,22 @@ pub struct KeyedContext {
     pub scratch: PathBuf,
     /// Whether checkpoints share files with those before them.
     pub incremental: bool,
+    pub memory: MemoryBudget,
+    /// Whether state that has no room in memory goes to disk.
+    pub spills: bool,
 }
 
 impl KeyedContext {
     /// For an operator without siblings.
     pub fn alone(max_parallelism: u32) -> Self {
-        Self { max_parallelism, key_groups: 0..max_parallelism, scratch: std::env::temp_dir(), incremental: false }
+        Self {
+            max_parallelism,
+            key_groups: 0..max_parallelism,
+            scratch: std::env::temp_dir(),
+            incremental: false,
+            memory: MemoryBudget::of_machine(),
+            spills: true,
+        }
     }
 }
 
@@ -121,7 +134,27 @@ impl WindowState {
 
     /// Of which nothing is in files.
     pub fn log(&self) -> DeltaLog {
-        DeltaLog::new(self.shape.clone(), self.context.scratch.clone(), self.context.incremental)
+        DeltaLog::new(
+            self.shape.clone(),
+            self.context.scratch.clone(),
+            self.context.memory.clone(),
+            self.context.incremental,
+        )
+    }
+
+    /// For state that stays in memory.
+    pub fn room(&self) -> Room {
+        Room::new(&self.context.memory)
+    }
+
+    /// Where state goes that has no room in memory.
+    pub fn spill(&self) -> Spill {
+        Spill::new(self.shape.clone(), &self.context)
+    }
+
+    /// What is said of a file that cannot be read or written.
+    pub fn storage_error(&self, source: StorageError) -> OperatorError {
+        OperatorError::Storage { operator: self.operator.clone(), source }
     }
 
     /// Number of columns of the key in files.
@@ -177,17 +210,27 @@ impl WindowState {
     }
 
     /// Calls `each` with the kept rows of this subtask's key groups, those of an old subtask in the order
-    /// in which they were written.
+    /// in which they were written, until it fails.
     ///
     /// # Errors
-    /// If a file is missing or damaged.
-    pub fn restored_rows(&self, state: &RestoredState, mut each: impl FnMut(KeyedRows)) -> Result<(), OperatorError> {
+    /// If a file is missing or damaged, or `each` fails.
+    pub fn restored_rows(
+        &self,
+        state: &RestoredState,
+        mut each: impl FnMut(KeyedRows) -> Result<(), OperatorError>,
+    ) -> Result<(), OperatorError> {
+        let mut result = Ok(());
         for (_, files) in &state.files {
+            let take = |rows| {
+                if result.is_ok() {
+                    result = each(rows);
+                }
+            };
             self.shape
-                .read(files, &state.key_groups, &self.context.scratch, &state.reader, &mut each)
-                .map_err(|source| OperatorError::Storage { operator: self.operator.clone(), source })?;
+                .read(files, &state.key_groups, &self.context.scratch, &state.reader, take)
+                .map_err(|source| self.storage_error(source))?;
         }
-        Ok(())
+        result
     }
 }
 

@@ -161,7 +161,14 @@ impl Operator for LocalAggregate {
             return self.pass(output);
         }
         self.aggregate();
-        if self.groups >= GROUPS_MAX || self.rows_to_pass > 0 { self.flush(output) } else { Ok(()) }
+        if self.groups >= GROUPS_MAX || self.rows_to_pass > 0 {
+            self.flush(output)?;
+        }
+        if self.rows_to_pass > 0 {
+            // They are not needed for long.
+            self.pool.clear();
+        }
+        Ok(())
     }
 
     /// What belongs to slices that have not ended may stay: the global phase counts it as long as

@@ -14,6 +14,7 @@ mod pane;
 mod rows;
 mod session;
 mod sliced;
+mod spill;
 mod table;
 mod windows;
 mod zone;

@@ -3,6 +3,7 @@
 //!
 //! So nothing is copied at a barrier, and what a snapshot writes is what has come since the last one.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::ArrayRef;
@@ -23,6 +24,15 @@ pub(crate) struct Frozen {
     /// The slice under which its rows are kept.
     pub slice: Window,
     pub table: Arc<Table>,
+    /// Of the table.
+    pub bytes: usize,
+}
+
+impl Frozen {
+    pub fn new(run: u64, slice: Window, table: Arc<Table>) -> Self {
+        let bytes = table.memory_bytes();
+        Self { run, slice, table, bytes }
+    }
 }
 
 pub(crate) struct Pane {
@@ -30,22 +40,24 @@ pub(crate) struct Pane {
     pub current: Table,
     /// Oldest first.
     frozen: Vec<Frozen>,
+    /// How many rows have gone to disk.
+    spilled: usize,
 }
 
 impl Pane {
     /// An empty pane.
     pub fn new(layout: &Layout, pool: &mut TablePool) -> Self {
-        Self { current: pool.take(layout), frozen: Vec::new() }
+        Self { current: pool.take(layout), frozen: Vec::new(), spilled: 0 }
     }
 
     /// A pane of one table.
     pub fn of(current: Table) -> Self {
-        Self { current, frozen: Vec::new() }
+        Self { current, frozen: Vec::new(), spilled: 0 }
     }
 
     /// Whether rows have come since the last barrier, only.
     pub fn is_whole(&self) -> bool {
-        self.frozen.is_empty()
+        self.frozen.is_empty() && self.spilled == 0
     }
 
     /// All tables.
@@ -76,8 +88,30 @@ impl Pane {
         let mut next = pool.take(layout);
         next.expect(self.current.len());
         let table = Arc::new(std::mem::replace(&mut self.current, next));
-        self.frozen.push(Frozen { run, slice, table });
+        self.frozen.push(Frozen::new(run, slice, table));
         self.frozen.last()
+    }
+
+    /// Bytes of its tables.
+    pub fn memory_bytes(&self) -> usize {
+        self.current.memory_bytes() + self.frozen.iter().map(|frozen| frozen.bytes).sum::<usize>()
+    }
+
+    /// How many rows of it are on disk.
+    pub fn spilled_rows(&self) -> usize {
+        self.spilled
+    }
+
+    /// So many rows more of it are on disk.
+    pub fn are_on_disk(&mut self, rows: usize) {
+        self.spilled += rows;
+    }
+
+    /// Gives up the tables of these runs: they are on disk.
+    pub fn spilled(&mut self, runs: &BTreeSet<u64>) -> Vec<Frozen> {
+        let given: Vec<Frozen> = self.frozen.extract_if(.., |frozen| runs.contains(&frozen.run)).collect();
+        self.spilled += given.iter().map(|frozen| frozen.table.len()).sum::<usize>();
+        given
     }
 
     /// Takes all that another pane has.
@@ -85,6 +119,7 @@ impl Pane {
         self.current.absorb(&other.current, scratch);
         pool.give(other.current);
         self.frozen.extend(other.frozen);
+        self.spilled += other.spilled;
     }
 
     /// All groups, in one table.
@@ -111,9 +146,9 @@ impl Pane {
     /// Makes one frozen table, of run `run`, of those that are frozen.
     pub fn fold(&mut self, slice: Window, layout: &Layout, run: u64, scratch: &mut Scratch, pool: &mut TablePool) {
         if self.frozen.len() > 1 {
-            let frozen = Pane { current: pool.take(layout), frozen: std::mem::take(&mut self.frozen) };
+            let frozen = Pane { current: pool.take(layout), frozen: std::mem::take(&mut self.frozen), spilled: 0 };
             let table = Arc::new(frozen.into_table(scratch, pool));
-            self.frozen.push(Frozen { run, slice, table });
+            self.frozen.push(Frozen::new(run, slice, table));
         }
     }
 
@@ -123,7 +158,7 @@ impl Pane {
         for frozen in &mut self.frozen {
             let mut table = Table::columns(layout);
             table.absorb_fused(layout, &frozen.table, scratch);
-            frozen.table = Arc::new(table);
+            *frozen = Frozen::new(frozen.run, frozen.slice, Arc::new(table));
         }
     }
 

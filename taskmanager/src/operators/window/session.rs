@@ -19,11 +19,12 @@ use tidemill_state::keyed::{KeyedRows, Namespaces};
 use tidemill_state::{KeyBatch, KeyTable, Rows};
 
 use super::assigner::Window;
-use super::deltas::{Delta, DeltaLog};
+use super::deltas::{AllRows, Delta, DeltaLog};
 use super::emitter::{Emitter, RowWindows};
 use super::keyed::{KeyedContext, Progress, WindowState};
 use super::layout::{FilterScratch, Layout, Prepared, accumulate};
 use super::rows::CopiedRows;
+use super::spill::Room;
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
@@ -61,6 +62,7 @@ pub(super) fn create(
         clock,
         progress: state.progress(),
         log: state.log(),
+        room: state.room(),
         state,
         late_rows: 0,
         emitter: Emitter::of_windows(operator, output, zone),
@@ -180,6 +182,13 @@ impl Sessions {
             return None;
         }
         Some(self.begin(key, start, end, later))
+    }
+
+    /// Bytes held, roughly.
+    fn memory_bytes(&self) -> usize {
+        let sessions = self.sessions.capacity() * size_of::<Session>();
+        let timers = self.timers.capacity() * size_of::<Reverse<(TimestampMs, u32, u32)>>();
+        self.keys.memory_bytes() + self.heads.capacity() * 4 + sessions + timers
     }
 
     fn allocate(&mut self) -> u32 {
@@ -352,6 +361,7 @@ struct SessionAggregate {
     progress: Progress,
     state: WindowState,
     log: DeltaLog,
+    room: Room,
     late_rows: u64,
     emitter: Emitter,
     layout: Layout,
@@ -365,6 +375,17 @@ struct SessionAggregate {
 }
 
 impl SessionAggregate {
+    /// Fails if there is no room for the sessions.
+    fn look_for_room(&mut self) -> Result<(), OperatorError> {
+        let accumulators = self.accumulators.iter().map(|accumulator| accumulator.memory_bytes()).sum::<usize>();
+        let bytes = accumulators + self.sessions.memory_bytes();
+        let looked = self.room.look(bytes, self.sessions.sessions.len());
+        looked.map_err(|reason| OperatorError::Memory {
+            operator: self.operator.clone(),
+            reason: format!("{reason}. Sessions do not go to disk"),
+        })
+    }
+
     /// Finds the session of each row. The sessions and rows that are not late are in `slots`, `rows`.
     fn assign(&mut self, records: &RecordBatch) -> Result<(), OperatorError> {
         let rows = records.num_rows();
@@ -554,7 +575,7 @@ impl Operator for SessionAggregate {
         }
         let rows = Rows::Selected(&self.rows);
         accumulate(&self.layout, &self.prepared, &mut self.accumulators, &self.slots, rows, &mut self.filter);
-        Ok(())
+        if self.room.is_due(batch.rows()) { self.look_for_room() } else { Ok(()) }
     }
 
     fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
@@ -599,9 +620,9 @@ impl Operator for SessionAggregate {
         let open = self.sessions.sessions.len() - self.sessions.free.len();
         let Self { log, zone, progress, .. } = &*self;
         let is_over = |end: TimestampMs| zone.to_timer(end - 1) <= progress.watermark;
-        log.snapshot(snapshot, open, is_over, || match self.sessions.open() {
-            open if open.is_empty() => Vec::new(),
-            open => vec![self.copy(&open, run)],
+        log.snapshot(snapshot, open, is_over, || {
+            let open = self.sessions.open();
+            AllRows::in_memory(if open.is_empty() { Vec::new() } else { vec![self.copy(&open, run)] })
         });
         Ok(())
     }
@@ -609,7 +630,10 @@ impl Operator for SessionAggregate {
     fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
         self.progress = self.state.restored_progress(state)?;
         let mut found = HashMap::new();
-        self.state.clone().restored_rows(state, |rows| self.take(&rows, &mut found))?;
+        self.state.clone().restored_rows(state, |rows| {
+            self.take(&rows, &mut found);
+            Ok(())
+        })?;
         self.open_found(found);
         self.log.needs_base();
         Ok(())

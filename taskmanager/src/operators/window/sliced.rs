@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::FilterBuilder;
 use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
@@ -22,7 +22,7 @@ use tidemill_state::keyed::{KeyedRows, Namespaces};
 use tidemill_state::{KeyBatch, Rows};
 
 use super::assigner::{Assigner, Window};
-use super::deltas::{Delta, DeltaLog};
+use super::deltas::{AllRows, Delta, DeltaLog};
 use super::emitter::{Emitter, RowWindows};
 use super::folding::{FoldJob, FoldJobs, Folded, Folding};
 use super::grouping::Grouping;
@@ -30,12 +30,16 @@ use super::keyed::{KeyedContext, WindowState};
 use super::layout::{Layout, Prepared};
 use super::pane::{Frozen, Pane};
 use super::rows::TableRows;
+use super::spill::{Spill, merge_kept};
 use super::table::{Scratch, Table, TablePool};
 use super::windows::{Slicing, Windows};
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::snapshot::{RestoredState, Snapshot};
+
+/// The name under which a snapshot says whether its rows are free of NULLs, as fused tables are.
+const FUSED: &str = "fused";
 
 pub(super) fn create(
     operator: &str,
@@ -76,6 +80,7 @@ pub(super) fn create(
             progress: state.progress(),
         },
         log: state.log(),
+        spill: state.spill(),
         state,
         emitter: Emitter::of_windows(operator, output, zone),
         clock,
@@ -100,6 +105,7 @@ struct SlicedAggregate {
     windows: Windows,
     state: WindowState,
     log: DeltaLog,
+    spill: Spill,
     emitter: Emitter,
     clock: Clock,
     /// Open slices, by end; `start` tells attached windows of one end apart, and is the slice's
@@ -194,6 +200,81 @@ impl SlicedAggregate {
         }
     }
 
+    /// Lets tables go to disk, if there is no room for them.
+    fn make_room(&mut self) -> Result<(), OperatorError> {
+        self.end_spill(false)?;
+        let panes = || self.slices.values().chain(self.cumulated.values().map(|(pane, _)| pane));
+        let bytes = panes().map(Pane::memory_bytes).sum();
+        let groups = panes().map(|pane| pane.tables().map(Table::len).sum::<usize>()).sum();
+        let full = self.spill.look(bytes, groups);
+        let full = full.map_err(|reason| OperatorError::Memory { operator: self.operator.clone(), reason })?;
+        if full {
+            self.end_spill(true)?;
+            self.begin_spill()?;
+        }
+        Ok(())
+    }
+
+    fn begin_spill(&mut self) -> Result<(), OperatorError> {
+        self.freeze_all();
+        let Self { slices, cumulated, windows, state, layout, log, .. } = self;
+        let unwritten = log.unwritten();
+        let frozen = || slices.values().chain(cumulated.values().map(|(pane, _)| pane)).flat_map(Pane::frozen);
+        let bytes = frozen().map(|frozen| frozen.bytes).sum();
+        let deltas = frozen().map(|frozen| delta_of(frozen, (windows, state, layout)));
+        let (unwritten, rest) = deltas.partition(|delta: &Delta| unwritten.contains(&delta.run));
+        self.pool.clear();
+        self.spill.begin(unwritten, rest, bytes).map_err(|error| self.state.storage_error(error))
+    }
+
+    /// Takes in what has gone to disk, if it is there or `wait` is set.
+    fn end_spill(&mut self, wait: bool) -> Result<(), OperatorError> {
+        let spilled = self.spill.end(wait).map_err(|error| self.state.storage_error(error))?;
+        if let Some(spilled) = spilled {
+            let panes = self.slices.values_mut().chain(self.cumulated.values_mut().map(|(pane, _)| pane));
+            panes.for_each(|pane| drop(pane.spilled(&spilled.runs)));
+            let (runs, files) = spilled.unwritten;
+            self.log.spilled(&runs, files);
+        }
+        Ok(())
+    }
+
+    /// Freezes what all panes have got.
+    fn freeze_all(&mut self) {
+        let length = self.windows.assigner().map_or(1, Assigner::slice_length);
+        let Self { slices, cumulated, windows, state, layout, log, pool, .. } = self;
+        for (slice, pane) in slices.iter_mut() {
+            freeze(pane, *slice, (windows, state, layout), log, pool);
+        }
+        // What has been cumulated is kept as if all of it had come in the last slice that has fired.
+        for (start, (pane, next_end)) in cumulated.iter_mut() {
+            let slice = Window { end: *next_end - length, start: *start };
+            freeze(pane, slice, (windows, state, layout), log, pool);
+        }
+    }
+
+    /// Takes in the files of a checkpoint as they are, row by row only when their windows fire.
+    fn restore_to_disk(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
+        if state.i64s(FUSED).any(|fused| fused == 0) || state.i64s(FUSED).count() < state.values.len() {
+            // There may be NULLs among the rows.
+            self.unfuse();
+        }
+        let failed = |error| self.state.storage_error(error);
+        for (_, files) in &state.files {
+            self.spill.ingest_restored(files, &state.reader).map_err(failed)?;
+        }
+        let (ends, rows) = self.spill.ends().map_err(failed)?;
+        let rows = rows.div_ceil(ends.len().max(1)).max(1);
+        for end in ends {
+            if !self.windows.is_over(self.windows.last_window_end(end)) {
+                let start = self.windows.assigner().map_or(end, |assigner| assigner.window_start(end));
+                let pane = self.slices.entry(Window { end, start });
+                pane.or_insert_with(|| Pane::new(&self.layout, &mut self.pool)).are_on_disk(rows);
+            }
+        }
+        Ok(())
+    }
+
     /// Goes over to tables of columns, for good: a batch has come that fused tables cannot take.
     fn unfuse(&mut self) {
         let panes = self.slices.values_mut().chain(self.cumulated.values_mut().map(|(pane, _)| pane));
@@ -253,14 +334,27 @@ impl SlicedAggregate {
             let mut picked = None;
             if !pane.is_whole() || parts.nth(1).is_some() {
                 let mut keys = KeyBatch::default();
-                keys.load(&pane.current.keys(&self.layout, &touched), touched.len());
+                let mut columns = pane.current.keys(&self.layout, &touched);
+                keys.load(&columns, touched.len());
                 let mut table = self.pool.take(&self.layout);
                 let parts = match self.windows.assigner() {
                     Some(_) => self.slices.range(slices_of(window)),
                     None => self.slices.range(slice..=slice),
                 };
-                for part in parts.flat_map(|(_, pane)| pane.tables()) {
-                    part.pick(&self.layout, &keys, touched.len(), &mut table);
+                let mut spilled = Vec::new();
+                for (slice, pane) in parts {
+                    pane.tables().for_each(|part| part.pick(&self.layout, &keys, touched.len(), &mut table));
+                    spilled.extend((pane.spilled_rows() > 0).then_some(slice.end));
+                }
+                if !spilled.is_empty() {
+                    let attached = matches!(self.windows.slicing, Slicing::Attached { .. });
+                    if attached {
+                        columns.insert(0, Arc::new(Int64Array::from(vec![window.start; touched.len()])));
+                    }
+                    let found = self.spill.find(&columns, touched.len(), &spilled);
+                    if let Some(rows) = found.map_err(|error| self.state.storage_error(error))? {
+                        merge_kept(&mut table, &self.layout, &rows, attached.then_some(window.start));
+                    }
                 }
                 table.slots(&mut touched);
                 picked = Some(table);
@@ -290,11 +384,16 @@ impl SlicedAggregate {
     /// Fires all windows that are due at this watermark (or clock).
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
         self.apply_folded();
+        if self.next_window(None).is_some_and(|window| self.windows.is_fired_at(window.end, watermark)) {
+            // What is being written must not be merged with other tables.
+            self.end_spill(true)?;
+        }
         let mut fired = None;
         while let Some(window) = self.next_window(fired)
             && self.windows.is_fired_at(window.end, watermark)
         {
             match self.windows.assigner() {
+                _ if self.is_spilled(window) => self.fire_spilled(window, output)?,
                 Some(Assigner::Hop { .. }) => self.fire_merged(window, output)?,
                 Some(Assigner::Cumulate { step, max_size, .. }) if self.windows.lateness == 0 => {
                     let (step, max_size) = (*step, *max_size);
@@ -310,10 +409,70 @@ impl SlicedAggregate {
             while let Some(entry) = self.slices.first_entry()
                 && self.windows.is_over(self.windows.last_window_end(entry.key().end))
             {
+                self.spill.forget(entry.key().end);
                 entry.remove().recycle(&mut self.pool);
             }
         }
         self.emitter.flush(output)
+    }
+
+    /// The slices of a window: all it is made of, or the slice that it is.
+    fn slices_of(&self, window: Window) -> RangeInclusive<Window> {
+        match self.windows.assigner() {
+            Some(Assigner::Hop { .. } | Assigner::Cumulate { .. }) => slices_of(window),
+            _ => window..=window,
+        }
+    }
+
+    /// Whether a part of a window is on disk.
+    fn is_spilled(&self, window: Window) -> bool {
+        let cumulated = self.cumulated.get(&window.start).map(|(pane, _)| pane);
+        let mut panes = self.slices.range(self.slices_of(window)).map(|(_, pane)| pane).chain(cumulated);
+        self.spill.has_rows() && panes.any(|pane| pane.spilled_rows() > 0)
+    }
+
+    /// A window that is on disk in part.
+    fn fire_spilled(&mut self, window: Window, output: &mut dyn Output) -> Result<(), OperatorError> {
+        let slices: Vec<Window> = self.slices.range(self.slices_of(window)).map(|(slice, _)| *slice).collect();
+        self.freeze_all();
+        let Self { slices: panes, cumulated, windows, layout, emitter, spill, .. } = self;
+        let of_slices = slices.iter().filter_map(|slice| panes.get(slice));
+        let of_cumulated = cumulated.get(&window.start).map(|(pane, _)| pane);
+        let frozen = of_slices.chain(of_cumulated).flat_map(Pane::frozen);
+        let tables: Vec<Arc<Table>> = frozen.map(|frozen| frozen.table.clone()).collect();
+        let attached = matches!(windows.slicing, Slicing::Attached { .. });
+        let mut parts = spill.window(window, attached, layout, &tables);
+        loop {
+            let mut table = Table::new(layout);
+            let more = parts.next_part(&mut table, spill.part_bytes());
+            if !more.map_err(|error| self.state.storage_error(error))? {
+                break;
+            }
+            emit_table(emitter, (windows, layout), &table, window, &mut self.slots, output)?;
+        }
+        if self.windows.lateness > 0 {
+            return Ok(());
+        }
+        let Some(Assigner::Cumulate { step, max_size, .. }) = self.windows.assigner() else {
+            for slice in slices.iter().filter(|slice| self.windows.last_window_end(slice.end) <= window.end) {
+                self.spill.forget(slice.end);
+                self.slices.remove(slice);
+            }
+            return Ok(());
+        };
+        let (step, is_last) = (*step, window.end >= window.start.saturating_add(*max_size));
+        let mut whole = self.cumulated.remove(&window.start).map(|(pane, _)| pane);
+        for pane in slices.iter().filter_map(|slice| self.slices.remove(slice)) {
+            match &mut whole {
+                None => whole = Some(pane),
+                Some(whole) => whole.join(pane, &mut self.scratch, &mut self.pool),
+            }
+        }
+        match whole {
+            Some(whole) if !is_last => drop(self.cumulated.insert(window.start, (whole, window.end + step))),
+            _ => self.spill.forget(window.end),
+        }
+        Ok(())
     }
 
     /// A window of one slice.
@@ -424,6 +583,9 @@ impl SlicedAggregate {
 
     /// Starts to fold the tables of panes that have got many, beside the task.
     fn start_folding(&mut self, snapshot: &mut Snapshot) {
+        if self.spill.is_under_way() || self.spill.has_rows() {
+            return;
+        }
         let panes = self.slices.iter().map(|(slice, pane)| (*slice, false, pane));
         let panes = panes
             .chain(self.cumulated.iter().map(|(start, (pane, end))| (Window { end: *end, start: *start }, true, pane)));
@@ -447,6 +609,11 @@ impl SlicedAggregate {
     fn apply_folded(&mut self) {
         let done = std::mem::take(&mut *self.folding.done.lock());
         for Folded { key, cumulated, runs, table } in done {
+            if self.spill.is_under_way() {
+                // The tables it was made of are being written.
+                self.retired.push(table);
+                continue;
+            }
             let pane = if cumulated {
                 self.cumulated.get_mut(&key.start).map(|(pane, _)| pane)
             } else {
@@ -575,7 +742,10 @@ impl Operator for SlicedAggregate {
             }
             Slicing::Attached { start, end } => self.add_attached(records, start, end)?,
         }
-        if self.late_fires.is_empty() { Ok(()) } else { self.fire_late(output) }
+        if !self.late_fires.is_empty() {
+            self.fire_late(output)?;
+        }
+        if self.spill.is_due(records.num_rows()) { self.make_room() } else { Ok(()) }
     }
 
     fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
@@ -613,34 +783,49 @@ impl Operator for SlicedAggregate {
                 Ok(Vec::new())
             }));
         }
-        let length = self.windows.assigner().map_or(1, Assigner::slice_length);
-        let Self { slices, cumulated, windows, state, layout, log, pool, .. } = self;
-        for (slice, pane) in slices.iter_mut() {
-            freeze(pane, *slice, (windows, state, layout), log, pool);
-        }
-        // What has been cumulated is kept as if all of it had come in the last slice that has fired.
-        for (start, (pane, next_end)) in cumulated.iter_mut() {
-            let slice = Window { end: *next_end - length, start: *start };
-            freeze(pane, slice, (windows, state, layout), log, pool);
-        }
+        self.freeze_all();
         self.start_folding(snapshot);
         self.state.snapshot(snapshot, &self.windows.progress);
-        let Self { slices, cumulated, windows, state, layout, log, .. } = self;
+        snapshot.put_i64(FUSED, i64::from(self.layout.fused.is_some()));
+        let Self { slices, cumulated, windows, state, layout, log, spill, .. } = self;
         let panes = || slices.values().chain(cumulated.values().map(|(pane, _)| pane));
         let frozen = || panes().flat_map(Pane::frozen);
-        let rows = frozen().map(|frozen| frozen.table.len()).sum();
-        let all = || frozen().map(|frozen| delta_of(frozen, (windows, state, layout))).collect();
+        let stored_rows = panes().map(Pane::spilled_rows).sum();
+        let rows = frozen().map(|frozen| frozen.table.len()).sum::<usize>() + stored_rows;
+        let ends =
+            slices.keys().copied().chain(cumulated.iter().map(|(start, (_, end))| Window { end: *end, start: *start }));
+        let last_run = log.last_run();
+        let all = || AllRows {
+            deltas: frozen().map(|frozen| delta_of(frozen, (windows, state, layout))).collect(),
+            stored: spill.pinned(last_run),
+            stored_rows,
+            stored_end: ends.map(|slice| windows.last_window_end(slice.end)).max().unwrap_or(TimestampMs::MIN),
+        };
         log.snapshot(snapshot, rows, |last_end| windows.is_over(last_end), all);
         Ok(())
     }
 
     fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
         self.windows.progress = self.state.restored_progress(state)?;
-        self.state.clone().restored_rows(state, |rows| self.take(&rows))?;
-        for (slice, pane) in &mut self.slices {
-            pane.freeze(*slice, &self.layout, self.log.next_run(), &mut self.pool);
-        }
         self.log.needs_base();
+        let files = || state.files.iter().flat_map(|(_, files)| files);
+        self.log.continue_after(files().map(|file| file.sequence).max().unwrap_or(0));
+        let attached = matches!(self.windows.slicing, Slicing::Attached { .. });
+        if !attached && self.spill.is_large(files().map(|file| file.bytes).sum()) {
+            self.restore_to_disk(state)?;
+        } else {
+            self.state.clone().restored_rows(state, |rows| {
+                self.take(&rows);
+                if self.spill.is_due(rows.namespaces.rows()) { self.make_room() } else { Ok(()) }
+            })?;
+        }
+        self.freeze_all();
+        if let Some(files) = state.own_files() {
+            let panes = self.slices.values();
+            let rows = panes.map(|pane| pane.tables().map(Table::len).sum::<usize>() + pane.spilled_rows()).sum();
+            let ends = self.slices.keys().map(|slice| self.windows.last_window_end(slice.end));
+            self.log.adopt(files, rows, ends.max().unwrap_or(TimestampMs::MIN));
+        }
         Ok(())
     }
 

@@ -72,6 +72,16 @@ impl Table {
         }
     }
 
+    /// Bytes held, roughly.
+    pub fn memory_bytes(&self) -> usize {
+        match self {
+            Self::Fused(table) => table.memory_bytes(),
+            Self::Columns(Columns { table, accumulators }) => {
+                table.memory_bytes() + accumulators.iter().map(|accumulator| accumulator.memory_bytes()).sum::<usize>()
+            }
+        }
+    }
+
     /// Says how many groups there will be, probably.
     pub fn expect(&mut self, groups: usize) {
         if let Self::Fused(table) = self {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
-use tidemill_common::batch::{Batch, StreamElement};
+use tidemill_common::batch::StreamElement;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -295,8 +295,8 @@ impl RemoteChannel {
             Err(FrameError::TooLong { .. }) if rows_of(&element) > 1 => {
                 if let StreamElement::Batch(batch) = element {
                     let half = batch.rows() / 2;
-                    self.send(part(&batch, 0, half), true, cancelled, wait)?;
-                    self.send(part(&batch, half, batch.rows() - half), more, cancelled, wait)?;
+                    self.send(StreamElement::Batch(batch.slice(0, half)), true, cancelled, wait)?;
+                    self.send(StreamElement::Batch(batch.slice(half, batch.rows() - half)), more, cancelled, wait)?;
                 }
                 return Ok(());
             }
@@ -343,11 +343,4 @@ fn rows_of(element: &StreamElement) -> usize {
         StreamElement::Batch(batch) => batch.rows(),
         _ => 0,
     }
-}
-
-fn part(batch: &Batch, from: usize, rows: usize) -> StreamElement {
-    StreamElement::Batch(Batch {
-        records: batch.records.slice(from, rows),
-        kinds: batch.kinds.as_ref().map(|kinds| kinds[from..from + rows].into()),
-    })
 }

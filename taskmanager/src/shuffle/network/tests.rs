@@ -25,6 +25,8 @@ fn network(io: &tokio::runtime::Runtime) -> Arc<Network> {
         io: io.handle().clone(),
         compression: Compression::None,
         store: Default::default(),
+        scratch: std::env::temp_dir(),
+        memory: crate::memory::MemoryBudget::of_machine(),
         lease: tidemill_connectors::lease::Lease::unlimited(),
     };
     io.block_on(Network::start(&config)).unwrap()

@@ -17,6 +17,7 @@ use tidemill_state::keyed::key_groups;
 use tidemill_state::storage::{Directory, FileReader, FileWriter, StoreOptions};
 
 use super::*;
+use crate::memory::MemoryBudget;
 use crate::operator::Operator;
 use crate::snapshot::{RestoredState, Snapshot, SnapshotPart};
 
@@ -30,8 +31,17 @@ struct Store {
     directory: tempfile::TempDir,
     checkpoint: u64,
     incremental: bool,
+    room: Room,
     /// What snapshots have left to do that are late.
     late: Vec<SnapshotPart>,
+}
+
+/// Memory for state.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Room {
+    Plenty,
+    /// All state goes to disk, again and again.
+    None,
 }
 
 /// What becomes of a checkpoint that nobody restores.
@@ -53,7 +63,7 @@ impl Store {
         // In memory where that can be had: local databases are opened many times.
         let memory = std::path::Path::new("/dev/shm");
         let directory = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        Self { directory: directory.unwrap(), checkpoint: 0, incremental: true, late: Vec::new() }
+        Self { directory: directory.unwrap(), checkpoint: 0, incremental: true, room: Room::Plenty, late: Vec::new() }
     }
 
     fn open(&self) -> Directory {
@@ -65,6 +75,10 @@ impl Store {
             key_groups: key_group_range(SubtaskIndex(index), parallelism, MAX_PARALLELISM),
             scratch: self.directory.path().to_owned(),
             incremental: self.incremental,
+            memory: match self.room {
+                Room::Plenty => MemoryBudget::with_tables(usize::MAX),
+                Room::None => MemoryBudget::with_tables(0),
+            },
             ..KeyedContext::alone(MAX_PARALLELISM)
         }
     }
@@ -126,6 +140,7 @@ impl Store {
                 .collect(),
             staged: Vec::new(),
             reader: Arc::new(FileReader::new(self.open(), StoreOptions::new(), RUNTIME.handle().clone())),
+            own: Some(format!("file://{}/", self.directory.path().display())),
         }
     }
 
@@ -237,8 +252,8 @@ impl Run<'_> {
         self.output.extend(output.rows);
     }
 
-    fn run(mut self, incremental: bool, stages: &[Stage]) -> Vec<(RowKind, String)> {
-        let mut store = Store { incremental, ..Store::new() };
+    fn run(mut self, incremental: bool, room: Room, stages: &[Stage]) -> Vec<(RowKind, String)> {
+        let mut store = Store { incremental, room, ..Store::new() };
         let mut kept: Option<Kept> = None;
         let mut back = 0;
         for (index, stage) in stages.iter().enumerate() {
@@ -287,11 +302,18 @@ fn check_broken(case: &Case, stages: &[Stage]) {
     };
     let seen = || vec![0; MAX_PARALLELISM as usize];
     let input = |rows: &[Row]| vec![batch(rows)];
-    for incremental in [false, true] {
-        let run = Run { case, create: &single, input: &input, seen: seen(), output: Vec::new() };
-        check(run.run(incremental, stages), "single phase");
+    let sessions = matches!(case.kind, WindowKind::Session { .. });
+    for (incremental, room) in [(false, Room::Plenty), (true, Room::Plenty), (false, Room::None), (true, Room::None)] {
+        // Sessions stay in memory.
+        if !sessions || room == Room::Plenty {
+            let run = Run { case, create: &single, input: &input, seen: seen(), output: Vec::new() };
+            check(
+                run.run(incremental, room, stages),
+                &format!("single phase, incremental {incremental}, room {room:?}"),
+            );
+        }
     }
-    if matches!(case.kind, WindowKind::Session { .. }) {
+    if sessions {
         return;
     }
     let global = |context: &KeyedContext| {
@@ -310,10 +332,10 @@ fn check_broken(case: &Case, stages: &[Stage]) {
         assert!(snapshot.parts.is_empty() && snapshot.values.is_empty());
         between.batches
     };
-    check(
-        Run { case, create: &global, input: &locally, seen: seen(), output: Vec::new() }.run(true, stages),
-        "two phases",
-    );
+    for room in [Room::Plenty, Room::None] {
+        let run = Run { case, create: &global, input: &locally, seen: seen(), output: Vec::new() };
+        check(run.run(true, room, stages), &format!("two phases, room {room:?}"));
+    }
 }
 
 /// COUNT(*) and the count of an average share a word where there are no NULLs; restored ones may differ.
@@ -336,8 +358,13 @@ fn rows_whose_value_was_null_before_the_break_are_counted_behind_it() {
     check_broken(&case, &[stage.clone(), stage]);
 }
 
+/// How many cases are tried; `PROPTEST_CASES` changes it.
+fn cases_of(usual: u32) -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(usual)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 80, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases_of(80), failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn a_broken_run_gives_what_one_without_a_break_gives(case in cases(), stages in stages()) {
         check_broken(&case, &stages);
