@@ -106,12 +106,16 @@ pub struct MemoryShare {
 impl MemoryShare {
     /// How many bytes the operator's tables may have: an equal part, and what others do not use.
     pub fn bytes(&self) -> usize {
-        let Shared { process, tables, members, used, .. } = &*self.shared;
+        let Shared { tables, members, used, .. } = &*self.shared;
         let others = used.load(Ordering::Relaxed).saturating_sub(self.used);
         let equal = tables / members.load(Ordering::Relaxed).max(1);
-        let part = equal.max(tables.saturating_sub(others));
-        let pressed = resident_bytes().is_some_and(|resident| resident > process / 100 * PRESSED_PERCENT);
-        if pressed { part / 4 } else { part }
+        equal.max(tables.saturating_sub(others))
+    }
+
+    /// Whether the process has so much memory that tables must do with a quarter of their part. Asks the
+    /// system, which is not for every batch.
+    pub fn is_pressed(&self) -> bool {
+        resident_bytes().is_some_and(|resident| resident > self.shared.process / 100 * PRESSED_PERCENT)
     }
 
     /// Tells what they have.

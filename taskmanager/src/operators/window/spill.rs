@@ -125,7 +125,8 @@ impl Spill {
         }
         self.room.looked(bytes, groups);
         let ahead = bytes.saturating_sub(self.under_way.as_ref().map_or(0, |spill| spill.bytes));
-        Ok(groups > 0 && ahead >= self.room.share.bytes() / SPILL_PART)
+        let part = self.room.share.bytes() / SPILL_PART;
+        Ok(groups > 0 && (ahead >= part || (ahead >= part / 4 && self.room.share.is_pressed())))
     }
 
     pub fn is_under_way(&self) -> bool {
