@@ -20,6 +20,7 @@ KAFKA_VERSION="${KAFKA_VERSION:-4.1.2}"
 LOG4J_VERSION="2.24.3"
 START_SECONDS_MAX=60
 here=$(cd "$(dirname "$0")" && pwd)
+. "$here/packages.sh"
 cache="${TIDEMILL_CACHE:-$HOME/.cache/tidemill}/kafka/$KAFKA_VERSION"
 
 skip() { echo "kafka: $1" >&2; exit 77; }
@@ -37,14 +38,10 @@ install() {
 }
 
 fill_cache() {
-    if ! command -v javac >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-        apt-get install -y -qq openjdk-17-jdk-headless >/dev/null 2>&1 || true
-    fi
+    command -v javac >/dev/null 2>&1 || install_package openjdk-17-jdk-headless
     command -v javac >/dev/null 2>&1 || skip "no JDK (17 or newer)"
     if [ ! -f "$cache/.jars" ]; then
-        if ! command -v mvn >/dev/null 2>&1 && [ "$(id -u)" = 0 ]; then
-            apt-get install -y -qq maven >/dev/null 2>&1 || true
-        fi
+        command -v mvn >/dev/null 2>&1 || install_package maven
         command -v mvn >/dev/null 2>&1 || skip "no mvn to fetch Kafka's jars with"
         mkdir -p "$cache/jars"
         cat > "$cache/pom.xml" <<POM

@@ -10,6 +10,7 @@
 # process loses nothing, a killed machine may.
 # Exits with 77 and a reason on stderr where PostgreSQL cannot be had.
 set -eu
+. "$(dirname "$0")/packages.sh"
 
 START_SECONDS_MAX=60
 DATABASE=tidemill
@@ -29,12 +30,11 @@ find_bin() {
 
 install() {
     bin=$(find_bin)
-    if [ -z "$bin" ] && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
+    if [ -z "$bin" ] && [ "$(id -u)" = 0 ]; then
         # The package would otherwise create and start a cluster of its own on port 5432.
         mkdir -p /etc/postgresql-common
         [ -f /etc/postgresql-common/createcluster.conf ] || echo "create_main_cluster = false" > /etc/postgresql-common/createcluster.conf
-        apt-get install -y -qq postgresql >/dev/null 2>&1 \
-            || { apt-get update -qq >/dev/null 2>&1 && apt-get install -y -qq postgresql >/dev/null 2>&1; } || true
+        install_package postgresql
         bin=$(find_bin)
     fi
     [ -n "$bin" ] || skip "no initdb; install PostgreSQL (Debian: apt-get install postgresql)"

@@ -7,6 +7,7 @@
 #
 # Exits with 77 and a reason on stderr where it cannot be had. Installed under $TIDEMILL_CACHE.
 set -eu
+. "$(dirname "$0")/packages.sh"
 
 START_SECONDS_MAX=60
 VERSION=5.1.22
@@ -18,16 +19,12 @@ fail() { echo "s3: $1" >&2; exit 1; }
 
 install() {
     [ -x "$home/bin/moto_server" ] && return 0
-    command -v python3 >/dev/null 2>&1 || skip "no python3 (Debian: apt-get install python3-venv)"
     mkdir -p "$cache"
     # A virtual environment cannot be moved: what is there only in part is made anew.
     rm -rf "$home"
     if ! python3 -m venv "$home" >/dev/null 2>&1; then
         rm -rf "$home"
-        if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null 2>&1; then
-            apt-get install -y -qq python3-venv >/dev/null 2>&1 \
-                || { apt-get update -qq >/dev/null 2>&1 && apt-get install -y -qq python3-venv >/dev/null 2>&1; } || true
-        fi
+        install_package python3-venv
         python3 -m venv "$home" >/dev/null 2>&1 \
             || { rm -rf "$home"; skip "python3 makes no virtual environment (Debian: apt-get install python3-venv)"; }
     fi
