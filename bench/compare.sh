@@ -44,6 +44,23 @@ flink=$(./bench/flink/run.sh --parallelism 2 window)
 echo "flink $flink"
 verdict "$ours" "$(of_flink "$flink")" 20
 
+echo "== the same two jobs on the RocksDB backend with a checkpoint a second (target: no more than 1/20 of Flink's CPU)"
+with_checkpoints="SET 'state.backend.type' = 'rocksdb'; SET 'execution.checkpointing.interval' = '1 s';
+SET 'execution.checkpointing.dir' = 'file://$work/checkpoints';"
+rocksdb() { # NAME MILLIONS SCRIPT FLINK'S ARGUMENTS
+    rm -rf "$work/out"
+    { echo "$with_checkpoints"; cat "$3"; } > "$work/rocksdb.sql"
+    used=$(cpu target/release/tidemill run "$work/rocksdb.sql" --parallelism 2)
+    ours=$(awk -v c="$used" -v n="$2" 'BEGIN { printf "%.4f", c / n }')
+    echo "tidemill job=$1 state=rocksdb cpu_s=$used cpu_s_per_million=$ours"
+    shift 3
+    flink=$(./bench/flink/run.sh --parallelism 2 --state rocksdb --interval 1s "$@")
+    echo "flink $flink"
+    verdict "$ours" "$(of_flink "$flink")" 20
+}
+rocksdb KPI "$(awk -v n="$rows" 'BEGIN { print n / 1e6 }')" "$work/kpi.sql" sql bench/flink/kpi.sql "$work/bids"
+rocksdb window 50 bench/window.sql window
+
 echo "== keyBy alone, 2 producers and 2 consumers, ours over TCP (target: no more than 1/5 of Flink's CPU)"
 lines=$("${CARGO_TARGET_DIR:-target}/release/shuffle" 50)
 echo "$lines"

@@ -16,6 +16,10 @@ echo "== state: what checkpoints cost a keyed window, and files of state beside 
 "$bin/state"
 
 echo
+echo "== checkpoints: one a second beside none, whole jobs on the RocksDB backend (at most 5 % slower)"
+"$bin/checkpoint_cost"
+
+echo
 echo "== exchange: every row through a keyed exchange, in one process and between two task managers"
 "$bin/shuffle"
 

@@ -13,6 +13,8 @@ need cmake "command -v cmake"
 need ccache "command -v ccache"
 need libclang-dev "ldconfig -p | grep -q libclang || ls /usr/lib/llvm-*/lib/libclang*.so*"
 need pkg-config "command -v pkg-config"
+# Tests look for processes and end them.
+need procps "command -v ps"
 need zlib1g-dev "pkg-config --exists zlib || test -f /usr/include/zlib.h"
 
 if ! command -v cargo >/dev/null 2>&1; then

@@ -7,8 +7,9 @@
 #   run.sh bids DIR ROWS      only write ROWS JSON bids into DIR (two files)
 #
 # Options, in front of the command: --parallelism N (2), --rows N (of the in-process jobs,
-# 50000000), --state hashmap|rocksdb (hashmap), --warm-rows N (10000000; for sql the script itself runs
-# once before it is measured), --keep-output DIR (where sql's ${out} goes).
+# 50000000), --state hashmap|rocksdb (hashmap), --interval T (10s) between checkpoints, --warm-rows N
+# (10000000; for sql the script itself runs once before it is measured), --keep-output DIR (where sql's
+# ${out} goes).
 #
 # One line per measured job on stdout:
 #   job=KPI state=hashmap parallelism=2 events=N wall_s=S cpu_s=S cpu_s_per_million=S events_per_s=N checkpoints=N load=N [output_rows=N]
@@ -18,13 +19,14 @@
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-parallelism=2 rows=50000000 warm_rows=10000000 state=hashmap keep=
+parallelism=2 rows=50000000 warm_rows=10000000 state=hashmap interval=10s keep=
 while [ $# -gt 0 ]; do
     case "$1" in
         --parallelism) parallelism=$2; shift 2 ;;
         --rows) rows=$2; shift 2 ;;
         --warm-rows) warm_rows=$2; shift 2 ;;
         --state) state=$2; shift 2 ;;
+        --interval) interval=$2; shift 2 ;;
         --keep-output) keep=$2; shift 2 ;;
         *) break ;;
     esac
@@ -102,7 +104,7 @@ parallelism: {default: $parallelism}
 pipeline: {object-reuse: true}
 state: {backend: {type: $state, incremental: true}}
 execution:
-  checkpointing: {interval: 10s, mode: EXACTLY_ONCE, dir: "file://$work/checkpoints", incremental: true}
+  checkpointing: {interval: $interval, mode: EXACTLY_ONCE, dir: "file://$work/checkpoints", incremental: true}
 io: {tmp: {dirs: $work/tmp}}
 CONF
 log="-Dlog4j2.configurationFile=$here/../../tests/flink/log4j2.properties"

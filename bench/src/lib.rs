@@ -1,1 +1,3 @@
-//! tidemill-bench
+//! What the benches share.
+
+pub mod jobs;

@@ -188,26 +188,12 @@ mod tests {
         let root = directory.path().join("disk");
         std::fs::create_dir(&root).unwrap();
         let Some(mut disk) = Disk::new(&root).unwrap() else { return };
-        let script = "import os
-def write(name, sync):
-    with open(root + name, 'w') as file:
-        file.write('text')
-        file.flush()
-        sync and os.fsync(file.fileno())
-def sync(name):
-    fd = os.open(root + name, os.O_RDONLY)
-    os.fsync(fd)
-    os.close(fd)
-root = os.environ['POWER_ROOT'] + '/'
-os.mkdir(root + 'kept')
-write('kept/synced', True); write('kept/empty', False); write('kept/renamed.new', True)
-sync('kept'); sync('')
-os.rename(root + 'kept/renamed.new', root + 'kept/renamed')
-write('kept/nameless', True)
-os.mkdir(root + 'late'); write('late/file', True); sync('late')
-";
-        let output = Command::new("python3").arg("-c").arg(script).envs(disk.environment()).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let program = directory.path().join("writes");
+        let source = crate::directory().join("power/writes.c");
+        let compiled = Command::new("cc").arg("-o").args([&program, &source]).output().unwrap();
+        assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+        let written = Command::new(&program).envs(disk.environment()).status().unwrap();
+        assert!(written.success(), "{written}");
         let lost = disk.lose_power().unwrap();
         assert_eq!((lost.emptied, lost.forgotten), (1, 3), "{lost:?}");
         let mut left = Vec::new();

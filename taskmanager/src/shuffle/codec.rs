@@ -1,15 +1,16 @@
 //! The bodies of frames: columns as they lie in memory.
 //!
 //! A batch's body is a directory, then buffers, each beginning at a multiple of 64 bytes. The
-//! directory holds the length of every buffer as a `u32`: first of the row kinds (one byte a row, 0 if
-//! there are none), then per column (depth first) of its validity bitmap (0 if nothing is NULL) and of
-//! its values: one buffer for fixed-width types, offsets and bytes for strings, offsets for lists and
-//! maps. Types are those of the plan and are not sent. The sender copies nothing: the buffers of
-//! compact columns are written as they are. The receiver slices one aligned body, after every length,
-//! offset and string has been checked: nothing that comes over the network is trusted.
+//! directory holds the length and layout of every buffer as a `u32`: first of the row kinds (one byte a
+//! row, 0 if there are none), then per column (depth first) of its validity bitmap (0 if nothing is NULL)
+//! and of its values: one buffer for fixed-width types, offsets and bytes for strings, offsets for lists
+//! and maps. Types are those of the plan and are not sent. Whole numbers that lie close to each other are
+//! packed (`packed.rs`); all else is written as it lies in memory, and read as slices of one aligned body,
+//! after every length, offset and string has been checked: nothing that comes over the network is trusted.
 
 mod decode;
 mod encode;
+mod packed;
 
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! | bytes | field | |
 //! |---|---|---|
 //! | 0..2 | magic | `TM` |
-//! | 2 | version | 1 |
+//! | 2 | version | 2 |
 //! | 3 | kind | [`FrameKind`] |
 //! | 4..8 | channel | chosen by the sender with [`FrameKind::Open`] |
 //! | 8..12 | attempt | of the job: what is stale is refused |
@@ -20,7 +20,7 @@ use tidemill_common::limits::FRAME_BYTES_MAX;
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 32;
 const MAGIC: [u8; 2] = *b"TM";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a frame is.
 #[repr(u8)]

@@ -10,6 +10,7 @@ use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuff
 use arrow::datatypes::{BinaryType, ByteArrayType, DataType, SchemaRef, Utf8Type};
 use tidemill_common::batch::{Batch, RowKind};
 
+use super::packed::{self, Layout};
 use super::{ALIGNMENT, fixed_width, padded};
 use crate::shuffle::frame::{FrameError, Header};
 
@@ -96,9 +97,18 @@ struct Reader {
 }
 
 impl Reader {
+    /// A buffer whose values lie in it as in memory.
     fn buffer(&mut self) -> Result<Buffer, FrameError> {
+        match self.any_buffer()? {
+            (buffer, Layout::Plain) => Ok(buffer),
+            (_, Layout::Packed(_)) => Err(damaged("what is never packed is packed")),
+        }
+    }
+
+    fn any_buffer(&mut self) -> Result<(Buffer, Layout), FrameError> {
         let entry = self.body.get(self.directory..self.directory + 4).ok_or(damaged("the directory is cut off"))?;
-        let length = u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]) as usize;
+        let (layout, length) = Layout::of_entry(u32::from_le_bytes([entry[0], entry[1], entry[2], entry[3]]))
+            .ok_or(damaged("a buffer has a layout that is not known"))?;
         self.directory += 4;
         let end = self.next + padded(length);
         if end > self.body.len() {
@@ -106,7 +116,17 @@ impl Reader {
         }
         let buffer = self.body.slice_with_length(self.next, length);
         self.next = end;
-        Ok(buffer)
+        Ok((buffer, layout))
+    }
+
+    /// The values of a fixed-width column.
+    fn values(&mut self, data_type: &DataType, width: usize, rows: usize) -> Result<Buffer, FrameError> {
+        const WHAT: &str = "a column has another length than the rows";
+        match self.any_buffer()? {
+            (buffer, Layout::Plain) if Some(buffer.len()) == rows.checked_mul(width) => Ok(buffer),
+            (_, Layout::Plain) => Err(damaged(WHAT)),
+            (buffer, Layout::Packed(width)) => packed::unpack(buffer, width, data_type, rows).ok_or(damaged(WHAT)),
+        }
     }
 
     /// A buffer that must have this length.
@@ -170,7 +190,7 @@ impl Reader {
                 let width = fixed_width(other).ok_or_else(|| FrameError::Arrow {
                     reason: format!("columns of type {other} cannot be received"),
                 })?;
-                let values = self.exactly(rows.checked_mul(width), "a column has another length than the rows")?;
+                let values = self.values(other, width, rows)?;
                 let data = ArrayData::builder(other.clone()).len(rows).nulls(nulls).add_buffer(values);
                 make_array(data.build().map_err(arrow)?)
             }

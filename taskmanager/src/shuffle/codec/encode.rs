@@ -6,26 +6,27 @@ use arrow::datatypes::{BinaryType, ByteArrayType, DataType, Utf8Type};
 use tidemill_common::batch::Batch;
 use tidemill_common::limits::FRAME_BYTES_MAX;
 
+use super::packed::{self, Layout};
 use super::{Frame, HEADER_BYTES, fixed_width, padded};
 use crate::shuffle::frame::{FrameError, FrameKind, Header};
 
 /// Bodies below this size are not worth compressing.
 const COMPRESS_FROM: usize = 1024;
 
-/// Buffers in the order of the directory.
+/// Buffers in the order of the directory, and how their values lie.
 #[derive(Default)]
-struct Buffers(Vec<Option<Buffer>>);
+struct Buffers(Vec<(Option<Buffer>, Layout)>);
 
 /// The frame of a batch.
 pub(super) fn batch(batch: &Batch, channel: u32, attempt: u32, compress: bool) -> Result<Frame, FrameError> {
     let mut buffers = Buffers::default();
-    buffers.0.push(batch.kinds.as_ref().map(|kinds| Buffer::from_vec(kinds.iter().map(|kind| *kind as u8).collect())));
+    buffers.push(batch.kinds.as_ref().map(|kinds| Buffer::from_vec(kinds.iter().map(|kind| *kind as u8).collect())));
     for column in batch.records.columns() {
         buffers.array(column)?;
     }
     let directory = padded(buffers.0.len() * 4);
-    let lengths = buffers.0.iter().map(|buffer| buffer.as_ref().map_or(0, Buffer::len));
-    let length = directory + lengths.clone().map(padded).sum::<usize>();
+    let lengths = buffers.0.iter().map(|(buffer, layout)| (buffer.as_ref().map_or(0, Buffer::len), layout));
+    let length = directory + lengths.clone().map(|(length, _)| padded(length)).sum::<usize>();
     if length > FRAME_BYTES_MAX {
         return Err(FrameError::TooLong { bytes: length as u64 });
     }
@@ -40,9 +41,10 @@ pub(super) fn batch(batch: &Batch, channel: u32, attempt: u32, compress: bool) -
     };
     let mut head = Vec::with_capacity(HEADER_BYTES + directory);
     head.extend_from_slice(&header.encode());
-    lengths.for_each(|length| head.extend_from_slice(&(length as u32).to_le_bytes()));
+    lengths.for_each(|(length, layout)| head.extend_from_slice(&layout.entry(length).to_le_bytes()));
     head.resize(HEADER_BYTES + directory, 0);
-    let frame = Frame { head, pieces: buffers.0.into_iter().flatten().filter(|b| !b.is_empty()).collect() };
+    let pieces = buffers.0.into_iter().filter_map(|(buffer, _)| buffer).filter(|buffer| !buffer.is_empty());
+    let frame = Frame { head, pieces: pieces.collect() };
     if !compress || length < COMPRESS_FROM {
         return Ok(frame);
     }
@@ -57,12 +59,17 @@ pub(super) fn batch(batch: &Batch, channel: u32, attempt: u32, compress: bool) -
 }
 
 impl Buffers {
+    /// A buffer as it lies in memory.
+    fn push(&mut self, buffer: Option<Buffer>) {
+        self.0.push((buffer, Layout::Plain));
+    }
+
     fn array(&mut self, array: &ArrayRef) -> Result<(), FrameError> {
         let nulls = array.nulls().filter(|nulls| nulls.null_count() > 0);
-        self.0.push(nulls.map(|nulls| nulls.inner().sliced()));
+        self.push(nulls.map(|nulls| nulls.inner().sliced()));
         match array.data_type() {
             DataType::Null => {}
-            DataType::Boolean => self.0.push(Some(array.as_boolean().values().sliced())),
+            DataType::Boolean => self.push(Some(array.as_boolean().values().sliced())),
             DataType::Utf8 => self.bytes::<Utf8Type>(array),
             DataType::Binary => self.bytes::<BinaryType>(array),
             DataType::List(_) => {
@@ -86,8 +93,13 @@ impl Buffers {
                     return Err(FrameError::Arrow { reason: format!("columns of type {other} cannot be sent") });
                 };
                 let data = array.to_data();
-                let buffer = data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width);
-                self.0.push(Some(buffer));
+                self.0.push(match packed::pack(&data) {
+                    Some((buffer, layout)) => (Some(buffer), layout),
+                    None => {
+                        let whole = &data.buffers()[0];
+                        (Some(whole.slice_with_length(data.offset() * width, data.len() * width)), Layout::Plain)
+                    }
+                });
             }
         }
         Ok(())
@@ -96,7 +108,7 @@ impl Buffers {
     /// Appends offsets that begin with 0; gives the values they point into.
     fn offsets(&mut self, offsets: &OffsetBuffer<i32>, values: &ArrayRef) -> ArrayRef {
         let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
-        self.0.push(Some(rebased(offsets)));
+        self.push(Some(rebased(offsets)));
         values.slice(first, last - first)
     }
 
@@ -104,8 +116,8 @@ impl Buffers {
         let array = array.as_bytes::<T>();
         let offsets = array.offsets();
         let (first, last) = (offsets[0] as usize, offsets[offsets.len() - 1] as usize);
-        self.0.push(Some(rebased(offsets)));
-        self.0.push(Some(array.values().slice_with_length(first, last - first)));
+        self.push(Some(rebased(offsets)));
+        self.push(Some(array.values().slice_with_length(first, last - first)));
     }
 }
 
