@@ -10,6 +10,7 @@ use tidemill_common::process_options::PROCESS_OPTIONS;
 #[derive(Debug, Parser)]
 #[command(name = "tidemill", version, about, propagate_version = true, subcommand_required = true)]
 #[command(after_help = "Run a script:       tidemill run job.sql
+Type statements:    tidemill sql
 Start a cluster:    tidemill cluster --taskmanagers 2 --slots 2
 Run it there:       tidemill submit job.sql
 
@@ -24,6 +25,8 @@ pub struct Cli {
 pub enum Command {
     /// Run a script in this process, to its end or until Ctrl-C
     Run(RunArgs),
+    /// Type statements and see their results, in this process or on a running cluster
+    Sql(SqlArgs),
     /// Submit a script to a running cluster
     Submit(SubmitArgs),
     /// Show the stream plan of a script: operators, parallelism, keys, changelog mode, state
@@ -137,6 +140,30 @@ pub struct RunArgs {
     /// The final summary: text on standard error, or JSON as the last line of standard output
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct SqlArgs {
+    /// Run on the cluster whose job manager is at this address; without it a cluster runs in this process
+    #[arg(long, value_name = "HOST:PORT")]
+    pub cluster: Option<String>,
+    /// Run the statements of a file and end; `-` reads standard input
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Run these statements and end; may be given several times
+    #[arg(short, long, value_name = "SQL")]
+    pub execute: Vec<String>,
+    /// Run the statements of a file first
+    #[arg(short, long, value_name = "FILE")]
+    pub init: Option<PathBuf>,
+    /// Parallelism of the jobs, unless a statement sets it
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=32_768))]
+    pub parallelism: Option<u32>,
+    /// Set a job option, as SET 'KEY' = 'VALUE'
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = key_value)]
+    pub set: Vec<(String, String)>,
     #[command(flatten)]
     pub process: ProcessFlags,
 }

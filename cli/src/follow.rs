@@ -219,7 +219,7 @@ pub fn failures(summary: &ScriptSummary) -> Vec<String> {
 }
 
 /// One line about a job that runs.
-fn progress(job: &JobDetail) -> String {
+pub fn progress(job: &JobDetail) -> String {
     let sum = |kind: &str, count: fn(&tidemill_common::control::OperatorStatus) -> u64| -> u64 {
         job.operators.iter().filter(|operator| operator.kind == kind).map(count).sum()
     };

@@ -22,6 +22,7 @@ mod roles;
 mod run;
 mod savepoints;
 mod script;
+mod shell;
 mod signals;
 mod submit;
 mod summary;
@@ -72,6 +73,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Jobmanager(args) => roles::jobmanager(args).await,
         Command::Taskmanager(args) => roles::taskmanager(args).await,
         Command::Cluster(args) => cluster::cluster(args).await,
+        Command::Sql(args) => shell::sql(args).await,
         Command::Submit(args) => submit::submit(args).await,
         Command::List(args) => jobs::list(args).await,
         Command::Describe(args) => jobs::describe(args).await,

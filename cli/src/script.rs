@@ -32,7 +32,7 @@ pub fn read(args: &ScriptArgs) -> Result<Script, CliError> {
         options.insert("parallelism.default".to_owned(), parallelism.to_string());
     }
     options.extend(args.set.iter().cloned());
-    Ok(Script { text, file, options, dry_run: false })
+    Ok(Script { text, file, options, ..Script::default() })
 }
 
 /// The script, to start from a savepoint if the arguments name one.

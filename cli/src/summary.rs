@@ -65,7 +65,7 @@ impl ScriptSummary {
 }
 
 impl JobReport {
-    fn new(job: &JobDetail) -> Self {
+    pub fn new(job: &JobDetail) -> Self {
         let operators: Vec<OperatorReport> = job
             .operators
             .iter()
@@ -93,7 +93,8 @@ impl JobReport {
         }
     }
 
-    fn text(&self) -> String {
+    /// For people.
+    pub fn text(&self) -> String {
         let rows: Vec<Vec<String>> = self
             .operators
             .iter()

@@ -336,6 +336,12 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         Some("rocksdb"),
         "The older name of state.backend.type.",
     ),
+    job(
+        "table.dynamic-table-options.enabled",
+        OptionKind::Boolean,
+        Some("true"),
+        "Whether hints /*+ OPTIONS('key' = 'value') */ behind the name of a table are taken.",
+    ),
     job("table.sql-dialect", OptionKind::Enum(&["default"]), Some("default"), "Only Flink's own dialect."),
     job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
 ];
@@ -392,7 +398,7 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("table.display.*", "results are printed at full width"),
     ("table.builtin-catalog-name", "there is one catalog"),
     ("table.builtin-database-name", "there is one database"),
-    ("sql-client.*", "results are always printed as they come"),
+    ("sql-client.*", "it is an option of the shell, 'tidemill sql'"),
     ("pipeline.object-reuse", "batches are always handed on without copying"),
     ("pipeline.operator-chaining*", "operators are always chained where they can be"),
     ("pipeline.generic-types", "rows have SQL types only"),
@@ -421,8 +427,14 @@ pub fn without_effect(key: &str) -> Option<&'static str> {
         Some(prefix) => key.starts_with(prefix),
         None => key == pattern,
     };
-    OPTIONS_WITHOUT_EFFECT.iter().find(|(pattern, _)| matches(pattern)).map(|(_, reason)| *reason)
+    let (pattern, reason) = OPTIONS_WITHOUT_EFFECT.iter().find(|(pattern, _)| matches(pattern))?;
+    // What is nearly an option is a slip, not one of the many that begin alike.
+    let is_slip = |known: &OptionSpec| strsim::damerau_levenshtein(known.key, key) <= SLIP_MAX;
+    if pattern.ends_with('*') && JOB_OPTIONS.iter().any(is_slip) { None } else { Some(reason) }
 }
+
+/// Characters by which a key may differ from an option to be a slip of it.
+const SLIP_MAX: usize = 2;
 
 /// Values that an option's kind allows and that cannot be done: what is wrong and what to do.
 fn check_supported(key: &str, value: &str) -> Result<(), String> {
@@ -455,6 +467,11 @@ fn at_least(value: &str, least: i64) -> Result<(), String> {
 /// Checks a job option before it is set. Options [without effect](without_effect) pass, whatever
 /// their value.
 pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
+    if key == "execution.runtime-mode" && !value.trim().eq_ignore_ascii_case("STREAMING") {
+        return Err(format!(
+            "option '{key}': '{value}' is not supported yet: input that ends runs as a stream, with the same final rows of windows"
+        ));
+    }
     match JOB_OPTIONS.iter().find(|option| option.key == key) {
         Some(option) => check_value(option.kind, value)
             .and_then(|()| check_supported(key, value))

@@ -1,6 +1,7 @@
 //! What the planner needs to know of connectors and formats, without depending on them.
 
 use crate::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use crate::types::DataType;
 
 /// One option of a connector, a format or the system, for validation and for the reference.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +46,15 @@ pub struct ConnectorInfo {
     pub formats: bool,
 }
 
+/// A piece of metadata that a connector has of each record that it reads.
+#[derive(Clone, Copy, Debug)]
+pub struct MetadataSpec {
+    /// Flink's name where Flink has it.
+    pub key: &'static str,
+    pub data_type: fn() -> DataType,
+    pub description: &'static str,
+}
+
 /// An error about a table, found before the job starts.
 #[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 #[error("{message}")]
@@ -73,6 +83,11 @@ pub trait ConnectorCatalog: Send + Sync {
     fn connectors(&self) -> Vec<ConnectorInfo>;
     /// All formats, sorted by identifier.
     fn formats(&self) -> Vec<ConnectorInfo>;
+    /// What a connector can tell of each record beside its columns.
+    fn metadata(&self, connector: &str) -> Vec<MetadataSpec> {
+        let _ = connector;
+        Vec::new()
+    }
     /// Checks the options and column types of a table that is read. No I/O.
     fn check_source(&self, table: &TableSpec) -> Result<(), TableError>;
     /// Checks the options and column types of a table that is written. No I/O.

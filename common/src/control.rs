@@ -466,6 +466,11 @@ pub struct Script {
     pub options: std::collections::BTreeMap<String, String>,
     /// Plan and check, and start nothing.
     pub dry_run: bool,
+    /// Statements that were carried out before, in a shell: what they defined and set is there. They are
+    /// not carried out again.
+    pub session: String,
+    /// Whether rows of a SELECT come as JSON arrays of the row's kind and its values.
+    pub cells: bool,
 }
 
 /// What became of a submitted script.
@@ -479,6 +484,7 @@ pub struct SubmittedScript {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SubmittedStatement {
     Job(SubmittedJob),
+    /// The text of an EXPLAIN, SHOW or DESCRIBE statement.
     Explain(String),
 }
 

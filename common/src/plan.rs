@@ -106,7 +106,6 @@ pub enum StateKind {
 }
 
 /// What an operator does.
-#[expect(clippy::large_enum_variant, reason = "plans hold few operators, and sources are as common as any")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OperatorKind {
     Source(SourceSpec),
@@ -117,6 +116,8 @@ pub enum OperatorKind {
     /// `window_time` to each row, once per window the row is in.
     WindowTableFunction(WindowSpec),
     WindowAggregate(WindowAggregateSpec),
+    /// Joins the rows of two inputs that are in the same window.
+    WindowJoin(WindowJoinSpec),
     Sink(SinkSpec),
 }
 
@@ -143,10 +144,21 @@ pub struct SourceSpec {
     /// Physical columns that are read, by position in `table.schema`, ascending. Nothing else is
     /// materialised by the decoder.
     pub projection: Vec<usize>,
-    /// If not empty, the emitted columns, over the projected physical columns. Computed and
-    /// reordered columns stand here.
+    /// If not empty, the emitted columns, over the projected physical columns and the metadata behind
+    /// them. Computed and reordered columns stand here.
     pub computed: Vec<Expr>,
     pub watermark: Option<WatermarkSpec>,
+    /// What the reader appends to the projected columns: where and when each record was found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub metadata: Vec<MetadataColumn>,
+}
+
+/// A piece of metadata that a connector has of each record.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct MetadataColumn {
+    /// The connector's name for it, such as `timestamp`.
+    pub key: String,
+    pub data_type: DataType,
 }
 
 /// `WATERMARK FOR <rowtime> AS <expression>`.
@@ -247,6 +259,44 @@ pub struct WindowAggregateSpec {
     pub phase: AggregatePhase,
     /// `table.exec.emit.allow-lateness`; with it a window may fire again and the output is upsert.
     pub allowed_lateness_ms: i64,
+}
+
+/// Joins the rows of its two inputs that are in the same window, when the window ends. Emits the columns
+/// of the left, then those of the right; of a semi or anti join those of the left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct WindowJoinSpec {
+    pub kind: JoinKind,
+    pub left: WindowJoinSide,
+    pub right: WindowJoinSide,
+    /// What the windows are over: row time. Its column does not count.
+    pub time: WindowTime,
+    /// What else must hold of two rows, over the columns of both.
+    pub condition: Option<Expr>,
+}
+
+/// An input of a window join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowJoinSide {
+    /// Columns of the window: TIMESTAMP(3).
+    pub start: usize,
+    pub end: usize,
+    /// Columns that must be equal to those of the other side, in order, of the same types.
+    pub keys: Vec<usize>,
+}
+
+/// Which rows a join emits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinKind {
+    Inner,
+    /// Also rows of the left without a partner, with NULLs.
+    Left,
+    /// Also rows of the right without a partner.
+    Right,
+    Full,
+    /// Rows of the left that have a partner, once.
+    Semi,
+    /// Rows of the left that have none.
+    Anti,
 }
 
 /// Which part of a split aggregation an operator does.

@@ -8,7 +8,7 @@ use arrow::array::RecordBatch;
 use serde::{Deserialize, Serialize};
 use tidemill_common::batch::Batch;
 use tidemill_common::checkpoint::EpochOrigin;
-use tidemill_common::connector::{ConnectorInfo, TableError};
+use tidemill_common::connector::{ConnectorInfo, MetadataSpec, TableError};
 use tidemill_common::ids::{AttemptId, CheckpointId, SplitId, SubtaskIndex};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 use tidemill_common::types::Schema;
@@ -23,6 +23,11 @@ use crate::one_way::{not_readable, not_writable, wrong_way};
 pub trait Connector: Send + Sync {
     /// Identifier, options, abilities; for validation and the reference.
     fn info(&self) -> ConnectorInfo;
+
+    /// What METADATA columns of a source table can hold.
+    fn metadata(&self) -> &'static [MetadataSpec] {
+        &[]
+    }
 
     /// Checks what can be known of a source table without I/O, beyond names and kinds of options.
     fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {
@@ -215,7 +220,8 @@ pub trait SplitEnumerator: Send {
 /// What a poll of a reader gave.
 #[derive(Debug)]
 pub enum SourcePoll {
-    /// Rows of one split: the projected physical columns of the [`SourceSpec`], in order.
+    /// Rows of one split: the projected physical columns of the [`SourceSpec`], in order, and its
+    /// metadata behind them.
     Rows { split: SplitId, records: RecordBatch },
     /// Nothing came within the time-out.
     Pending,

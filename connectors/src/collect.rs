@@ -42,6 +42,7 @@ impl Connector for Collect {
     }
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        Ok(Box::new(LineWriter::new(sink, context, String::new())))
+        let cells = sink.table.options.get("rows").is_some_and(|rows| rows == "cells");
+        Ok(Box::new(LineWriter::new(sink, context, String::new()).with_cells(cells)))
     }
 }

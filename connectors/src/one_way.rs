@@ -7,18 +7,12 @@ use crate::api::ConnectorError;
 
 /// The refusal of reading a table whose connector only writes.
 pub(crate) fn not_readable(table: &TableSpec) -> TableError {
-    TableError::option(
-        "connector",
-        format!("table '{}' cannot be read: the connector '{}' only writes", table.name, table.connector),
-    )
+    TableError::option("connector", format!("it cannot be read: the connector '{}' only writes", table.connector))
 }
 
 /// The refusal of writing to a table whose connector only reads.
 pub(crate) fn not_writable(table: &TableSpec) -> TableError {
-    TableError::option(
-        "connector",
-        format!("table '{}' cannot be written: the connector '{}' only reads", table.name, table.connector),
-    )
+    TableError::option("connector", format!("it cannot be written: the connector '{}' only reads", table.connector))
 }
 
 /// The planner refuses such tables, so a plan that holds one is broken.

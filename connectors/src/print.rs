@@ -88,6 +88,8 @@ fn prefix(identifier: &str, subtask: u32, parallelism: u32) -> String {
 /// Hands rows as lines to the task's output; also the writer of `collect`.
 pub(crate) struct LineWriter {
     text: RowText,
+    /// Whether a row is an array of values.
+    cells: bool,
     prefix: String,
     output: Arc<dyn RowOutput>,
 }
@@ -96,9 +98,15 @@ impl LineWriter {
     pub(crate) fn new(sink: &SinkSpec, context: &SubtaskContext, prefix: String) -> Self {
         Self {
             text: RowText::new(&sink.table.schema, &context.session_zone),
+            cells: false,
             prefix,
             output: Arc::clone(&context.output),
         }
+    }
+
+    pub(crate) fn with_cells(mut self, cells: bool) -> Self {
+        self.cells = cells;
+        self
     }
 }
 
@@ -109,7 +117,11 @@ impl SinkWriter for LineWriter {
             let lines = (first..rows.min(first + LINES_MAX))
                 .map(|row| {
                     let mut line = self.prefix.clone();
-                    self.text.append(batch, row, &mut line);
+                    if self.cells {
+                        self.text.append_cells(batch, row, &mut line);
+                    } else {
+                        self.text.append(batch, row, &mut line);
+                    }
                     line
                 })
                 .collect();

@@ -1,6 +1,6 @@
 //! The closed registry of connectors and formats.
 
-use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, TableError};
+use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, MetadataSpec, TableError};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 
 use crate::api::{Connector, Format};
@@ -51,6 +51,10 @@ impl ConnectorCatalog for Registry {
 
     fn formats(&self) -> Vec<ConnectorInfo> {
         FORMATS.iter().map(|format| format.info()).collect()
+    }
+
+    fn metadata(&self, identifier: &str) -> Vec<MetadataSpec> {
+        connector(identifier).map(|connector| connector.metadata().to_vec()).unwrap_or_default()
     }
 
     fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {

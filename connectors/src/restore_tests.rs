@@ -169,7 +169,13 @@ fn spec(connector: &str, options: &[(&str, String)], columns: &[(&str, L)]) -> S
         schema: Schema::new(columns.iter().map(|(name, kind)| Field::new(*name, kind.clone().nullable())).collect()),
         primary_key: Vec::new(),
     };
-    SourceSpec { projection: (0..table.schema.len()).collect(), table, computed: Vec::new(), watermark: None }
+    SourceSpec {
+        projection: (0..table.schema.len()).collect(),
+        table,
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+    }
 }
 
 fn bounded(connector: &dyn Connector, source: SourceSpec) -> Table<'_> {

@@ -35,4 +35,19 @@ impl RowText {
         }
         out.push(']');
     }
+
+    /// Appends row `row` as a JSON array: its kind, then the values as texts, as CAST gives them.
+    pub(crate) fn append_cells(&self, batch: &Batch, row: usize, out: &mut String) {
+        let mut cells = vec![serde_json::Value::from(batch.kind(row).short())];
+        for (column, data_type) in batch.records.columns().iter().zip(&self.types) {
+            cells.push(if column.is_null(row) {
+                serde_json::Value::Null
+            } else {
+                let mut text = String::new();
+                format_value(column.as_ref(), data_type, row, TextStyle::Cast, self.zone, &mut text);
+                text.into()
+            });
+        }
+        out.push_str(&serde_json::Value::Array(cells).to_string());
+    }
 }

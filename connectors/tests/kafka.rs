@@ -6,12 +6,15 @@ mod common;
 use std::time::{Duration, Instant};
 
 use arrow::array::AsArray;
-use arrow::datatypes::Int64Type;
+use arrow::datatypes::{Int64Type, TimestampMillisecondType};
+use arrow::util::display::array_value_to_string;
 use common::{SINK, connector_context, context, epoch, rows, table};
 use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use tidemill_common::connector::MetadataSpec;
 use tidemill_common::ids::{CheckpointId, SubtaskIndex};
-use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec};
+use tidemill_common::plan::{ChangelogMode, MetadataColumn, SinkSpec, SourceSpec};
 use tidemill_connectors::api::{Connector, ConnectorError, PreparedEpoch, SinkWriter, SourcePoll, SourceReader, Split};
 use tidemill_connectors::kafka::Kafka;
 use tidemill_tests::services::Service;
@@ -65,7 +68,7 @@ impl Broker {
         all.extend(options);
         let table = table("kafka", &all, vec![]);
         Kafka.check_source(&table).unwrap();
-        SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None }
+        SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() }
     }
 
     fn splits(&self, source: &SourceSpec) -> Vec<Split> {
@@ -147,7 +150,8 @@ fn is_fenced(result: &Result<(), ConnectorError>) -> bool {
 fn kafka() {
     let Some(service) = Service::start("kafka.sh").unwrap() else { return };
     let broker = Broker(service);
-    let checks: [(&str, Check); 13] = [
+    let checks: [(&str, Check); 14] = [
+        ("metadata of messages", metadata_of_messages),
         ("published with checkpoints", published_with_checkpoints),
         ("bug 13", bug_13_transactional_ids_do_not_clash),
         ("bug 14", bug_14_a_zombie_commits_nothing),
@@ -167,6 +171,54 @@ fn kafka() {
         check(&broker);
         println!("{name}: {:?}", begun.elapsed());
     }
+}
+
+fn metadata_of_messages(broker: &Broker) {
+    broker.topic("metadata");
+    let producer = broker.raw("metadata", &[]);
+    producer.begin_transaction().unwrap();
+    for (id, time) in [("{\"id\":1}", 1_000), ("no json", 2_000), ("{\"id\":3}", 3_000)] {
+        let headers = OwnedHeaders::new()
+            .insert(Header { key: "a", value: Some("first") })
+            .insert(Header { key: "b", value: Some(id) })
+            .insert(Header { key: "a", value: Some("last") });
+        let record = BaseRecord::to("metadata").partition(0).key("k").payload(id).timestamp(time).headers(headers);
+        producer.send(record).unwrap();
+    }
+    producer.commit_transaction(Duration::from_secs(20)).unwrap();
+    let mut source = broker.source("metadata", &[("json.ignore-parse-errors", "true")]);
+    let column = |spec: &MetadataSpec| MetadataColumn { key: spec.key.to_owned(), data_type: (spec.data_type)() };
+    source.metadata = Kafka.metadata().iter().map(column).collect();
+    let mut reader = broker.reader(&source, broker.splits(&source));
+    let mut found = Vec::new();
+    let begun = Instant::now();
+    loop {
+        assert!(begun.elapsed() < PATIENCE, "the reader does not end");
+        match reader.poll(Duration::from_millis(100)).unwrap() {
+            SourcePoll::Rows { records, .. } => {
+                for row in 0..records.num_rows() {
+                    let times = records.column(6).as_primitive::<TimestampMillisecondType>();
+                    let cell = |column: usize| match column {
+                        6 => times.value(row).to_string(),
+                        column => array_value_to_string(records.column(column), row).unwrap(),
+                    };
+                    // The leader epoch is the broker's affair.
+                    found.push([0, 1, 2, 3, 5, 6, 7].map(cell).join(" "));
+                }
+            }
+            SourcePoll::NoSplits => break,
+            _ => {}
+        }
+    }
+    // The message in between was skipped, and its metadata with it.
+    let headers = |id: &str| {
+        let hex: String = id.bytes().map(|byte| format!("{byte:02x}")).collect();
+        format!("{{a: 6c617374, b: {hex}}}")
+    };
+    let expected = [("1", 0, 1_000), ("3", 2, 3_000)].map(|(id, offset, time)| {
+        format!("{id} metadata 0 {} {offset} {time} CreateTime", headers(&format!("{{\"id\":{id}}}")))
+    });
+    assert_eq!(found, expected);
 }
 
 fn published_with_checkpoints(broker: &Broker) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use tidemill_common::control::Script;
 use tidemill_common::plan::StreamPlan;
 use tidemill_connectors::registry::Registry;
 use tidemill_planner::session::{JobKind, PlannedStatement, Planner};
@@ -9,15 +10,16 @@ use tidemill_planner::session::{JobKind, PlannedStatement, Planner};
 use crate::job::PreparedJob;
 use crate::submit::{Prepared, Statement};
 
-/// Plans a script. The error is rendered for people.
-pub fn plan(text: &str, file: &str, options: BTreeMap<String, String>) -> Result<Prepared, String> {
+/// Plans a script with these options. The error is rendered for people.
+pub fn plan(script: &Script, options: BTreeMap<String, String>) -> Result<Prepared, String> {
     let environment = |name: &str| std::env::var(name).ok();
-    let planned = Planner::new(&Registry, options, &environment).plan_script(text, file)?;
+    let planner = Planner::new(&Registry, options, &environment).with_cells(script.cells);
+    let planned = planner.plan_script_in(&script.session, &script.text, &script.file)?;
     let statements = planned
         .statements
         .into_iter()
         .map(|statement| match statement {
-            PlannedStatement::Explain(text) => Statement::Explain(text),
+            PlannedStatement::Text(text) => Statement::Explain(text),
             PlannedStatement::Job { plan, kind } => {
                 let columns = match kind {
                     JobKind::Insert => None,

@@ -163,8 +163,8 @@ impl Preparation {
     }
 
     async fn plan(&self, script: Script) -> Result<Prepared, JobManagerError> {
-        if script.text.len() > SCRIPT_BYTES_MAX {
-            let (size, max) = (script.text.len(), SCRIPT_BYTES_MAX);
+        if script.text.len() + script.session.len() > SCRIPT_BYTES_MAX {
+            let (size, max) = (script.text.len() + script.session.len(), SCRIPT_BYTES_MAX);
             return Err(JobManagerError::Script(format!(
                 "{}: the script has {size} bytes, {max} are the most that is taken",
                 script.file
@@ -175,7 +175,7 @@ impl Preparation {
         }
         let mut options = BTreeMap::from([("parallelism.default".to_owned(), self.default_parallelism.to_string())]);
         options.extend(script.options.clone());
-        tokio::task::spawn_blocking(move || planning::plan(&script.text, &script.file, options))
+        tokio::task::spawn_blocking(move || planning::plan(&script, options))
             .await
             .map_err(|error| JobManagerError::Internal(error.to_string()))?
             .map_err(JobManagerError::Script)

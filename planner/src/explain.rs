@@ -102,6 +102,15 @@ pub(crate) fn operator_name(kind: &OperatorKind, schema: &Schema, input: Option<
             let window = window_text(&aggregate.window, input);
             format!("{prefix}WindowAggregate({group}window=[{window}], select=[{}])", calls.join(", "))
         }
+        OperatorKind::WindowJoin(join) => {
+            let condition = join.condition.as_ref().map(|_| ", where=[...]").unwrap_or_default();
+            let keys = names(input, &join.left.keys);
+            format!(
+                "WindowJoin({:?}, on=[window{}{keys}]{condition})",
+                join.kind,
+                if keys.is_empty() { "" } else { ", " }
+            )
+        }
         OperatorKind::Sink(sink) => format!("Sink(table=[{}], fields=[{}])", sink.table.name, all(input)),
     }
 }

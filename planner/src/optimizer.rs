@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
+use tidemill_common::plan::{AggregateCall, WindowJoinSide, WindowKind, WindowTime};
 use tidemill_expr::bind::{fold_constants, is_deterministic};
 
+use crate::binder::join::joined_columns;
 use crate::rel::{Column, Rel, RelOp, and, calc};
 
 /// A rule over all queries of a job at once, in a session zone.
@@ -39,6 +40,14 @@ fn map_inputs(rel: &Rel, map: &mut impl FnMut(&Rel) -> Rel) -> Rel {
         RelOp::WindowTableFunction { input, kind, over } => {
             RelOp::WindowTableFunction { input: map(input), kind: kind.clone(), over: over.clone() }
         }
+        RelOp::WindowJoin { left, right, kind, sides, over, condition } => RelOp::WindowJoin {
+            left: map(left),
+            right: map(right),
+            kind: *kind,
+            sides: sides.clone(),
+            over: over.clone(),
+            condition: condition.clone(),
+        },
         RelOp::WindowAggregate { input, kind, over, keys, calls } => RelOp::WindowAggregate {
             input: map(input),
             kind: kind.clone(),
@@ -244,6 +253,36 @@ impl Pruner {
                     columns.push(rel.columns[width + window].clone());
                 }
                 let op = RelOp::WindowTableFunction { input: input.rel, kind: kind.clone(), over };
+                Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions }
+            }
+            RelOp::WindowJoin { left, right, kind, sides, over, condition } => {
+                let width = left.columns.len();
+                let mut used = needed.clone();
+                used.extend(condition.iter().flat_map(Expr::columns));
+                let own = |side: &WindowJoinSide| {
+                    side.keys.iter().copied().chain([side.start, side.end]).collect::<BTreeSet<usize>>()
+                };
+                let (mut of_left, mut of_right) = (own(&sides[0]), own(&sides[1]));
+                of_left.extend(used.iter().copied().filter(|column| *column < width));
+                of_right.extend(used.iter().filter(|column| **column >= width).map(|column| column - width));
+                let (left, right) = (self.prune(left, &of_left), self.prune(right, &of_right));
+                let new_width = left.rel.columns.len();
+                let mut positions = left.positions.clone();
+                positions.extend(right.positions.iter().map(|(old, new)| (old + width, new + new_width)));
+                let side = |side: &WindowJoinSide, at: &BTreeMap<usize, usize>| WindowJoinSide {
+                    start: at[&side.start],
+                    end: at[&side.end],
+                    keys: side.keys.iter().map(|key| at[key]).collect(),
+                };
+                let columns = joined_columns(&left.rel.columns, &right.rel.columns, *kind);
+                let op = RelOp::WindowJoin {
+                    sides: [side(&sides[0], &left.positions), side(&sides[1], &right.positions)],
+                    condition: condition.as_ref().map(|condition| remap(condition, &positions)),
+                    left: left.rel,
+                    right: right.rel,
+                    kind: *kind,
+                    over: over.clone(),
+                };
                 Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions }
             }
             RelOp::WindowAggregate { input, kind, over, keys, calls } => {

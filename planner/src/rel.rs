@@ -5,10 +5,10 @@ use std::rc::Rc;
 
 use tidemill_common::expr::Expr;
 use tidemill_common::limits::{EXPR_DEPTH_MAX, EXPR_PARTS_MAX};
-use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
+use tidemill_common::plan::{AggregateCall, JoinKind, WindowJoinSide, WindowKind, WindowTime};
 use tidemill_common::types::DataType;
 
-use crate::catalog::Table;
+use crate::table::Table;
 
 /// A column of a relation.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,6 +47,7 @@ pub struct WindowColumns {
 }
 
 /// Operators.
+#[expect(clippy::large_enum_variant, reason = "trees have few nodes")]
 #[derive(Clone, Debug)]
 pub enum RelOp {
     /// All columns of a table, computed ones included.
@@ -67,6 +68,15 @@ pub enum RelOp {
         input: Rel,
         kind: WindowKind,
         over: WindowTime,
+    },
+    /// Columns: those of the left, then those of the right; of a semi or anti join those of the left.
+    WindowJoin {
+        left: Rel,
+        right: Rel,
+        kind: JoinKind,
+        sides: [WindowJoinSide; 2],
+        over: WindowTime,
+        condition: Option<Expr>,
     },
     /// Columns: keys, calls, `window_start`, `window_end`, `window_time`.
     WindowAggregate {
@@ -162,6 +172,7 @@ pub(crate) fn is_larger_than(rel: &Rel, limit: usize) -> bool {
             RelOp::Calc { input, .. }
             | RelOp::WindowTableFunction { input, .. }
             | RelOp::WindowAggregate { input, .. } => waiting.push(input),
+            RelOp::WindowJoin { left, right, .. } => waiting.extend([left, right]),
             RelOp::Union { inputs } => waiting.extend(inputs),
         }
     }

@@ -10,16 +10,16 @@ use tidemill_common::ids::OperatorId;
 use tidemill_common::key_group::default_max_parallelism;
 use tidemill_common::limits::{PARALLELISM_MAX, PLAN_OPERATORS_MAX};
 use tidemill_common::plan::{
-    AggregateCall, AggregatePhase, CalcSpec, ChangelogMode, OperatorKind, PLAN_VERSION, Partitioning, PlanEdge,
-    PlanOperator, SinkSpec, SourceSpec, StateDescriptor, StateKind, StreamPlan, TableSpec, WatermarkSpec,
-    WindowAggregateSpec, WindowKind, WindowSpec, WindowTime, accumulator_types,
+    AggregateCall, AggregatePhase, CalcSpec, ChangelogMode, MetadataColumn, OperatorKind, PLAN_VERSION, Partitioning,
+    PlanEdge, PlanOperator, SinkSpec, SourceSpec, StateDescriptor, StateKind, StreamPlan, TableSpec, WatermarkSpec,
+    WindowAggregateSpec, WindowJoinSpec, WindowKind, WindowSpec, WindowTime, accumulator_types,
 };
 use tidemill_common::types::{Field, LogicalType, Schema};
 
-use crate::catalog::Table;
 use crate::diagnostic::SqlError;
 use crate::explain::operator_name;
 use crate::rel::{Rel, RelOp};
+use crate::table::Table;
 
 /// Builds the plan of one job.
 pub struct StreamPlanner<'a> {
@@ -150,11 +150,53 @@ impl<'a> StreamPlanner<'a> {
                 let (edges, mode) = (vec![forward(input)], ChangelogMode::InsertOnly);
                 self.add(kind, edges, schema(rel), parallelism, mode, None, Vec::new())
             }
+            RelOp::WindowJoin { left, right, kind, sides, over, condition } => {
+                let spec = WindowJoinSpec {
+                    kind: *kind,
+                    left: sides[0].clone(),
+                    right: sides[1].clone(),
+                    time: over.clone(),
+                    condition: condition.clone(),
+                };
+                self.window_join(rel, left, right, spec)
+            }
             RelOp::WindowAggregate { input, kind, over, keys, calls } => {
                 let window = WindowSpec { kind: kind.clone(), time: over.clone() };
                 self.window_aggregate(rel, input, window, keys, calls)
             }
         }
+    }
+
+    fn window_join(
+        &mut self,
+        rel: &Rel,
+        left: &Rel,
+        right: &Rel,
+        spec: WindowJoinSpec,
+    ) -> Result<OperatorId, SqlError> {
+        let mut edges = Vec::new();
+        for (input, side) in [(left, &spec.left), (right, &spec.right)] {
+            let from = self.relation(input)?;
+            self.insert_only(from, "a window join")?;
+            let keys = side.keys.clone();
+            let partitioning = if keys.is_empty() { Partitioning::Global } else { Partitioning::Hash { keys } };
+            edges.push(PlanEdge { from, partitioning });
+        }
+        let parallelism = if spec.left.keys.is_empty() { 1 } else { self.parallelism };
+        let mut value = schema(left);
+        value.fields.extend(schema(right).fields);
+        let state = vec![StateDescriptor {
+            id: None,
+            name: "window-join".to_owned(),
+            kind: StateKind::List,
+            key: spec.left.keys.iter().map(|key| left.columns[*key].data_type.clone()).collect(),
+            namespace: Some(LogicalType::BigInt.not_null()),
+            value,
+            ttl_ms: None,
+            version: 1,
+        }];
+        let mode = ChangelogMode::InsertOnly;
+        self.add(OperatorKind::WindowJoin(spec), edges, schema(rel), parallelism, mode, None, state)
     }
 
     /// The source of a single row without columns.
@@ -166,7 +208,8 @@ impl<'a> StreamPlanner<'a> {
             schema: Schema::default(),
             primary_key: Vec::new(),
         };
-        let spec = SourceSpec { table, projection: Vec::new(), computed: Vec::new(), watermark: None };
+        let spec =
+            SourceSpec { table, projection: Vec::new(), computed: Vec::new(), watermark: None, metadata: Vec::new() };
         let mode = ChangelogMode::InsertOnly;
         self.add(OperatorKind::Source(spec), Vec::new(), Schema::default(), 1, mode, None, Vec::new())
     }
@@ -178,19 +221,24 @@ impl<'a> StreamPlanner<'a> {
             SqlError::at(span, format!("table '{}': {}", table.spec.name, error.message))
         };
         self.connectors.check_source(&table.spec).map_err(fail)?;
-        let projection: Vec<usize> = {
+        // Physical columns come first, metadata behind them.
+        let used: Vec<usize> = {
             let mut used: Vec<usize> = table.values.iter().flat_map(Expr::columns).collect();
             used.sort_unstable();
             used.dedup();
             used
         };
-        let position = |physical: usize| projection.iter().position(|column| *column == physical).unwrap_or_default();
+        let physical = table.spec.schema.len();
+        let projection: Vec<usize> = used.iter().copied().filter(|column| *column < physical).collect();
+        let metadata: Vec<MetadataColumn> =
+            used[projection.len()..].iter().map(|column| table.metadata[column - physical].clone()).collect();
+        let position = |column: usize| used.iter().position(|known| *known == column).unwrap_or_default();
         let computed: Vec<_> = table
             .values
             .iter()
             .map(|value| value.map_columns(&mut |index, data_type| Expr::column(position(index), data_type.clone())))
             .collect();
-        let plain = computed.len() == projection.len()
+        let plain = computed.len() == used.len()
             && computed
                 .iter()
                 .enumerate()
@@ -209,6 +257,7 @@ impl<'a> StreamPlanner<'a> {
             projection,
             computed: if plain { Vec::new() } else { computed },
             watermark,
+            metadata,
         };
         let schema = Schema::new(
             table.columns.iter().map(|column| Field::new(column.name.clone(), column.data_type.clone())).collect(),

@@ -7,8 +7,9 @@ mod refused;
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
-use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, OptionKind, OptionSpec, TableError};
+use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, MetadataSpec, OptionKind, OptionSpec, TableError};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, StreamPlan, TableSpec};
+use tidemill_common::types::LogicalType;
 
 use crate::explain::explain;
 use crate::session::{PlannedStatement, Planner};
@@ -41,7 +42,7 @@ impl ConnectorCatalog for Connectors {
                 vec![option("rows-per-second", false), option("number-of-rows", false), option("fields.#.min", false)],
                 false,
             ),
-            info("filesystem", vec![option("path", true)], true),
+            info("filesystem", vec![option("path", true), option("source.monitor-interval", false)], true),
             info("print", vec![], false),
         ]
     }
@@ -70,6 +71,19 @@ impl ConnectorCatalog for Connectors {
         vec![info("csv", options(&csv), false), info("json", options(&json), false)]
     }
 
+    fn metadata(&self, connector: &str) -> Vec<MetadataSpec> {
+        let spec = |key, data_type| MetadataSpec { key, data_type, description: "of the test" };
+        match connector {
+            "filesystem" => vec![
+                spec("file.name", || LogicalType::STRING.not_null()),
+                spec("file.path", || LogicalType::STRING.not_null()),
+                spec("file.size", || LogicalType::BigInt.not_null()),
+                spec("file.modification-time", || LogicalType::TimestampLtz(3).not_null()),
+            ],
+            _ => Vec::new(),
+        }
+    }
+
     fn check_source(&self, _: &TableSpec) -> Result<(), TableError> {
         Ok(())
     }
@@ -95,19 +109,14 @@ fn plan(script: &str, parallelism: u32) -> Result<Vec<StreamPlan>, String> {
         .into_iter()
         .filter_map(|statement| match statement {
             PlannedStatement::Job { plan, .. } => Some(*plan),
-            PlannedStatement::Explain(_) => None,
+            PlannedStatement::Text(_) => None,
         })
         .collect())
 }
 
 /// Golden scripts of what this planner refuses for now, each with the reason.
-const REFUSED: [(&str, &str); 5] = [
-    ("aggregates_types", "STDDEV_POP"),
-    ("ddl_forms", "hints"),
-    ("legacy_group_windows", "TUMBLE_START"),
-    ("strings_codes", "RETURNING"),
-    ("window_list_aggregates", "FIRST_VALUE"),
-];
+const REFUSED: &[(&str, &str)] =
+    &[("aggregates_types", "STDDEV_POP"), ("strings_codes", "RETURNING"), ("window_list_aggregates", "FIRST_VALUE")];
 
 const BIDS: &str =
     "CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, ts TIMESTAMP(3),
@@ -330,7 +339,7 @@ fn errors_point_at_their_place() {
     check_error(
         "SELECT UPPPER(channel) FROM bids",
         expect![[r#"
-            error: unknown function UPPPER; did you mean UPPER?
+            error: unknown function 'UPPPER'
              --> job.sql:4:8
               |
             4 | SELECT UPPPER(channel) FROM bids
@@ -432,6 +441,7 @@ fn errors_point_at_their_place() {
               |
             4 | SELECT channel, COUNT(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY channel, window_start
               |                                                                                                       ^^^^^^^
+            hint: add the missing one to GROUP BY
         "#]],
     );
     check_error(
@@ -523,12 +533,13 @@ fn errors_point_at_their_place() {
     check_error(
         "SELECT a.price FROM bids a JOIN bids b ON a.auction = b.auction",
         expect![[r#"
-        error: joins are not supported yet
-         --> job.sql:4:33
-          |
-        4 | SELECT a.price FROM bids a JOIN bids b ON a.auction = b.auction
-          |                                 ^^^^^^
-    "#]],
+            error: only joins of two windows are supported yet
+             --> job.sql:4:33
+              |
+            4 | SELECT a.price FROM bids a JOIN bids b ON a.auction = b.auction
+              |                                 ^^^^^^
+            hint: join SELECT * FROM TABLE(TUMBLE(...)) of each table ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...
+        "#]],
     );
     check_error(
         "SELECT SUM(price) OVER (ORDER BY ts) FROM bids",

@@ -80,6 +80,22 @@ impl BuildContext {
         }
     }
 
+    /// What an operator with keyed state gets.
+    fn keyed_context(&self, operator: &PlanOperator) -> KeyedContext {
+        static SWEPT: Once = Once::new();
+        SWEPT.call_once(|| sweep(&self.scratch));
+        let options = CheckpointOptions::new(&self.plan.options);
+        let max_parallelism = self.plan.max_parallelism;
+        KeyedContext {
+            max_parallelism,
+            key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),
+            scratch: self.scratch.clone(),
+            incremental: self.checkpointed && options.incremental,
+            memory: self.memory.clone(),
+            spills: options.backend == StateBackend::RocksDb,
+        }
+    }
+
     /// An operator that is no source.
     pub fn operator(
         &self,
@@ -101,18 +117,17 @@ impl BuildContext {
                 window_table_function::create(spec, self.input_schema(operator)?, output, max_parallelism)
             }
             OperatorKind::WindowAggregate(spec) => {
-                static SWEPT: Once = Once::new();
-                SWEPT.call_once(|| sweep(&self.scratch));
-                let options = CheckpointOptions::new(&self.plan.options);
-                let context = KeyedContext {
-                    max_parallelism,
-                    key_groups: key_group_range(self.subtask, operator.parallelism, max_parallelism),
-                    scratch: self.scratch.clone(),
-                    incremental: self.checkpointed && options.incremental,
-                    memory: self.memory.clone(),
-                    spills: options.backend == StateBackend::RocksDb,
+                window::create(spec, self.input_schema(operator)?, output, &self.keyed_context(operator))
+            }
+            OperatorKind::WindowJoin(spec) => {
+                let [left, right] = operator.inputs.as_slice() else {
+                    return Err(OperatorError::Internal {
+                        operator: operator.name.clone(),
+                        reason: "the plan does not give it two inputs".to_owned(),
+                    });
                 };
-                window::create(spec, self.input_schema(operator)?, output, &context)
+                let inputs = [left, right].map(|edge| &self.plan.operator(edge.from).schema);
+                window::create_join(spec, inputs, output, &self.keyed_context(operator), self.zone)
             }
             OperatorKind::Sink(spec) => {
                 let connector = connector(&spec.table.name, &spec.table.connector)?;

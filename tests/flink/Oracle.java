@@ -1,4 +1,6 @@
+import java.io.ByteArrayOutputStream;
 import java.io.IOException;
+import java.io.PrintStream;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -81,11 +83,37 @@ public final class Oracle {
                 collect(env.executeSql(statement), out.resolve("select-" + selects + ".txt"));
             } else if (head.matches("(?s)(INSERT|EXECUTE)\\b.*")) {
                 env.executeSql(statement).await(STATEMENT_SECONDS_MAX, TimeUnit.SECONDS);
+            } else if (head.matches("(?s)(SHOW|DESCRIBE|DESC)\\b.*")) {
+                selects++;
+                Files.writeString(out.resolve("select-" + selects + ".txt"), printed(statement, env.executeSql(statement)));
             } else {
-                env.executeSql(statement);
+                // CREATE TABLE AS SELECT starts a job.
+                TableResult result = env.executeSql(statement);
+                if (result.getJobClient().isPresent()) {
+                    result.await(STATEMENT_SECONDS_MAX, TimeUnit.SECONDS);
+                }
             }
         }
         return write(out, expected, options);
+    }
+
+    /** What a client prints of a result. */
+    private static String printed(String statement, TableResult result) throws Exception {
+        if (statement.matches("(?is)SHOW\\s+CREATE\\b.*")) {
+            // Clients print the text as it is, without a frame.
+            try (CloseableIterator<Row> rows = result.collect()) {
+                return rows.next().getField(0) + "\n";
+            }
+        }
+        PrintStream console = System.out;
+        ByteArrayOutputStream bytes = new ByteArrayOutputStream();
+        System.setOut(new PrintStream(bytes, true, StandardCharsets.UTF_8));
+        try {
+            result.print();
+        } finally {
+            System.setOut(console);
+        }
+        return bytes.toString(StandardCharsets.UTF_8);
     }
 
     private static void collect(TableResult result, Path file) throws Exception {

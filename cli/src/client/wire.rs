@@ -48,8 +48,9 @@ impl Client {
 
     pub async fn submit(&mut self, script: Script) -> Result<SubmittedScript, CliError> {
         use v1::submit_script_response::Result as Outcome;
-        let Script { text, file, options, dry_run } = script;
-        let request = v1::SubmitScriptRequest { script: text, file, options: options.into_iter().collect(), dry_run };
+        let Script { text, file, options, dry_run, session, cells } = script;
+        let options = options.into_iter().collect();
+        let request = v1::SubmitScriptRequest { script: text, file, options, dry_run, session, cells };
         let response = timed("the submission", self.timeout, self.inner.submit_script(request)).await?;
         match response.result.ok_or_else(|| missing("result"))? {
             Outcome::Submitted(submitted) => submitted_script(submitted),

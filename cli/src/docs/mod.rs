@@ -88,6 +88,13 @@ fn section(text: &mut String, info: &ConnectorInfo, prefix: &str) {
             row(text, &[&key, &kind(option.kind), &default, option.description]);
         }
     }
+    let metadata = if prefix.is_empty() { Registry.metadata(info.identifier) } else { Vec::new() };
+    if !metadata.is_empty() {
+        text.push_str("\nColumns `c TYPE METADATA FROM 'key' VIRTUAL`:\n\n| Key | Type | |\n|---|---|---|\n");
+        for column in metadata {
+            row(text, &[&code(column.key), &code(&(column.data_type)().to_string()), column.description]);
+        }
+    }
     for passed in info.prefixes {
         let _ = write!(
             text,

@@ -27,8 +27,13 @@ fn table(columns: &[(&str, LogicalType)], options: &[(&str, &str)]) -> TableSpec
 
 fn read(table: &TableSpec, parallelism: u32, projection: &[usize]) -> Vec<RecordBatch> {
     Datagen.check_source(table).unwrap();
-    let source =
-        SourceSpec { table: table.clone(), projection: projection.to_vec(), computed: Vec::new(), watermark: None };
+    let source = SourceSpec {
+        table: table.clone(),
+        projection: projection.to_vec(),
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+    };
     let mut enumerator = Datagen.create_enumerator(&source, parallelism, &connector_context()).unwrap();
     let mut batches = Vec::new();
     for subtask in 0..parallelism {

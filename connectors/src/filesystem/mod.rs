@@ -1,5 +1,6 @@
 //! The connector `filesystem`: files of lines, read in splits and written as parts.
 
+mod metadata;
 mod parts;
 mod sink;
 mod source;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tidemill_common::config::Options;
-use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
+use tidemill_common::connector::{ConnectorInfo, MetadataSpec, OptionKind, OptionSpec, TableError};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 
 use crate::api::{
@@ -137,6 +138,10 @@ impl Connector for Filesystem {
         }
     }
 
+    fn metadata(&self) -> &'static [MetadataSpec] {
+        metadata::METADATA
+    }
+
     fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {
         let settings = Settings::new(table)?;
         if settings.follow && settings.monitor_interval.is_none() {
@@ -207,7 +212,7 @@ impl Connector for Filesystem {
             .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })?;
         let decoder = format.create_decoder(&source.table, &source.projection, context)?;
         let settings = Settings::checked(&source.table)?;
-        Ok(Box::new(source::FileReader::new(settings, decoder, context.metrics.clone())))
+        Ok(Box::new(source::FileReader::new(settings, source, decoder, context.metrics.clone())))
     }
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use tidemill_common::ids::SplitId;
 use tidemill_common::limits::{BATCH_ROWS_TARGET, RECORD_BYTES_MAX};
+use tidemill_common::plan::{MetadataColumn, SourceSpec};
 
+use super::metadata::FileMetadata;
 use super::splits::FileSplit;
 use super::{Settings, io_error};
 use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Origin, Slab, SourcePoll, SourceReader, Split};
@@ -22,6 +24,7 @@ const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
 pub(crate) struct FileReader {
     settings: Settings,
     decoder: Box<dyn Decoder>,
+    metadata: Vec<MetadataColumn>,
     metrics: Arc<ConnectorMetrics>,
     splits: Vec<OpenSplit>,
     /// The split whose turn is next.
@@ -31,6 +34,8 @@ pub(crate) struct FileReader {
 struct OpenSplit {
     id: SplitId,
     split: FileSplit,
+    /// For METADATA columns.
+    found: Option<FileMetadata>,
     file: File,
     /// Bytes read: `buffer[begin..filled]` begins at `split.position` of the file.
     buffer: Vec<u8>,
@@ -43,8 +48,13 @@ struct OpenSplit {
 }
 
 impl FileReader {
-    pub fn new(settings: Settings, decoder: Box<dyn Decoder>, metrics: Arc<ConnectorMetrics>) -> Self {
-        Self { settings, decoder, metrics, splits: Vec::new(), turn: 0 }
+    pub fn new(
+        settings: Settings,
+        source: &SourceSpec,
+        decoder: Box<dyn Decoder>,
+        metrics: Arc<ConnectorMetrics>,
+    ) -> Self {
+        Self { settings, decoder, metadata: source.metadata.clone(), metrics, splits: Vec::new(), turn: 0 }
     }
 
     fn open(&self, split: &Split) -> Result<OpenSplit, ConnectorError> {
@@ -57,10 +67,13 @@ impl FileReader {
         let skip_first_line = split.position == split.start && split.start > 0;
         let from = split.position - u64::from(skip_first_line);
         file.seek(SeekFrom::Start(from)).map_err(fail)?;
+        let found =
+            if self.metadata.is_empty() { None } else { Some(FileMetadata::of(&split.path, &file).map_err(fail)?) };
         split.position = from;
         Ok(OpenSplit {
             id,
             split,
+            found,
             file,
             buffer: Vec::new(),
             begin: 0,
@@ -231,7 +244,10 @@ impl SourceReader for FileReader {
             };
             split.advance(used, self.decoder.pending_records());
             let rows = self.decoder.pending_rows();
-            let records = self.decoder.take()?;
+            let mut records = self.decoder.take()?;
+            if let Some(found) = &split.found {
+                records = found.append(&records, &self.metadata)?;
+            }
             if rows > 0 {
                 return Ok(SourcePoll::Rows { split: split.id.clone(), records });
             }

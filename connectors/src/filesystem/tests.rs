@@ -37,7 +37,13 @@ fn table(path: &Path, options: &[(&str, &str)]) -> TableSpec {
 }
 
 fn source(table: TableSpec) -> SourceSpec {
-    SourceSpec { projection: (0..table.schema.len()).collect(), table, computed: Vec::new(), watermark: None }
+    SourceSpec {
+        projection: (0..table.schema.len()).collect(),
+        table,
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+    }
 }
 
 fn read_all(source: &SourceSpec) -> Vec<i64> {

@@ -11,6 +11,8 @@
 //! - `rd_kafka_queue_forward` before the partition is assigned wins over the client's own forwarding.
 //! - A message is ours until `rd_kafka_message_destroy`; `payload` points to `len` bytes of it, or is
 //!   NULL. `rkt` outlives it.
+//! - Timestamp, leader epoch and headers of a message may be asked for as long as it is ours; names of
+//!   headers are C strings, their values `size` bytes or NULL.
 //! - All functions used may be called from any thread; a `BatchQueue` is used by one at a time.
 #![allow(unsafe_code)]
 
@@ -20,9 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings::{
-    rd_kafka_consume_batch_queue, rd_kafka_message_destroy, rd_kafka_message_errstr, rd_kafka_message_t,
+    rd_kafka_consume_batch_queue, rd_kafka_header_get_all, rd_kafka_message_destroy, rd_kafka_message_errstr,
+    rd_kafka_message_headers, rd_kafka_message_leader_epoch, rd_kafka_message_t, rd_kafka_message_timestamp,
     rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_t,
-    rd_kafka_topic_name,
+    rd_kafka_resp_err_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -85,6 +88,52 @@ impl Message<'_> {
         }
         // SAFETY: `rkt` is alive as long as the message; its name is a C string.
         unsafe { CStr::from_ptr(rd_kafka_topic_name(self.raw.rkt)) }.to_string_lossy().into_owned()
+    }
+
+    /// Milliseconds since the epoch, and what they are, in Kafka's words.
+    pub fn timestamp(&self) -> (i64, &'static str) {
+        let mut kind = rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
+        // SAFETY: the message is alive; the call writes the kind.
+        let millis = unsafe { rd_kafka_message_timestamp(self.raw, &raw mut kind) };
+        let kind = match kind {
+            rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_CREATE_TIME => "CreateTime",
+            rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => "LogAppendTime",
+            rd_kafka_timestamp_type_t::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => "NoTimestampType",
+        };
+        (millis, kind)
+    }
+
+    /// The leader epoch, if it is known.
+    pub fn leader_epoch(&self) -> Option<i32> {
+        // SAFETY: the message is alive.
+        let epoch = unsafe { rd_kafka_message_leader_epoch(self.raw) };
+        (epoch >= 0).then_some(epoch)
+    }
+
+    /// Gives all headers in order. A value that is NULL is empty.
+    pub fn headers(&self, mut each: impl FnMut(&str, &[u8])) {
+        let mut headers = std::ptr::null_mut();
+        // SAFETY: the message is alive; the headers stay its own.
+        let found = unsafe { rd_kafka_message_headers(self.raw, &raw mut headers) };
+        if found != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR {
+            return;
+        }
+        for index in 0.. {
+            let (mut name, mut value, mut length) = (std::ptr::null(), std::ptr::null(), 0);
+            // SAFETY: the headers are alive as long as the message; the call writes the three.
+            let found =
+                unsafe { rd_kafka_header_get_all(headers, index, &raw mut name, &raw mut value, &raw mut length) };
+            if found != rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
+                return;
+            }
+            // SAFETY: the name is a C string, the value NULL or `length` bytes; both live as the message.
+            let (name, value) = unsafe {
+                let value =
+                    if value.is_null() { &[][..] } else { std::slice::from_raw_parts(value.cast::<u8>(), length) };
+                (CStr::from_ptr(name), value)
+            };
+            each(&name.to_string_lossy(), value);
+        }
     }
 }
 

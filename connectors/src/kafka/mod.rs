@@ -14,6 +14,7 @@ mod commits;
 mod delivery;
 mod enumerator;
 mod exactly_once;
+mod metadata;
 mod properties;
 mod publisher;
 pub mod raw;
@@ -24,7 +25,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 
-use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
+use tidemill_common::connector::{ConnectorInfo, MetadataSpec, OptionKind, OptionSpec, TableError};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 
 use self::client::Cluster;
@@ -191,8 +192,7 @@ impl Connector for Kafka {
         ConnectorInfo {
             identifier: IDENTIFIER,
             description: "Reads and writes topics of Apache Kafka. Messages without a value are skipped. Only \
-                          insert-only results can be written. A source's keys, headers and timestamps cannot be read \
-                          yet. **Guarantee** of a sink: that of 'sink.delivery-guarantee'. With `exactly-once` readers \
+                          insert-only results can be written. A source's keys cannot be read yet. **Guarantee** of a sink: that of 'sink.delivery-guarantee'. With `exactly-once` readers \
                           need `isolation.level` = `read_committed`; they see each result once, when the checkpoint \
                           that holds it is complete, also after failures, restarts and changes of parallelism. A \
                           transaction that takes longer than 'properties.transaction.timeout.ms' (5 min) fails the job, \
@@ -203,6 +203,10 @@ impl Connector for Kafka {
             sink: true,
             formats: true,
         }
+    }
+
+    fn metadata(&self) -> &'static [MetadataSpec] {
+        metadata::METADATA
     }
 
     fn check_source(&self, table: &TableSpec) -> Result<(), TableError> {
@@ -291,7 +295,7 @@ impl Connector for Kafka {
         let settings = source_of(&source.table)?;
         let format = crate::formats::of_table(&source.table).map_err(internal)?;
         let decoder = format.create_decoder(&source.table, &source.projection, context)?;
-        Ok(Box::new(KafkaReader::new(&settings, &source.table.name, decoder, context)?))
+        Ok(Box::new(KafkaReader::new(&settings, source, decoder, context)?))
     }
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {

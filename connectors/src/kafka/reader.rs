@@ -5,17 +5,20 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arrow::array::RecordBatch;
 use rdkafka::config::FromClientConfigAndContext;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 use tidemill_common::ids::SplitId;
 use tidemill_common::limits::{BATCH_ROWS_TARGET, RECORD_BYTES_MAX};
+use tidemill_common::plan::SourceSpec;
 
 use super::IDENTIFIER;
 use super::batch_queue::{BatchQueue, Content, Message, PartitionQueue};
 use super::client::{LogContext, refused, words};
 use super::enumerator::PartitionSplit;
+use super::metadata::{Kept, Metadata};
 use super::settings::SourceSettings;
 use crate::api::{
     ConnectorError, ConnectorMetrics, Decoder, Origin, Slab, SourcePoll, SourceReader, Split, SubtaskContext,
@@ -46,6 +49,8 @@ struct PartitionSlab {
     bytes: Vec<u8>,
     ends: Vec<usize>,
     offsets: Vec<i64>,
+    /// What else is read of each message; empty if nothing is.
+    kept: Vec<Kept>,
     /// Made when decoding begins.
     origin: Option<Origin>,
     /// Byte and message where decoding goes on.
@@ -64,6 +69,7 @@ impl PartitionSlab {
         self.bytes.clear();
         self.ends.clear();
         self.offsets.clear();
+        self.kept.clear();
         self.origin = None;
         self.from = 0;
         self.message = 0;
@@ -74,6 +80,7 @@ pub(super) struct KafkaReader {
     table: String,
     servers: String,
     decoder: Box<dyn Decoder>,
+    metadata: Option<Metadata>,
     metrics: Arc<ConnectorMetrics>,
     partitions: BTreeMap<SplitId, Partition>,
     /// Partitions by librdkafka's address of the topic.
@@ -94,10 +101,11 @@ pub(super) struct KafkaReader {
 impl KafkaReader {
     pub fn new(
         settings: &SourceSettings,
-        table: &str,
+        source: &SourceSpec,
         decoder: Box<dyn Decoder>,
         context: &SubtaskContext,
     ) -> Result<Self, ConnectorError> {
+        let table = source.table.name.as_str();
         let servers = settings.client.servers.clone();
         let config = settings.client.consumer(&format!("tidemill-{}", context.job_id));
         let consumer = BaseConsumer::from_config_and_context(&config, LogContext)
@@ -111,6 +119,7 @@ impl KafkaReader {
             table: table.to_owned(),
             servers,
             decoder,
+            metadata: Metadata::new(&source.metadata),
             metrics: Arc::clone(&context.metrics),
             partitions: BTreeMap::new(),
             by_address: HashMap::new(),
@@ -140,10 +149,23 @@ impl KafkaReader {
             offsets: Arc::from(slab.offsets.as_slice()),
         });
         let view = Slab { bytes: &slab.bytes, ends: Some(&slab.ends), origin };
-        slab.from = self.decoder.decode(&view, slab.from, BATCH_ROWS_TARGET)?;
+        let (from, first) = (slab.from, slab.message);
+        let skipped = self.metrics.records_skipped.load(Ordering::Relaxed);
+        slab.from = self.decoder.decode(&view, from, BATCH_ROWS_TARGET)?;
         // Where the decoder stopped says how many messages it consumed: none is empty.
         slab.message = slab.ends.partition_point(|end| *end <= slab.from);
-        let records = self.decoder.take()?;
+        let mut records = self.decoder.take()?;
+        if let Some(metadata) = &self.metadata {
+            let mut messages: Vec<usize> = (first..slab.message).collect();
+            if messages.len() != records.num_rows() {
+                // Some messages gave no row: which, says only decoding one after the other.
+                self.metrics.records_skipped.store(skipped, Ordering::Relaxed);
+                (records, messages) = one_by_one(&mut *self.decoder, &view, from, messages)?;
+            }
+            let offsets: Vec<i64> = messages.iter().map(|at| slab.offsets[*at]).collect();
+            let kept: Vec<&Kept> = messages.iter().map(|at| &slab.kept[*at]).collect();
+            records = metadata.append(&records, &partition.split.topic, partition.split.partition, &offsets, &kept)?;
+        }
         partition.split.offset = if slab.is_empty() { slab.next_offset } else { slab.offsets[slab.message] };
         if slab.is_empty() {
             slab.clear();
@@ -160,7 +182,7 @@ impl KafkaReader {
     fn fetch(&mut self, timeout: Duration) -> Result<bool, ConnectorError> {
         let mut bytes = 0;
         let mut failure = None;
-        let Self { queue, partitions, by_address, ready, finished, .. } = self;
+        let Self { queue, partitions, by_address, ready, finished, metadata, .. } = self;
         let mut last: Option<((usize, i32), SplitId)> = None;
         let count = queue.consume(timeout, |message| {
             let address = (message.topic_address, message.partition);
@@ -178,7 +200,7 @@ impl KafkaReader {
                 }
                 return;
             };
-            match take(partition, &message) {
+            match take(partition, &message, metadata.as_ref()) {
                 Ok(length) => bytes += length,
                 Err((code, text)) => {
                     failure.get_or_insert((id.clone(), message.offset, code, text));
@@ -277,8 +299,33 @@ impl KafkaReader {
     }
 }
 
+/// Decodes messages singly. Gives their rows and which messages have one.
+fn one_by_one(
+    decoder: &mut dyn Decoder,
+    slab: &Slab<'_>,
+    mut from: usize,
+    messages: Vec<usize>,
+) -> Result<(RecordBatch, Vec<usize>), ConnectorError> {
+    let ends = slab.ends.unwrap_or_default();
+    let mut with_row = Vec::with_capacity(messages.len());
+    for message in messages {
+        let end = ends[message];
+        let rows = decoder.pending_rows();
+        let part = Slab { bytes: &slab.bytes[..end], ends: Some(&ends[..=message]), origin: slab.origin };
+        from = decoder.decode(&part, from, rows + 1)?;
+        if decoder.pending_rows() > rows {
+            with_row.push(message);
+        }
+    }
+    Ok((decoder.take()?, with_row))
+}
+
 /// Takes a message into the slab of its partition; returns its length.
-fn take(partition: &mut Partition, message: &Message<'_>) -> Result<usize, (RDKafkaErrorCode, String)> {
+fn take(
+    partition: &mut Partition,
+    message: &Message<'_>,
+    metadata: Option<&Metadata>,
+) -> Result<usize, (RDKafkaErrorCode, String)> {
     let beyond = |offset: i64| partition.split.stop.is_some_and(|stop| offset >= stop);
     match &message.content {
         _ if partition.complete => Ok(0),
@@ -306,6 +353,7 @@ fn take(partition: &mut Partition, message: &Message<'_>) -> Result<usize, (RDKa
                 partition.slab.bytes.extend_from_slice(value);
                 partition.slab.ends.push(partition.slab.bytes.len());
                 partition.slab.offsets.push(message.offset);
+                partition.slab.kept.extend(metadata.map(|metadata| metadata.keep(message)));
             }
             partition.slab.next_offset = message.offset + 1;
             partition.complete = beyond(message.offset + 1);

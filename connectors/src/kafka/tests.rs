@@ -116,7 +116,13 @@ struct Read {
 fn read(table: &TableSpec, parallelism: u32) -> Result<Read, ConnectorError> {
     Kafka.check_source(table).unwrap();
     Kafka.probe_source(table, &connector_context())?;
-    let source = SourceSpec { table: table.clone(), projection: vec![0], computed: Vec::new(), watermark: None };
+    let source = SourceSpec {
+        table: table.clone(),
+        projection: vec![0],
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+    };
     let mut enumerator = Kafka.create_enumerator(&source, parallelism, &connector_context())?;
     enumerator.discover()?;
     let state = enumerator.snapshot()?;
@@ -223,7 +229,7 @@ fn bug_26_no_partition_is_doubled_or_forgotten() {
         produce(&servers, "a", partition, json(i64::from(partition) * 1000..i64::from(partition) * 1000 + 300));
     }
     let table = table(&options);
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None };
+    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
     let table = crate::restore_tests::Table { connector: &Kafka, source, rows: Some(900) };
     let mut told = 0;
     // Steps, checkpoints, one with an assignment in its midst, crashes, discovery.
@@ -267,7 +273,7 @@ fn paused_partitions_wait_and_new_messages_come() {
     let options = [("properties.bootstrap.servers", servers.as_str()), ("topic", "a"), ("format", "json")];
     let table = table(&[&options[..], &[("scan.startup.mode", "earliest-offset")]].concat());
     assert!(!Kafka.is_bounded(&table));
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None };
+    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
     let mut enumerator = Kafka.create_enumerator(&source, 1, &connector_context()).unwrap();
     enumerator.discover().unwrap();
     assert_eq!(enumerator.discovery_interval(), Some(Duration::from_secs(300)));
@@ -388,7 +394,7 @@ fn a_real_broker_does_the_same() {
 fn speed_of_reading() {
     let servers = std::env::var("TIDEMILL_TEST_KAFKA").unwrap();
     let table = bounded(&servers, &[("topic", "tidemill-test")]);
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None };
+    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
     let mut enumerator = Kafka.create_enumerator(&source, 1, &connector_context()).unwrap();
     let begin = Instant::now();
     enumerator.discover().unwrap();

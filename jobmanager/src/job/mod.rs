@@ -354,6 +354,7 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::Calc(_) => "calc",
         OperatorKind::Union => "union",
         OperatorKind::WindowTableFunction(_) => "window-table-function",
+        OperatorKind::WindowJoin(_) => "window-join",
         OperatorKind::WindowAggregate(_) => "window-aggregate",
         OperatorKind::Sink(_) => "sink",
     }

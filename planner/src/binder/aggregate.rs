@@ -7,9 +7,10 @@ use sqlparser::tokenizer::Span;
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
 use tidemill_common::types::{DataType, LogicalType};
-use tidemill_expr::bind::fold_constants;
+use tidemill_expr::bind::{coerce, fold_constants};
 
 use super::expr::{AGGREGATE_BASE, BoundCall};
+use super::grouping::{GROUPING, has_grouping, sets};
 use super::window::{WINDOW_COLUMNS, fuse};
 use super::{ExprBinder, Item, Scope, Source, boolean, item_name, select_items};
 use crate::diagnostic::SqlError;
@@ -47,6 +48,11 @@ pub(super) fn select(
             Some((boolean(fold_constants(bound, zone), condition.span())?, condition.span()))
         }
     };
+    if grouped.is_empty()
+        && let Some((_, _, span)) = outputs.iter().find(|(expr, ..)| has_grouping(expr))
+    {
+        return Err(SqlError::at(*span, "GROUPING needs a GROUP BY"));
+    }
     if grouped.is_empty() && calls.is_empty() && having.is_none() {
         let names = outputs.iter().map(|(_, name, _)| name.clone()).collect();
         return Ok(calc(source.rel, filter, outputs.into_iter().map(|(expr, ..)| expr).collect(), names));
@@ -55,28 +61,51 @@ pub(super) fn select(
         return Err(SqlError::on(select, "aggregates without windows are not supported yet")
             .with_hint("group by window_start, window_end of TABLE(TUMBLE(...))"));
     }
-    Grouping { zone, source, scope, filter }.select(grouped, calls, outputs, having)
+    let grouping = Grouping { zone, source, scope, filter, calls, outputs, having };
+    let Some(sets) = sets(grouped)? else { return grouping.select(grouped, None) };
+    // Each set is an aggregation of its own over one input; keys that it has not are NULL.
+    let mut all: Vec<Expr> = Vec::new();
+    for key in sets.iter().flatten() {
+        let key = fold_constants(ExprBinder::scalar(scope).bind(key)?, zone);
+        if !all.contains(&key) {
+            all.push(key);
+        }
+    }
+    let place = grouped[0].span();
+    let mut union: Option<Rel> = None;
+    for set in &sets {
+        let one = grouping.select(set, Some((&all, place)))?;
+        union = Some(match union {
+            None => one,
+            Some(before) => {
+                let window = before.window.clone();
+                Rel { window, ..super::union(before, one, place)? }
+            }
+        });
+    }
+    union.ok_or_else(|| SqlError::at(place, "GROUP BY has no grouping set"))
 }
 
-/// What an aggregation is over.
+/// A SELECT with GROUP BY.
 struct Grouping<'a> {
     zone: &'a str,
     source: Source,
     scope: &'a Scope,
     filter: Option<Expr>,
+    calls: Vec<BoundCall>,
+    /// Expression, name and place of each item.
+    outputs: Vec<(Expr, String, Span)>,
+    having: Option<(Expr, Span)>,
 }
 
 impl Grouping<'_> {
-    fn select(
-        self,
-        grouped: &[Ast],
-        calls: Vec<BoundCall>,
-        outputs: Vec<(Expr, String, Span)>,
-        having: Option<(Expr, Span)>,
-    ) -> Result<Rel, SqlError> {
+    /// Groups by one set of keys. `all` are the keys of all sets, if there are several, and the place of
+    /// their clause.
+    fn select(&self, grouped: &[Ast], all: Option<(&[Expr], Span)>) -> Result<Rel, SqlError> {
         let input = self.source.rel.clone();
+        let place = all.map_or_else(|| grouped[0].span(), |(_, place)| place);
         let Some(window) = input.window.clone() else {
-            return Err(SqlError::on(&grouped[0], "GROUP BY without a window is not supported yet")
+            return Err(SqlError::at(place, "GROUP BY without a window is not supported yet")
                 .with_hint("group by window_start, window_end of TABLE(TUMBLE(...))"));
         };
         let (keys, mut has_start, mut has_end) = self.keys(grouped, &window)?;
@@ -84,25 +113,37 @@ impl Grouping<'_> {
             (has_start, has_end) = (false, false);
         }
         if !has_start || !has_end {
-            return Err(SqlError::on(
-                &grouped[0],
+            return Err(SqlError::at(
+                place,
                 "a window aggregation groups by both window_start and window_end; without them it would update for ever, which is not supported yet",
-            ));
+            )
+            .with_hint(if all.is_some() {
+                "write GROUP BY window_start, window_end, GROUPING SETS (...): every set needs both"
+            } else {
+                "add the missing one to GROUP BY"
+            }));
         }
-        check_session_keys(&window, &keys, grouped)?;
+        let is_session = window.session_keys.is_some()
+            || matches!(&*input.op, RelOp::WindowTableFunction { kind: WindowKind::Session { .. }, .. });
+        if all.is_some() && is_session {
+            return Err(SqlError::at(place, "GROUPING SETS over a SESSION window are not supported yet"));
+        }
+        check_session_keys(&window, &keys, place)?;
 
         // Below the aggregation stand plain columns: keys, arguments, filters.
         let mut below = Below::default();
         let key_columns: Vec<usize> = keys.iter().map(|key| below.column(key.clone())).collect();
-        let calls: Vec<AggregateCall> = calls
-            .into_iter()
+        let calls: Vec<AggregateCall> = self
+            .calls
+            .iter()
+            .cloned()
             .map(|bound| AggregateCall {
                 args: bound.args.into_iter().map(|arg| below.column(fold_constants(arg, self.zone))).collect(),
                 filter: bound.filter.map(|filter| below.column(fold_constants(filter, self.zone))),
                 ..bound.call
             })
             .collect();
-        let (rel, kind, over) = window_input(input, &window, self.filter, below)?;
+        let (rel, kind, over) = window_input(input, &window, self.filter.clone(), below)?;
 
         let key_count = key_columns.len();
         let time_type = match &over {
@@ -132,14 +173,21 @@ impl Grouping<'_> {
             }),
         };
 
-        let above =
-            Above { keys: &keys, key_count, window: &window, first_window_column, rel: &aggregate, scope: self.scope };
-        let filter = having.map(|(condition, span)| above.replace(&condition, span)).transpose()?;
+        let above = Above {
+            keys: &keys,
+            all: all.map_or(&keys[..], |(all, _)| all),
+            key_count,
+            window: &window,
+            first_window_column,
+            rel: &aggregate,
+            scope: self.scope,
+        };
+        let filter = self.having.as_ref().map(|(condition, span)| above.replace(condition, *span)).transpose()?;
         let mut projection = Vec::new();
         let mut names = Vec::new();
-        for (expr, name, span) in outputs {
-            projection.push(above.replace(&expr, span)?);
-            names.push(name);
+        for (expr, name, span) in &self.outputs {
+            projection.push(above.replace(expr, *span)?);
+            names.push(name.clone());
         }
         Ok(calc(aggregate, filter, projection, names))
     }
@@ -148,9 +196,6 @@ impl Grouping<'_> {
     fn keys(&self, grouped: &[Ast], window: &WindowColumns) -> Result<(Vec<Expr>, bool, bool), SqlError> {
         let (mut keys, mut has_start, mut has_end) = (Vec::new(), false, false);
         for ast in grouped {
-            if matches!(ast, Ast::GroupingSets(_) | Ast::Cube(_) | Ast::Rollup(_)) {
-                return Err(SqlError::on(ast, "GROUPING SETS, CUBE and ROLLUP are not supported yet"));
-            }
             let key = fold_constants(ExprBinder::scalar(self.scope).bind(ast)?, self.zone);
             match &key {
                 Expr::Column { index, .. } if Some(*index) == window.start => has_start = true,
@@ -169,23 +214,20 @@ impl Grouping<'_> {
 }
 
 /// A session window is made per key of its PARTITION BY, so those must be the keys of the grouping.
-fn check_session_keys(window: &WindowColumns, keys: &[Expr], grouped: &[Ast]) -> Result<(), SqlError> {
+fn check_session_keys(window: &WindowColumns, keys: &[Expr], place: Span) -> Result<(), SqlError> {
     let Some(session_keys) = &window.session_keys else { return Ok(()) };
     let mut partition: Vec<Expr> = Vec::new();
     for key in session_keys {
         match key.and_then(|key| keys.iter().find(|k| matches!(k, Expr::Column { index, .. } if *index == key))) {
             Some(key) => partition.push(key.clone()),
             None => {
-                return Err(SqlError::on(
-                    &grouped[0],
-                    "every PARTITION BY column of SESSION must be a GROUP BY column too",
-                ));
+                return Err(SqlError::at(place, "every PARTITION BY column of SESSION must be a GROUP BY column too"));
             }
         }
     }
     if partition.len() != keys.len() {
-        return Err(SqlError::on(
-            &grouped[0],
+        return Err(SqlError::at(
+            place,
             "grouping a SESSION window by more than its PARTITION BY columns is not supported yet",
         )
         .with_hint("add the columns to PARTITION BY"));
@@ -276,6 +318,8 @@ pub(super) fn window_columns(time_type: LogicalType, time: TimeAttribute) -> [Co
 /// Rewrites SELECT items from the columns below the aggregation to those above it.
 struct Above<'a> {
     keys: &'a [Expr],
+    /// The keys of all grouping sets.
+    all: &'a [Expr],
     key_count: usize,
     window: &'a WindowColumns,
     first_window_column: usize,
@@ -284,9 +328,39 @@ struct Above<'a> {
 }
 
 impl Above<'_> {
+    fn is_window(&self, expr: &Expr) -> bool {
+        let window = [self.window.start, self.window.end, self.window.time];
+        matches!(expr, Expr::Column { index, .. } if window.contains(&Some(*index)))
+    }
+
+    /// The value of GROUPING: a bit for each argument, 1 if the set does not have it.
+    fn grouping(&self, args: &[Expr], span: Span) -> Result<i64, SqlError> {
+        let mut bits = 0;
+        for arg in args {
+            if !self.all.contains(arg) && !self.is_window(arg) {
+                return Err(SqlError::at(span, "an argument of GROUPING is not in GROUP BY"));
+            }
+            let missing = !self.keys.contains(arg) && !self.is_window(arg);
+            bits = bits << 1 | i64::from(missing);
+        }
+        Ok(bits)
+    }
+
     fn replace(&self, expr: &Expr, span: Span) -> Result<Expr, SqlError> {
         if let Some(key) = self.keys.iter().position(|key| key == expr) {
             return Ok(self.rel.column(key));
+        }
+        if self.all.contains(expr) && !self.is_window(expr) {
+            let null = Expr::literal(Scalar::Null, LogicalType::Null);
+            return coerce(null, &expr.data_type().logical.clone().nullable())
+                .map_err(|error| SqlError::at(span, error.message));
+        }
+        if let Expr::Call { function, args, data_type } = expr
+            && function.name == GROUPING
+        {
+            return self
+                .grouping(args, span)
+                .map(|bits| Expr::Literal { value: Scalar::BigInt(bits), data_type: data_type.clone() });
         }
         if let Expr::Column { index, .. } = expr {
             let window = [self.window.start, self.window.end, self.window.time];

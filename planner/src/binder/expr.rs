@@ -16,6 +16,7 @@ use tidemill_expr::bind::{
     function_names, is_aggregate, literal_interval, literal_number, literal_string, literal_typed,
 };
 
+use super::grouping::bind_grouping;
 use super::scope::Scope;
 use crate::diagnostic::SqlError;
 use crate::dialect::{symmetric, types};
@@ -51,6 +52,11 @@ impl<'a> ExprBinder<'a> {
     /// columns from [`AGGREGATE_BASE`] on.
     pub(super) fn with_aggregates(scope: &'a Scope, aggregates: &'a mut Vec<BoundCall>) -> Self {
         Self { scope, aggregates: Some(aggregates), depth: 0 }
+    }
+
+    /// Whether aggregates may stand where this binds.
+    pub(super) fn takes_aggregates(&self) -> bool {
+        self.aggregates.is_some()
     }
 
     /// Binds an expression.
@@ -344,6 +350,12 @@ impl<'a> ExprBinder<'a> {
             return Err(SqlError::at(span, "OVER windows are not supported yet"));
         }
         let (args, distinct) = arguments(function)?;
+        if matches!(name.as_str(), "GROUPING" | "GROUPING_ID") {
+            return bind_grouping(self, function);
+        }
+        if let Some(column) = self.scope.auxiliary(&name, function)? {
+            return Ok(column);
+        }
         if is_aggregate(&name) {
             return self.aggregate(function, &name, &args, distinct);
         }
@@ -368,7 +380,7 @@ impl<'a> ExprBinder<'a> {
         call(&name, bound).map_err(|error| {
             if error.message.starts_with("unknown function") {
                 let names = function_names().into_iter().chain(aggregate_names().iter().copied());
-                SqlError { hint: None, ..error }.with_suggestion(nearest(&name, names)).or_at(span)
+                SqlError::at(span, format!("unknown function '{name}'")).with_suggestion(nearest(&name, names))
             } else {
                 error.or_at(span)
             }

@@ -2,6 +2,9 @@
 
 mod aggregate;
 mod expr;
+mod group_window;
+mod grouping;
+pub(crate) mod join;
 mod scope;
 mod window;
 
@@ -20,9 +23,11 @@ use tidemill_expr::bind::{coerce, common_type, fold_constants};
 
 pub use self::expr::ExprBinder;
 pub use self::scope::Scope;
-use crate::catalog::{Catalog, Relation};
+use crate::ast::TableName;
+use crate::catalog::{Catalog, Path, Relation, View};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, calc, is_larger_than, one_row};
+use crate::table::Table;
 
 /// Most rows of one VALUES: each is a small sub-plan.
 const VALUES_ROWS_MAX: usize = 1_000;
@@ -30,9 +35,19 @@ const VALUES_ROWS_MAX: usize = 1_000;
 /// Most nodes of one query's tree, where each use of a view or CTE counts in full.
 const QUERY_PARTS_MAX: usize = 4 * PLAN_OPERATORS_MAX;
 
+/// Where the tables of a query come from.
+pub trait Tables {
+    /// All names.
+    fn catalog(&self) -> &Catalog;
+    /// A table with the options of the hint behind its name.
+    fn hinted(&self, path: &Path, table: &Table, name: &TableName) -> Result<Table, SqlError>;
+}
+
 /// Binds the queries of one script.
 pub struct QueryBinder<'a> {
-    catalog: &'a Catalog,
+    tables: &'a dyn Tables,
+    /// Where plain names are looked up.
+    database: String,
     /// IANA name of the session zone.
     zone: &'a str,
     /// Common table expressions in reach, innermost last.
@@ -48,8 +63,8 @@ pub(super) struct Source {
 
 impl<'a> QueryBinder<'a> {
     /// A binder over these tables.
-    pub fn new(catalog: &'a Catalog, zone: &'a str) -> Self {
-        Self { catalog, zone, ctes: Vec::new(), depth: 0 }
+    pub fn new(tables: &'a dyn Tables, zone: &'a str) -> Self {
+        Self { tables, database: tables.catalog().database.clone(), zone, ctes: Vec::new(), depth: 0 }
     }
 
     /// Binds a query.
@@ -151,6 +166,13 @@ impl<'a> QueryBinder<'a> {
             return Err(SqlError::at(rows[0].1, format!("VALUES of more than {VALUES_ROWS_MAX} rows; read a file")));
         }
         let width = rows.first().map_or(0, |(row, _)| row.len());
+        if let Some((row, span)) = rows.iter().find(|(row, _)| row.len() != width) {
+            let (found, expected) = (row.len(), width);
+            return Err(SqlError::at(
+                *span,
+                format!("a row of VALUES has {found} columns, the first row has {expected}"),
+            ));
+        }
         let mut rels = Vec::new();
         for column in 0..width {
             let types: Option<Vec<_>> =
@@ -168,12 +190,6 @@ impl<'a> QueryBinder<'a> {
             }
         }
         for (row, span) in rows {
-            if row.len() != width {
-                return Err(SqlError::at(
-                    span,
-                    format!("a row of VALUES has {} columns, the first has {width}", row.len()),
-                ));
-            }
             let names = (0..width).map(|column| format!("EXPR${column}")).collect();
             rels.push((calc(one_row(), None, row, names), span));
         }
@@ -184,19 +200,21 @@ impl<'a> QueryBinder<'a> {
 
     fn select(&mut self, select: &Select) -> Result<Rel, SqlError> {
         refuse_clauses(select)?;
-        let source = match select.from.as_slice() {
-            [] => Source { rel: one_row(), name: None },
-            [from] => {
-                if let Some(join) = from.joins.first() {
-                    return Err(SqlError::on(&join.relation, "joins are not supported yet"));
-                }
-                self.table_factor(&from.relation)?
+        let (mut source, mut scope) = match select.from.as_slice() {
+            [] => (Source { rel: one_row(), name: None }, Scope::default()),
+            [from] => self.relations(from)?,
+            [_, second, ..] => {
+                return Err(SqlError::on(&second.relation, "several relations in FROM are not supported yet")
+                    .with_hint("two windows can be joined by JOIN ... ON"));
             }
-            _ => return Err(SqlError::on(select, "joins are not supported yet")),
         };
-        let scope = Scope::of(source.name.as_deref(), &source.rel.columns);
-        let filter = match &select.selection {
+        let mut filter = match &select.selection {
             None => None,
+            Some(condition) if join::needs_join(condition) => {
+                let rest = self.subqueries(&mut source, &scope, condition)?;
+                let bound = rest.iter().map(|condition| self.condition(&scope, condition));
+                bound.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(crate::rel::and)
+            }
             Some(condition) => Some(self.condition(&scope, condition)?),
         };
         let grouped = match &select.group_by {
@@ -208,7 +226,11 @@ impl<'a> QueryBinder<'a> {
             }
             GroupByExpr::All(_) => return Err(SqlError::on(select, "GROUP BY ALL does not exist in Flink SQL")),
         };
-        aggregate::select(self.zone, select, source, &scope, filter, grouped)
+        let Some(window) = group_window::find(grouped)? else {
+            return aggregate::select(self.zone, select, source, &scope, filter, grouped);
+        };
+        let grouped = group_window::apply(self.zone, &window, &mut source, &mut scope, filter.take(), grouped)?;
+        aggregate::select(self.zone, select, source, &scope, None, &grouped)
     }
 
     /// A WHERE or HAVING condition: BOOLEAN.
@@ -221,7 +243,7 @@ impl<'a> QueryBinder<'a> {
         match factor {
             TableFactor::Table { name, alias, args: None, .. } => {
                 let rel = self.named(name)?;
-                let plain = name.0.last().and_then(|part| part.as_ident()).map(|ident| ident.value.clone());
+                let plain = Some(TableName::of(name)?.name().to_owned());
                 match alias {
                     Some(alias) => Ok(Source { rel: rename(rel, alias)?, name: Some(alias.name.value.clone()) }),
                     None => Ok(Source { rel, name: plain }),
@@ -255,39 +277,58 @@ impl<'a> QueryBinder<'a> {
 
     /// The relation with this name.
     fn named(&mut self, name: &sqlparser::ast::ObjectName) -> Result<Rel, SqlError> {
-        let span = name.span();
-        let [part] = name.0.as_slice() else {
-            return Err(SqlError::at(span, "catalogs and databases are not supported yet")
-                .with_hint("use the plain name of the table"));
-        };
-        let Some(ident) = part.as_ident() else {
-            return Err(SqlError::at(span, "expected the name of a table"));
-        };
-        if let Some((_, rel)) = self.ctes.iter().rev().find(|(cte, _)| *cte == ident.value) {
+        let name = TableName::of(name)?;
+        if let [single] = name.parts.as_slice()
+            && let Some((_, rel)) = self.ctes.iter().rev().find(|(cte, _)| *cte == single.value)
+        {
+            refuse_hint(&name, "a query")?;
             return Ok(rel.clone());
         }
-        match self.catalog.get(&ident.value) {
+        let catalog = self.tables.catalog();
+        let path = catalog.path(&name, &self.database)?;
+        match catalog.get(&path) {
             Some(Relation::Table(table)) => {
+                let table = if name.hint.is_empty() {
+                    table.clone()
+                } else {
+                    Rc::new(self.tables.hinted(&path, table, &name)?)
+                };
                 let columns = table.columns.clone();
-                Ok(Rel { op: Rc::new(RelOp::Scan(table.clone())), columns, window: None })
+                Ok(Rel { op: Rc::new(RelOp::Scan(table)), columns, window: None })
             }
-            Some(Relation::View { query, columns }) => {
-                // A view sees tables and views only, not the CTEs around its use.
-                let ctes = std::mem::take(&mut self.ctes);
-                let rel = self.query(query);
-                self.ctes = ctes;
-                let mut rel = rel.map_err(|error| SqlError { span: None, ..error }.or_at(ident.span))?;
-                for (column, name) in rel.columns.iter_mut().zip(columns) {
-                    column.name.clone_from(name);
-                }
-                Ok(rel)
+            Some(Relation::View(view)) => {
+                refuse_hint(&name, "a view")?;
+                let view = view.clone();
+                self.view(&view).map_err(|error| SqlError { span: None, ..error }.or_at(name.span()))
             }
             None => {
-                let names = self.catalog.names().chain(self.ctes.iter().map(|(name, _)| name.as_str()));
-                Err(SqlError::at(ident.span, format!("unknown table '{}'", ident.value))
-                    .with_suggestion(nearest(&ident.value, names)))
+                let names = catalog.names(&path.database).chain(self.ctes.iter().map(|(name, _)| name.as_str()));
+                Err(SqlError::at(name.span(), format!("unknown table '{}'", path.short()))
+                    .with_suggestion(nearest(&path.name, names)))
             }
         }
+    }
+
+    /// The query of a view. It sees tables and views of its own database only, not the CTEs around its use.
+    pub fn view(&mut self, view: &View) -> Result<Rel, SqlError> {
+        let ctes = std::mem::take(&mut self.ctes);
+        let database = std::mem::replace(&mut self.database, view.database.clone());
+        let rel = self.query(&view.query);
+        (self.ctes, self.database) = (ctes, database);
+        let mut rel = rel?;
+        for (column, name) in rel.columns.iter_mut().zip(&view.columns) {
+            column.name.clone_from(name);
+        }
+        Ok(rel)
+    }
+}
+
+/// Only tables have options.
+fn refuse_hint(name: &TableName, what: &str) -> Result<(), SqlError> {
+    match name.hint.first() {
+        None => Ok(()),
+        Some(option) => Err(SqlError::at(option.key_span, format!("a hint OPTIONS(...) has no meaning behind {what}"))
+            .with_hint("write it behind the table that is read")),
     }
 }
 

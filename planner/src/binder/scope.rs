@@ -1,11 +1,12 @@
 //! Names in reach of an expression.
 
-use sqlparser::ast::Ident;
+use sqlparser::ast::{Function, Ident};
 use tidemill_common::expr::Expr;
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::DataType;
 use tidemill_expr::bind::bind_field;
 
+use super::group_window::{self, GroupWindow};
 use crate::diagnostic::SqlError;
 use crate::rel::Column;
 
@@ -13,6 +14,10 @@ use crate::rel::Column;
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     columns: Vec<ScopeColumn>,
+    /// The window of a GROUP BY TUMBLE(...), which functions such as TUMBLE_START name.
+    group_window: Option<GroupWindow>,
+    /// Columns from here on hide those before of the same name: they are a subquery's own.
+    inner: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -33,7 +38,42 @@ impl Scope {
                 data_type: column.data_type.clone(),
             })
             .collect();
-        Self { columns }
+        Self { columns, group_window: None, inner: 0 }
+    }
+
+    /// The columns of two relations that are joined.
+    pub(super) fn beside(mut self, right: Self) -> Self {
+        self.columns.extend(right.columns);
+        self
+    }
+
+    /// This scope around that of a subquery.
+    pub(super) fn around(mut self, inner: Self) -> Self {
+        self.inner = self.columns.len();
+        self.columns.extend(inner.columns);
+        self
+    }
+
+    /// This scope with the types that the columns have come to have.
+    pub(super) fn with_types(mut self, columns: &[Column]) -> Self {
+        for (known, column) in self.columns.iter_mut().zip(columns) {
+            known.data_type = column.data_type.clone();
+        }
+        self
+    }
+
+    /// This scope with the window that its rows are grouped by.
+    pub(super) fn with_group_window(mut self, window: GroupWindow) -> Self {
+        self.group_window = Some(window);
+        self
+    }
+
+    /// The column that TUMBLE_START and its like stand for; `None` for all other functions.
+    pub(super) fn auxiliary(&self, name: &str, function: &Function) -> Result<Option<Expr>, SqlError> {
+        let Some(column) = group_window::auxiliary(self.group_window.as_ref(), name, function)? else {
+            return Ok(None);
+        };
+        Ok(self.columns.get(column).map(|found| Expr::column(column, found.data_type.clone())))
     }
 
     /// The name of a column, for messages.
@@ -73,9 +113,12 @@ impl Scope {
     }
 
     fn find(&self, qualifier: Option<&str>, name: &Ident) -> Result<Option<Expr>, SqlError> {
-        let mut found = self.columns.iter().enumerate().filter(|(_, column)| {
+        let is_meant = |(_, column): &(usize, &ScopeColumn)| {
             column.name == name.value && (qualifier.is_none() || column.qualifier.as_deref() == qualifier)
-        });
+        };
+        let all = self.columns.iter().enumerate();
+        let hides = self.inner > 0 && all.clone().skip(self.inner).any(|column| is_meant(&column));
+        let mut found = all.skip(if hides { self.inner } else { 0 }).filter(is_meant);
         let Some((index, column)) = found.next() else { return Ok(None) };
         if found.next().is_some() {
             return Err(SqlError::at(name.span, format!("column '{}' is ambiguous", name.value))
@@ -89,7 +132,8 @@ impl Scope {
             .columns
             .iter()
             .filter(|column| qualifier.is_none() || column.qualifier.as_deref() == qualifier)
-            .map(|column| column.name.as_str());
+            .map(|column| column.name.as_str())
+            .filter(|name| !name.starts_with('$'));
         let of = qualifier.map(|qualifier| format!(" in '{qualifier}'")).unwrap_or_default();
         SqlError::at(name.span, format!("unknown column '{}'{of}", name.value))
             .with_suggestion(nearest(&name.value, candidates))

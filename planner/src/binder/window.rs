@@ -17,7 +17,7 @@ use super::aggregate::{is_time, window_columns};
 use super::expr::interval_literal;
 use crate::diagnostic::SqlError;
 use crate::dialect::PARTITION_BY_CALL;
-use crate::rel::{Rel, RelOp, TimeAttribute, WindowColumns, calc};
+use crate::rel::{Column, Rel, RelOp, TimeAttribute, WindowColumns, calc};
 
 /// The columns that a window function appends.
 pub(super) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "window_time"];
@@ -25,7 +25,7 @@ pub(super) const WINDOW_COLUMNS: [&str; 3] = ["window_start", "window_end", "win
 const FUNCTIONS: [&str; 4] = ["TUMBLE", "HOP", "CUMULATE", "SESSION"];
 
 /// The arguments of a window function by the names Flink gives them.
-struct Arguments<'a> {
+pub(super) struct Arguments<'a> {
     function: &'static str,
     span: Span,
     values: Vec<(&'static str, &'a Ast)>,
@@ -115,32 +115,44 @@ impl QueryBinder<'_> {
             other => return Err(SqlError::on(other, "expected DESCRIPTOR(column)")),
         };
         let index = position(table, name)?;
-        let column = &table.columns[index];
-        let zone = self.zone.to_owned();
-        match column.time {
-            Some(TimeAttribute::RowTime) => {
-                let zone = matches!(column.data_type.logical, LogicalType::TimestampLtz(_)).then_some(zone);
-                Ok((WindowTime::RowTime { column: index, zone }, TimeAttribute::RowTime))
-            }
-            Some(TimeAttribute::ProcessingTime) => {
-                Ok((WindowTime::ProcessingTime { zone }, TimeAttribute::ProcessingTime))
-            }
-            None => {
-                let error = SqlError::at(
-                    name.span,
-                    format!("a window needs a time attribute, but '{}' is a plain {}", name.value, column.data_type),
-                );
-                Err(error.with_hint(if is_time(&column.data_type) {
-                    "declare WATERMARK FOR it in CREATE TABLE, and use the column itself: expressions and casts lose the attribute"
-                } else {
-                    "use a column with WATERMARK FOR, or one AS PROCTIME()"
-                }))
-            }
+        time_of_column(&table.columns[index], index, self.zone, name.span)
+    }
+}
+
+/// What a window over this column is over.
+pub(super) fn time_of_column(
+    column: &Column,
+    index: usize,
+    zone: &str,
+    place: Span,
+) -> Result<(WindowTime, TimeAttribute), SqlError> {
+    let zone = zone.to_owned();
+    match column.time {
+        Some(TimeAttribute::RowTime) => {
+            let zone = matches!(column.data_type.logical, LogicalType::TimestampLtz(_)).then_some(zone);
+            Ok((WindowTime::RowTime { column: index, zone }, TimeAttribute::RowTime))
+        }
+        Some(TimeAttribute::ProcessingTime) => Ok((WindowTime::ProcessingTime { zone }, TimeAttribute::ProcessingTime)),
+        None => {
+            let error = SqlError::at(
+                place,
+                format!("a window needs a time attribute, but '{}' is a plain {}", column.name, column.data_type),
+            );
+            Err(error.with_hint(if is_time(&column.data_type) {
+                "declare WATERMARK FOR it in CREATE TABLE, and use the column itself: expressions and casts lose the attribute"
+            } else {
+                "use a column with WATERMARK FOR, or one AS PROCTIME()"
+            }))
         }
     }
 }
 
 impl<'a> Arguments<'a> {
+    /// Arguments that are sorted already.
+    pub(super) fn new(function: &'static str, span: Span, values: Vec<(&'static str, &'a Ast)>) -> Self {
+        Self { function, span, values }
+    }
+
     /// Sorts positional and named arguments.
     fn of(function: &'a Function) -> Result<Self, SqlError> {
         let span = function.name.span();
@@ -231,7 +243,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    fn kind(&self) -> Result<WindowKind, SqlError> {
+    pub(super) fn kind(&self) -> Result<WindowKind, SqlError> {
         let offset_ms = self.interval("OFFSET")?.unwrap_or(0);
         let divides = |step: i64, size: i64, what: &str| {
             if size % step != 0 {

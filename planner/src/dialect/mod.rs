@@ -5,8 +5,11 @@
 //! Flink's type names, `CREATE TABLE` with its computed columns and watermarks, statement sets.
 //! Every span is that of the user's script.
 
+mod alter;
 mod create_table;
+mod hints;
 mod parser;
+mod show;
 mod statements;
 mod tokens;
 pub mod types;
@@ -18,7 +21,8 @@ use sqlparser::parser::{Parser, ParserError};
 #[cfg(test)]
 mod tests;
 
-pub use statements::parse_script;
+pub use hints::hint_options;
+pub use statements::{StatementText, parse_script, statement_texts};
 pub use tokens::{PARTITION_BY_CALL, symmetric};
 
 /// Flink's lexical rules: identifiers in back quotes, strings in single quotes, no escapes.

@@ -3,11 +3,11 @@
 
 use sqlparser::ast::{Expr, UnaryOperator};
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word};
 
 use tidemill_common::limits::SQL_CHAIN_MAX;
 
-use super::FlinkDialect;
+use super::{FlinkDialect, hints};
 use crate::diagnostic::SqlError;
 
 /// The call that stands for `TABLE t PARTITION BY a, b` in the syntax tree: `__PARTITION_BY(t, a, b)`.
@@ -20,12 +20,15 @@ pub(super) fn tokenize(script: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
         .map_err(|error| SqlError::at(Span::new(error.location, error.location), lower_first(&error.message)))?;
     let mut kept = Vec::with_capacity(tokens.len());
     for token in tokens {
+        if let Some(text) = hints::of_comment(&token.token) {
+            hints::append(&mut kept, text, token.span)?;
+            continue;
+        }
         match &token.token {
-            Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+') => {
-                return Err(SqlError::at(token.span, "hints (/*+ ... */) are not supported yet")
-                    .with_hint("set the options in the table's WITH clause"));
-            }
             Token::Whitespace(_) | Token::EOF => {}
+            Token::Word(word) if hints::is_hint(&token) => {
+                return Err(SqlError::at(token.span, format!("{word}: a name cannot begin with a control character")));
+            }
             Token::DoubleQuotedString(text) => {
                 return Err(SqlError::at(
                     token.span,
@@ -264,10 +267,11 @@ pub(super) fn end_of(tokens: &[TokenWithSpan]) -> Span {
     Span::new(end, end)
 }
 
-/// A message that begins in lower case, as ours do.
+/// A message that begins in lower case, as ours do, unless it begins with a word of SQL.
 pub(super) fn lower_first(message: &str) -> String {
     let mut chars = message.chars();
     match chars.next() {
+        Some(_) if chars.clone().next().is_some_and(char::is_uppercase) => message.to_owned(),
         Some(first) => first.to_lowercase().chain(chars).collect(),
         None => String::new(),
     }

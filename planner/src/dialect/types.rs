@@ -49,7 +49,7 @@ const NAMES: [&str; 29] = [
 ];
 
 /// Reads a type, with its nullability.
-pub(super) fn parse(parser: &mut StatementParser) -> Result<DataType, SqlError> {
+pub(super) fn parse(parser: &mut StatementParser<'_>) -> Result<DataType, SqlError> {
     let span = parser.span();
     match parser.wrap(|raw| TypeParser { raw, depth: 0 }.data_type()) {
         Ok(data_type) => Ok(data_type),

@@ -316,7 +316,7 @@ fn each_insert_is_a_job_and_explain_is_none() {
         .iter()
         .map(|statement| match statement {
             PlannedStatement::Job { plan, kind } => format!("{} {kind:?}", plan.name),
-            PlannedStatement::Explain(text) => text.lines().next().unwrap_or_default().to_owned(),
+            PlannedStatement::Text(text) => text.lines().next().unwrap_or_default().to_owned(),
         })
         .collect();
     expect![[r#"

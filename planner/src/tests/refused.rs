@@ -160,11 +160,12 @@ fn aggregates() {
     check_error(
         "SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY CUBE (window_start, window_end)",
         expect![[r#"
-            error: GROUPING SETS, CUBE and ROLLUP are not supported yet
+            error: a window aggregation groups by both window_start and window_end; without them it would update for ever, which is not supported yet
              --> job.sql:4:100
               |
             4 | SELECT COUNT(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY CUBE (window_start, window_end)
               |                                                                                                    ^^^^^^^^^^^^^^^^^^^^^^^^
+            hint: write GROUP BY window_start, window_end, GROUPING SETS (...): every set needs both
         "#]],
     );
 }
@@ -200,12 +201,12 @@ fn options() {
     check_error(
         "SET 'execution.runtime-mode' = 'batch'",
         expect![[r#"
-        error: option 'execution.runtime-mode': 'batch' is not one of STREAMING
-         --> job.sql:4:32
-          |
-        4 | SET 'execution.runtime-mode' = 'batch'
-          |                                ^^^^^^^
-    "#]],
+            error: option 'execution.runtime-mode': 'batch' is not supported yet: input that ends runs as a stream, with the same final rows of windows
+             --> job.sql:4:32
+              |
+            4 | SET 'execution.runtime-mode' = 'batch'
+              |                                ^^^^^^^
+        "#]],
     );
     check_error(
         "SET 'table.exec.legacy-cast-behaviour' = 'ENABLED'",
@@ -266,22 +267,24 @@ fn names() {
     check_error(
         "CREATE VIEW bids AS SELECT 1 FROM bids",
         expect![[r#"
-        error: 'bids' is defined twice
-         --> job.sql:4:13
-          |
-        4 | CREATE VIEW bids AS SELECT 1 FROM bids
-          |             ^^^^
-    "#]],
+            error: 'bids' is defined twice
+             --> job.sql:4:13
+              |
+            4 | CREATE VIEW bids AS SELECT 1 FROM bids
+              |             ^^^^
+            hint: write IF NOT EXISTS to keep the first, or DROP it before
+        "#]],
     );
     check_error(
         "INSERT INTO cat.db.out1 SELECT * FROM bids",
         expect![[r#"
-        error: catalogs and databases are not supported yet
-         --> job.sql:4:13
-          |
-        4 | INSERT INTO cat.db.out1 SELECT * FROM bids
-          |             ^^^^^^^^^^^
-    "#]],
+            error: unknown catalog 'cat'
+             --> job.sql:4:13
+              |
+            4 | INSERT INTO cat.db.out1 SELECT * FROM bids
+              |             ^^^
+            hint: there is one catalog, default_catalog; leave the catalog out
+        "#]],
     );
     check_error(
         "SELECT x.* FROM bids b",
@@ -318,12 +321,13 @@ fn names() {
     check_error(
         "SELECT price FROM bids, out1",
         expect![[r#"
-        error: joins are not supported yet
-         --> job.sql:4:1
-          |
-        4 | SELECT price FROM bids, out1
-          | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-    "#]],
+            error: several relations in FROM are not supported yet
+             --> job.sql:4:25
+              |
+            4 | SELECT price FROM bids, out1
+              |                         ^^^^
+            hint: two windows can be joined by JOIN ... ON
+        "#]],
     );
     check_error(
         "SELECT (SELECT 1) FROM bids",
@@ -338,11 +342,12 @@ fn names() {
     check_error(
         "SELECT price FROM bids WHERE price IN (SELECT 1)",
         expect![[r#"
-        error: IN with a subquery is not supported yet
-         --> job.sql:4:30
-          |
-        4 | SELECT price FROM bids WHERE price IN (SELECT 1)
-          |                              ^^^^^^^^^^^^^^^^^^
-    "#]],
+            error: a subquery with several relations in WHERE is not supported yet
+             --> job.sql:4:40
+              |
+            4 | SELECT price FROM bids WHERE price IN (SELECT 1)
+              |                                        ^^^^^^^^
+            hint: it is SELECT ... FROM one window WHERE window_start and window_end are equal to those around it
+        "#]],
     );
 }

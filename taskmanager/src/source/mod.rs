@@ -13,7 +13,7 @@ use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::ids::{OperatorId, SplitId, SubtaskIndex};
 use tidemill_common::plan::{PlanOperator, SourceSpec, WatermarkSpec};
 use tidemill_common::time::Watermark;
-use tidemill_common::types::Schema;
+use tidemill_common::types::{Field, Schema};
 use tidemill_connectors::api::{SourcePoll, SourceReader, Split};
 use tidemill_expr::eval::{EvalContext, Program};
 
@@ -88,7 +88,9 @@ impl Source {
         task_metrics: Arc<TaskMetrics>,
     ) -> Result<Self, OperatorError> {
         let evaluation = |reason: String| OperatorError::Evaluation { operator: operator.name.clone(), reason };
-        let physical = spec.projection.iter().map(|index| spec.table.schema.fields[*index].clone()).collect();
+        let mut physical: Vec<Field> =
+            spec.projection.iter().map(|index| spec.table.schema.fields[*index].clone()).collect();
+        physical.extend(spec.metadata.iter().map(|column| Field::new(column.key.clone(), column.data_type.clone())));
         let computed = if spec.computed.is_empty() {
             None
         } else {

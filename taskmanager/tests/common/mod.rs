@@ -261,8 +261,13 @@ impl PlanBuilder {
     pub fn datagen(&mut self, schema: Schema, options: &[(&str, &str)], parallelism: u32) -> OperatorId {
         let mut table = table("generated", "datagen", schema.clone());
         table.options.extend(options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())));
-        let source =
-            SourceSpec { table, projection: (0..schema.len()).collect(), computed: Vec::new(), watermark: None };
+        let source = SourceSpec {
+            table,
+            projection: (0..schema.len()).collect(),
+            computed: Vec::new(),
+            watermark: None,
+            metadata: Vec::new(),
+        };
         self.add(OperatorKind::Source(source), Vec::new(), schema, parallelism)
     }
 

@@ -41,8 +41,9 @@ impl JobService for Jobs {
         request: Request<v1::SubmitScriptRequest>,
     ) -> Result<Response<v1::SubmitScriptResponse>, Status> {
         use v1::submit_script_response::Result as Outcome;
-        let v1::SubmitScriptRequest { script, file, options, dry_run } = request.into_inner();
-        let script = Script { text: script, file, options: options.into_iter().collect(), dry_run };
+        let v1::SubmitScriptRequest { script, file, options, dry_run, session, cells } = request.into_inner();
+        let options = options.into_iter().collect();
+        let script = Script { text: script, file, options, dry_run, session, cells };
         let result = match self.submit(script).await {
             Ok(submitted) => Outcome::Submitted(submitted_script(submitted)),
             Err(JobManagerError::Script(rendered)) => Outcome::Error(v1::ScriptError { rendered }),
@@ -54,7 +55,8 @@ impl JobService for Jobs {
     async fn explain(&self, request: Request<v1::ExplainRequest>) -> Result<Response<v1::ExplainResponse>, Status> {
         use v1::explain_response::Result as Outcome;
         let v1::ExplainRequest { script, file, options } = request.into_inner();
-        let script = Script { text: script, file, options: options.into_iter().collect(), dry_run: true };
+        let options = options.into_iter().collect();
+        let script = Script { text: script, file, options, dry_run: true, ..Script::default() };
         let result = match self.explain(script).await {
             Ok(explained) => {
                 Outcome::Explained(v1::ExplainedScript { plans: explained.plans, warnings: explained.warnings })

@@ -123,6 +123,19 @@ impl WindowState {
         Ok(Self { operator: operator.to_owned(), context: context.clone(), shape })
     }
 
+    /// Of rows as they came. Columns of the key after the first `unhashed` choose the key group.
+    pub fn of_rows(
+        operator: &str,
+        context: &KeyedContext,
+        key_types: Vec<DataType>,
+        unhashed: usize,
+        value_types: Vec<DataType>,
+    ) -> Self {
+        let max_parallelism = context.max_parallelism;
+        let shape = KeyedState { id: WINDOWS, key_types, unhashed, value_types, max_parallelism };
+        Self { operator: operator.to_owned(), context: context.clone(), shape }
+    }
+
     /// No window has fired.
     pub fn progress(&self) -> Progress {
         Progress { watermark: TimestampMs::MIN, ahead: Vec::new(), max_parallelism: self.context.max_parallelism }

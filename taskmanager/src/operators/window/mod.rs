@@ -7,6 +7,7 @@ mod emitter;
 mod folding;
 mod fused;
 mod grouping;
+mod join;
 mod keyed;
 mod layout;
 mod local;
@@ -28,6 +29,7 @@ use tidemill_common::time::TimestampMs;
 use tidemill_common::types::Schema;
 
 pub(crate) use self::assigner::Assigner;
+pub use self::join::create_join;
 pub use self::keyed::KeyedContext;
 pub(crate) use self::zone::WindowZone;
 use crate::operator::{Operator, OperatorError};

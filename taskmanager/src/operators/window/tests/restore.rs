@@ -21,6 +21,8 @@ use crate::memory::MemoryBudget;
 use crate::operator::Operator;
 use crate::snapshot::{RestoredState, Snapshot, SnapshotPart};
 
+mod join;
+
 const MAX_PARALLELISM: u32 = 128;
 
 static RUNTIME: LazyLock<tokio::runtime::Runtime> =

@@ -1,0 +1,372 @@
+//! Joins of two inputs whose rows are in windows: `JOIN ... ON`, and the conditions `IN` and `EXISTS`
+//! over a subquery.
+
+use std::rc::Rc;
+
+use sqlparser::ast::{
+    BinaryOperator, Expr as Ast, GroupByExpr, InTarget, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem,
+    SetExpr, Spanned, TableWithJoins, UnaryOperator,
+};
+use sqlparser::tokenizer::Span;
+use tidemill_common::expr::Expr;
+use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowTime};
+use tidemill_common::types::LogicalType;
+use tidemill_expr::bind::{bind_call, coerce, common_type, fold_constants};
+
+use super::{ExprBinder, QueryBinder, Scope, Source, boolean};
+use crate::diagnostic::SqlError;
+use crate::rel::{Column, Rel, RelOp, WindowColumns, calc};
+
+/// Columns that are appended for the keys of a join begin so.
+const KEY: &str = "$key";
+
+impl QueryBinder<'_> {
+    /// A relation of a FROM clause with what is joined to it.
+    pub(super) fn relations(&mut self, from: &TableWithJoins) -> Result<(Source, Scope), SqlError> {
+        let mut source = self.table_factor(&from.relation)?;
+        let mut scope = Scope::of(source.name.as_deref(), &source.rel.columns);
+        for join in &from.joins {
+            let right = self.table_factor(&join.relation)?;
+            let right_scope = Scope::of(right.name.as_deref(), &right.rel.columns);
+            let place = join.relation.span();
+            let (kind, on) = kind_of(join)?;
+            scope = scope.beside(right_scope);
+            let condition = boolean(fold_constants(ExprBinder::scalar(&scope).bind(on)?, self.zone), on.span())?;
+            let rel = window_join(source.rel, right.rel, kind, condition, place)?;
+            scope = scope.with_types(&rel.columns);
+            source = Source { rel, name: None };
+        }
+        Ok((source, scope))
+    }
+
+    /// Applies the conditions of WHERE that are subqueries; the others are left.
+    pub(super) fn subqueries(
+        &mut self,
+        source: &mut Source,
+        scope: &Scope,
+        condition: &Ast,
+    ) -> Result<Vec<Ast>, SqlError> {
+        let mut rest = Vec::new();
+        let mut found = Vec::new();
+        split(condition, &mut rest, &mut found);
+        for subquery in found {
+            self.semi_join(source, scope, &subquery)?;
+        }
+        Ok(rest)
+    }
+
+    fn semi_join(&mut self, source: &mut Source, scope: &Scope, subquery: &Subquery<'_>) -> Result<(), SqlError> {
+        let refuse = |what: &str| {
+            Err(SqlError::on(subquery.query, format!("a subquery with {what} in WHERE is not supported yet"))
+                .with_hint(
+                    "it is SELECT ... FROM one window WHERE window_start and window_end are equal to those around it",
+                ))
+        };
+        let SetExpr::Select(select) = &*subquery.query.body else { return refuse("UNION or VALUES") };
+        let simple = subquery.query.with.is_none()
+            && subquery.query.order_by.is_none()
+            && subquery.query.limit_clause.is_none()
+            && select.having.is_none()
+            && select.distinct.is_none()
+            && matches!(&select.group_by, GroupByExpr::Expressions(keys, _) if keys.is_empty());
+        if !simple {
+            return refuse("more than SELECT, FROM and WHERE");
+        }
+        let [from] = select.from.as_slice() else { return refuse("several relations") };
+        let (inner, inner_scope) = self.relations(from)?;
+        let both = scope.clone().around(inner_scope);
+        let mut conditions = Vec::new();
+        if let Some(condition) = &select.selection {
+            let bound = fold_constants(ExprBinder::scalar(&both).bind(condition)?, self.zone);
+            conditions.push(boolean(bound, condition.span())?);
+        }
+        if let Some(needle) = subquery.needle {
+            let item = single_item(select)?;
+            let needle_value = ExprBinder::scalar(scope).bind(needle)?;
+            let item_value = ExprBinder::scalar(&both).bind(item)?;
+            let equal =
+                bind_call("=", vec![needle_value, item_value]).map_err(|error| SqlError::on(needle, error.message))?;
+            conditions.push(fold_constants(equal, self.zone));
+        }
+        let condition = conditions.into_iter().reduce(crate::rel::and);
+        let Some(condition) = condition else { return refuse("no condition") };
+        let kind = if subquery.negated { JoinKind::Anti } else { JoinKind::Semi };
+        let left = source.rel.clone();
+        source.rel = window_join(left, inner.rel, kind, condition, subquery.query.span())?;
+        Ok(())
+    }
+}
+
+/// A condition over a subquery.
+struct Subquery<'a> {
+    /// Of IN.
+    needle: Option<&'a Ast>,
+    query: &'a Query,
+    negated: bool,
+}
+
+/// Splits a condition into those over subqueries and the others.
+fn split<'a>(condition: &'a Ast, rest: &mut Vec<Ast>, found: &mut Vec<Subquery<'a>>) {
+    match condition {
+        Ast::BinaryOp { left, op: BinaryOperator::And, right } => {
+            split(left, rest, found);
+            split(right, rest, found);
+        }
+        Ast::Nested(inner) if has_subquery(inner) => split(inner, rest, found),
+        Ast::In { expr, target: InTarget::Subquery(query), negated: false, .. } => {
+            found.push(Subquery { needle: Some(&**expr), query, negated: false });
+        }
+        Ast::Exists { subquery, negated } => {
+            found.push(Subquery { needle: None, query: subquery, negated: *negated });
+        }
+        Ast::UnaryOp { op: UnaryOperator::Not, expr } => match &**expr {
+            Ast::Exists { subquery, negated } => {
+                found.push(Subquery { needle: None, query: subquery, negated: !negated });
+            }
+            _ => rest.push(condition.clone()),
+        },
+        other => rest.push(other.clone()),
+    }
+}
+
+fn has_subquery(ast: &Ast) -> bool {
+    match ast {
+        Ast::Nested(inner) => has_subquery(inner),
+        Ast::BinaryOp { left, op: BinaryOperator::And, right } => has_subquery(left) || has_subquery(right),
+        Ast::UnaryOp { op: UnaryOperator::Not, expr } => matches!(&**expr, Ast::Exists { .. }),
+        Ast::In { target: InTarget::Subquery(_), negated: false, .. } | Ast::Exists { .. } => true,
+        _ => false,
+    }
+}
+
+/// Whether a WHERE has conditions over subqueries that [`QueryBinder::subqueries`] takes.
+pub(super) fn needs_join(condition: &Ast) -> bool {
+    // A chain of conditions nests to the left; it is walked, not descended into.
+    let mut rest = condition;
+    while let Ast::BinaryOp { left, op: BinaryOperator::And, right } = rest {
+        if has_subquery(right) {
+            return true;
+        }
+        rest = left;
+    }
+    has_subquery(rest)
+}
+
+fn single_item(select: &Select) -> Result<&Ast, SqlError> {
+    match select.projection.as_slice() {
+        [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] => Ok(item),
+        _ => Err(SqlError::on(select, "a subquery behind IN selects one expression")),
+    }
+}
+
+fn kind_of(join: &Join) -> Result<(JoinKind, &Ast), SqlError> {
+    let place = join.relation.span();
+    let (kind, constraint) = match &join.join_operator {
+        JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
+        JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
+        JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
+        JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
+        _ => {
+            return Err(SqlError::at(place, "this join is not supported yet")
+                .with_hint("JOIN, LEFT JOIN, RIGHT JOIN and FULL JOIN of two windows are"));
+        }
+    };
+    match constraint {
+        JoinConstraint::On(on) => Ok((kind, on)),
+        _ => Err(SqlError::at(place, "a join without ON is not supported yet")
+            .with_hint("write ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...")),
+    }
+}
+
+/// The conditions that AND joins.
+fn conjuncts(condition: Expr, all: &mut Vec<Expr>) {
+    match condition {
+        Expr::Call { function, args, .. } if function.name == "AND" => {
+            args.into_iter().for_each(|arg| conjuncts(arg, all));
+        }
+        other => all.push(other),
+    }
+}
+
+/// What a condition says of a window join.
+#[derive(Default)]
+struct Conditions {
+    start: bool,
+    end: bool,
+    /// Pairs of expressions, each over its side.
+    keys: Vec<(Expr, Expr)>,
+    /// Over both sides.
+    rest: Vec<Expr>,
+}
+
+impl Conditions {
+    fn of(condition: Expr, width: usize, left: &WindowColumns, right: &WindowColumns) -> Self {
+        let mut all = Vec::new();
+        conjuncts(condition, &mut all);
+        let mut conditions = Self::default();
+        for condition in all {
+            let Some((of_left, of_right)) = sides(&condition, width) else {
+                conditions.rest.push(condition);
+                continue;
+            };
+            let are = |l: Option<usize>, r: Option<usize>| {
+                let is = |expr: &Expr, column: Option<usize>| matches!(expr, Expr::Column { index, .. } if Some(*index) == column);
+                is(&of_left, l) && is(&of_right, r)
+            };
+            if are(left.start, right.start) {
+                conditions.start = true;
+            } else if are(left.end, right.end) {
+                conditions.end = true;
+            } else {
+                let types = [of_left.data_type().clone(), of_right.data_type().clone()];
+                let common = common_type(&types).filter(|common| !is_nested(&common.logical));
+                let coerced =
+                    common.and_then(|common| Some((coerce(of_left, &common).ok()?, coerce(of_right, &common).ok()?)));
+                match coerced {
+                    Some(key) => conditions.keys.push(key),
+                    None => conditions.rest.push(condition),
+                }
+            }
+        }
+        conditions
+    }
+}
+
+/// Types whose values are compared part by part.
+fn is_nested(logical: &LogicalType) -> bool {
+    matches!(logical, LogicalType::Array(_) | LogicalType::Map(..) | LogicalType::Row(_) | LogicalType::Null)
+}
+
+/// The sides of an equality of one expression over the left and one over the right, each over its own
+/// columns.
+fn sides(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
+    let Expr::Call { function, args, .. } = condition else { return None };
+    let ("=", [a, b]) = (&*function.name, args.as_slice()) else { return None };
+    let is_left = |expr: &Expr| !expr.columns().is_empty() && expr.columns().iter().all(|column| *column < width);
+    let is_right = |expr: &Expr| !expr.columns().is_empty() && expr.columns().iter().all(|column| *column >= width);
+    let (left, right) = match () {
+        () if is_left(a) && is_right(b) => (a, b),
+        () if is_left(b) && is_right(a) => (b, a),
+        () => return None,
+    };
+    let right = right.map_columns(&mut |index, data_type| Expr::column(index - width, data_type.clone()));
+    Some((left.clone(), right))
+}
+
+/// Joins two relations in windows.
+fn window_join(left: Rel, right: Rel, kind: JoinKind, condition: Expr, place: Span) -> Result<Rel, SqlError> {
+    let (Some(left_window), Some(right_window)) = (left.window.clone(), right.window.clone()) else {
+        return Err(SqlError::at(place, "only joins of two windows are supported yet").with_hint(
+            "join SELECT * FROM TABLE(TUMBLE(...)) of each table ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...",
+        ));
+    };
+    let width = left.columns.len();
+    let conditions = Conditions::of(condition, width, &left_window, &right_window);
+    let columns = |window: &WindowColumns| window.start.zip(window.end);
+    let (Some(left_columns), Some(right_columns)) = (columns(&left_window), columns(&right_window)) else {
+        return Err(SqlError::at(place, "both sides of a window join select window_start and window_end"));
+    };
+    if !conditions.start || !conditions.end {
+        return Err(SqlError::at(
+            place,
+            "a window join is ON equal window_start and equal window_end of both sides, and whatever else",
+        )
+        .with_hint("add l.window_start = r.window_start AND l.window_end = r.window_end"));
+    }
+    let zone = |window: &WindowColumns| match &window.over {
+        WindowTime::RowTime { zone, .. } => Some(zone.clone()),
+        WindowTime::ProcessingTime { .. } => None,
+    };
+    let (Some(zone), Some(right_zone)) = (zone(&left_window), zone(&right_window)) else {
+        return Err(SqlError::at(place, "joins of windows over processing time are not supported yet"));
+    };
+    if zone != right_zone {
+        return Err(SqlError::at(
+            place,
+            "one side has a row time of TIMESTAMP, the other of TIMESTAMP_LTZ: their windows are not the same",
+        ));
+    }
+    let shown: Vec<Column> = joined_columns(&left.columns, &right.columns, kind);
+    let right_width = right.columns.len();
+    let (left_keys, right_keys): (Vec<Expr>, Vec<Expr>) = conditions.keys.into_iter().unzip();
+    let (left, left_keys) = with_keys(left, left_keys);
+    let (right, right_keys) = with_keys(right, right_keys);
+    // Appended keys of the left move the columns of the right.
+    let shift = left.columns.len() - width;
+    let moved = |index: usize| if index < width { index } else { index + shift };
+    let condition = conditions.rest.into_iter().reduce(crate::rel::and);
+    let condition = condition
+        .map(|condition| condition.map_columns(&mut |index, data_type| Expr::column(moved(index), data_type.clone())));
+    let window = match kind {
+        JoinKind::Full => None,
+        JoinKind::Right => Some(shifted(&right_window, left.columns.len())),
+        _ => Some(left_window),
+    };
+    let op = RelOp::WindowJoin {
+        kind,
+        sides: [
+            WindowJoinSide { start: left_columns.0, end: left_columns.1, keys: left_keys },
+            WindowJoinSide { start: right_columns.0, end: right_columns.1, keys: right_keys },
+        ],
+        over: WindowTime::RowTime { column: 0, zone },
+        condition,
+        left: left.clone(),
+        right: right.clone(),
+    };
+    let all = joined_columns(&left.columns, &right.columns, kind);
+    let rel = Rel { op: Rc::new(op), columns: all, window };
+    if rel.columns.len() == shown.len() {
+        return Ok(rel);
+    }
+    let of_right = (0..right_width).map(|column| left.columns.len() + column);
+    let kept = (0..width).chain(of_right).take(shown.len());
+    let projection = kept.map(|column| rel.column(column)).collect();
+    let names = shown.iter().map(|column| column.name.clone()).collect();
+    Ok(calc(rel, None, projection, names))
+}
+
+/// The columns that a join emits.
+pub(crate) fn joined_columns(left: &[Column], right: &[Column], kind: JoinKind) -> Vec<Column> {
+    let side = |columns: &[Column], nullable: bool| -> Vec<Column> {
+        let column = |column: &Column| match nullable {
+            false => column.clone(),
+            true => Column { data_type: column.data_type.logical.clone().nullable(), time: None, ..column.clone() },
+        };
+        columns.iter().map(column).collect()
+    };
+    let mut columns = side(left, matches!(kind, JoinKind::Right | JoinKind::Full));
+    if !matches!(kind, JoinKind::Semi | JoinKind::Anti) {
+        columns.extend(side(right, matches!(kind, JoinKind::Left | JoinKind::Full)));
+    }
+    columns
+}
+
+/// The relation with a column for each key, and where they are.
+fn with_keys(rel: Rel, keys: Vec<Expr>) -> (Rel, Vec<usize>) {
+    let mut projection = rel.all_columns();
+    let mut names: Vec<String> = rel.columns.iter().map(|column| column.name.clone()).collect();
+    let mut positions = Vec::new();
+    for key in keys {
+        let position = projection.iter().position(|column| *column == key).unwrap_or_else(|| {
+            names.push(format!("{KEY}{}", projection.len()));
+            projection.push(key);
+            projection.len() - 1
+        });
+        positions.push(position);
+    }
+    if projection.len() == rel.columns.len() {
+        return (rel, positions);
+    }
+    (calc(rel, None, projection, names), positions)
+}
+
+fn shifted(window: &WindowColumns, by: usize) -> WindowColumns {
+    let shift = |column: Option<usize>| column.map(|column| column + by);
+    WindowColumns {
+        start: shift(window.start),
+        end: shift(window.end),
+        time: shift(window.time),
+        over: window.over.clone(),
+        session_keys: None,
+    }
+}

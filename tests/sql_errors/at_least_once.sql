@@ -1,0 +1,1 @@
+SET 'execution.checkpointing.mode' = 'AT_LEAST_ONCE';

@@ -1,0 +1,1 @@
+CREATE CATALOG hive WITH ('type' = 'hive');

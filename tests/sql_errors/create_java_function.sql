@@ -1,0 +1,1 @@
+CREATE TEMPORARY FUNCTION parse_agent AS 'com.example.ParseAgent' LANGUAGE JAVA;

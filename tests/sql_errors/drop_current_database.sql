@@ -1,0 +1,3 @@
+CREATE DATABASE sales;
+USE sales;
+DROP DATABASE sales;

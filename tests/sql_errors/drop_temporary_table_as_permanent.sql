@@ -1,0 +1,2 @@
+CREATE TEMPORARY TABLE t (a INT) WITH ('connector' = 'print');
+DROP TABLE t;

@@ -1,0 +1,11 @@
+CREATE TABLE orders (
+  id INT,
+  customer STRING,
+  price DECIMAL(8, 2),
+  quantity INT,
+  placed TIMESTAMP(3),
+  address ROW<city STRING, zip STRING>,
+  tags ARRAY<STRING>,
+  WATERMARK FOR placed AS placed - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '/data/orders', 'format' = 'json');
+SELECT window_start, COUNT(*) FROM TABLE(HOP(TABLE orders, DESCRIPTOR(placed), INTERVAL '7' SECOND, INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;

@@ -1,0 +1,12 @@
+CREATE TABLE orders (
+  id INT,
+  customer STRING,
+  price DECIMAL(8, 2),
+  quantity INT,
+  placed TIMESTAMP(3),
+  address ROW<city STRING, zip STRING>,
+  tags ARRAY<STRING>,
+  WATERMARK FOR placed AS placed - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '/data/orders', 'format' = 'json');
+CREATE TABLE t (a TIMESTAMP(3), b TIMESTAMP(3)) WITH ('connector' = 'print');
+INSERT INTO t SELECT placed, window_time FROM TABLE(TUMBLE(TABLE orders, DESCRIPTOR(placed), INTERVAL '1' MINUTE));

@@ -1,0 +1,1 @@
+CREATE TABLE t (a VARCHR(10)) WITH ('connector' = 'print');

@@ -1,0 +1,12 @@
+CREATE TABLE orders (
+  id INT,
+  customer STRING,
+  price DECIMAL(8, 2),
+  quantity INT,
+  placed TIMESTAMP(3),
+  address ROW<city STRING, zip STRING>,
+  tags ARRAY<STRING>,
+  WATERMARK FOR placed AS placed - INTERVAL '5' SECOND
+) WITH ('connector' = 'filesystem', 'path' = '/data/orders', 'format' = 'json');
+CREATE VIEW v AS SELECT CAST(placed AS TIMESTAMP(3)) + INTERVAL '1' HOUR AS placed FROM orders;
+SELECT window_start, COUNT(*) FROM TABLE(TUMBLE(TABLE v, DESCRIPTOR(placed), INTERVAL '1' MINUTE)) GROUP BY window_start, window_end;
