@@ -23,7 +23,7 @@ static FORMATS: &[&dyn Format] = &[
     &crate::formats::access_log::AccessLog,
     &crate::formats::csv::Csv,
     &crate::formats::json::Json,
-    &crate::kafka::raw::Raw,
+    &crate::formats::raw::Raw,
 ];
 
 /// The connector with this identifier.

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use tidemill_common::ids::SubtaskIndex;
+use tidemill_common::plan::TableSpec;
+use tidemill_common::types::Schema;
 
 use crate::api::{ConnectorContext, ConnectorError, ConnectorMetrics, RowOutput, SubtaskContext};
 
@@ -42,5 +44,16 @@ pub(crate) fn subtask_context(subtask: u32, parallelism: u32) -> SubtaskContext 
         session_zone: "UTC".to_owned(),
         metrics: Arc::new(ConnectorMetrics::default()),
         output: Arc::new(Lines::default()),
+    }
+}
+
+/// A table of these columns and no options.
+pub(crate) fn table_of(schema: Schema) -> TableSpec {
+    TableSpec {
+        name: "t".to_owned(),
+        connector: "filesystem".to_owned(),
+        options: std::collections::BTreeMap::new(),
+        schema,
+        primary_key: Vec::new(),
     }
 }

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
 use tidemill_common::plan::TableSpec;
@@ -18,7 +18,7 @@ use tidemill_common::suggest::nearest;
 use tidemill_common::types::{LogicalType, Schema, units_per_millisecond};
 use tidemill_expr::calendar::days_from_civil;
 
-use super::columns::{Column, Data};
+use super::columns::{Column, Data, take_batch};
 use super::json::TimestampFormat;
 use super::{Faults, Records};
 use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Encoder, Format, Slab, SubtaskContext};
@@ -383,11 +383,8 @@ impl Decoder for AccessLogDecoder {
     }
 
     fn take(&mut self) -> Result<RecordBatch, ConnectorError> {
-        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
-        let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(self.rows));
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         self.records = 0;
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.to_string() })
+        take_batch(&mut self.columns, &self.schema, rows, self.faults.table(), self.faults.format())
     }
 }

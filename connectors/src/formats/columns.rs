@@ -4,19 +4,53 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
-    Int16Array, Int32Array, Int64Array, ListArray, MapArray, NullArray, PrimitiveArray, StringArray, StructArray,
-    Time32MillisecondArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, Float32Array, Float64Array, Int8Array,
+    Int16Array, Int32Array, Int64Array, ListArray, MapArray, NullArray, PrimitiveArray, RecordBatch,
+    RecordBatchOptions, StringArray, StructArray, Time32MillisecondArray,
 };
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{
-    ArrowTimestampType, DataType as ArrowType, Field as ArrowField, Fields, TimeUnit, TimestampMicrosecondType,
+    ArrowTimestampType, DataType as ArrowType, Field as ArrowField, SchemaRef, TimeUnit, TimestampMicrosecondType,
     TimestampMillisecondType, TimestampNanosecondType,
 };
+use arrow::error::ArrowError;
 use tidemill_common::types::{DataType, LogicalType, timestamp_unit};
 use tidemill_expr::parse::TimestampReader;
 
 use super::json::TimestampFormat;
+use crate::api::ConnectorError;
+
+/// The values of all columns as a batch; the columns are empty again.
+///
+/// # Errors
+/// If there is a NULL where the table's type has NOT NULL.
+pub(crate) fn take_batch(
+    columns: &mut [Column],
+    schema: &SchemaRef,
+    rows: usize,
+    table: &str,
+    format: &'static str,
+) -> Result<RecordBatch, ConnectorError> {
+    let mut arrays = Vec::with_capacity(columns.len());
+    for (column, field) in columns.iter_mut().zip(schema.fields()) {
+        let array = column.take().map_err(|_| not_null(table, field.name()))?;
+        if !field.is_nullable() && array.null_count() > 0 {
+            return Err(not_null(table, field.name()));
+        }
+        arrays.push(array);
+    }
+    RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &RecordBatchOptions::new().with_row_count(Some(rows)))
+        .map_err(|error| ConnectorError::Internal { connector: format, reason: error.to_string() })
+}
+
+/// The refusal of a NULL in a column, or inside a column, that has none by its type.
+pub(crate) fn not_null(table: &str, column: &str) -> ConnectorError {
+    ConnectorError::External {
+        table: table.to_owned(),
+        reason: format!("column '{column}' has a NULL where its type is NOT NULL"),
+        action: "leave NOT NULL out of the table's definition, or correct the data".to_owned(),
+    }
+}
 
 /// Largest room that a column keeps ready for the next batch, in values or bytes.
 const KEPT_ROOM_MAX: usize = 1 << 20;
@@ -206,7 +240,10 @@ impl Column {
     }
 
     /// The column as an array; the builder is empty again, with room for as much as it held.
-    pub fn take(&mut self) -> ArrayRef {
+    ///
+    /// # Errors
+    /// If there is a NULL inside a value where the type has NOT NULL.
+    fn take(&mut self) -> Result<ArrayRef, ArrowError> {
         let length = self.len();
         let nulls = self.validity.take();
         macro_rules! primitive {
@@ -214,7 +251,7 @@ impl Column {
                 Arc::new(<$array>::new(renew($values).into(), nulls)) as ArrayRef
             };
         }
-        match &mut self.data {
+        Ok(match &mut self.data {
             Data::Null => Arc::new(NullArray::new(length)),
             Data::Boolean(values) => Arc::new(BooleanArray::new(BooleanBuffer::from(std::mem::take(values)), nulls)),
             Data::I8(values) => primitive!(Int8Array, values),
@@ -252,34 +289,34 @@ impl Column {
                 Arc::new(BinaryArray::new(offsets(ends), Buffer::from_vec(renew(bytes)), nulls))
             }
             Data::List { item, ends } => {
-                let values = item.take();
-                let field = Arc::new(ArrowField::new("item", values.data_type().clone(), true));
-                Arc::new(ListArray::new(field, offsets(ends), values, nulls))
+                let values = item.take()?;
+                let field = match self.logical.to_arrow() {
+                    ArrowType::List(field) => field,
+                    _ => Arc::new(ArrowField::new("item", values.data_type().clone(), true)),
+                };
+                Arc::new(ListArray::try_new(field, offsets(ends), values, nulls)?)
             }
             Data::Map { key, value, ends } => {
-                let (keys, values) = (key.take(), value.take());
-                let fields = Fields::from(vec![
-                    ArrowField::new("key", keys.data_type().clone(), false),
-                    ArrowField::new("value", values.data_type().clone(), true),
-                ]);
-                let entries = StructArray::new(fields.clone(), vec![keys, values], None);
-                let field = Arc::new(ArrowField::new("entries", ArrowType::Struct(fields), false));
-                Arc::new(MapArray::new(field, offsets(ends), entries, nulls, false))
+                let (keys, values) = (key.take()?, value.take()?);
+                let ArrowType::Map(field, sorted) = self.logical.to_arrow() else {
+                    return Err(ArrowError::SchemaError("a map was read into another type".to_owned()));
+                };
+                let ArrowType::Struct(fields) = field.data_type() else {
+                    return Err(ArrowError::SchemaError("a map has entries".to_owned()));
+                };
+                let entries = StructArray::try_new(fields.clone(), vec![keys, values], None)?;
+                Arc::new(MapArray::try_new(field, offsets(ends), entries, nulls, sorted)?)
             }
-            Data::Row { names, fields } => {
-                let arrays: Vec<ArrayRef> = fields.iter_mut().map(Column::take).collect();
-                let types: Vec<ArrowField> = names
-                    .iter()
-                    .zip(&arrays)
-                    .map(|(name, array)| ArrowField::new(name, array.data_type().clone(), true))
-                    .collect();
-                if arrays.is_empty() {
-                    Arc::new(StructArray::new_empty_fields(length, nulls))
-                } else {
-                    Arc::new(StructArray::new(types.into(), arrays, nulls))
+            Data::Row { fields, .. } => {
+                let arrays = fields.iter_mut().map(Column::take).collect::<Result<Vec<_>, _>>()?;
+                match self.logical.to_arrow() {
+                    ArrowType::Struct(types) if !arrays.is_empty() => {
+                        Arc::new(StructArray::try_new(types, arrays, nulls)?)
+                    }
+                    _ => Arc::new(StructArray::new_empty_fields(length, nulls)),
                 }
             }
-        }
+        })
     }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{Decimal128Type, SchemaRef};
 use chrono_tz::Tz;
 use tidemill_common::connector::{ConnectorInfo, OptionKind, OptionSpec, TableError};
@@ -16,7 +16,7 @@ use tidemill_expr::decimal;
 use tidemill_expr::format::{TextStyle, format_value};
 use tidemill_expr::parse;
 
-use super::columns::{Column, Data};
+use super::columns::{Column, Data, take_batch};
 use super::json::scan::Fault;
 use super::json::{TimestampFormat, base64, strict_time, text_value};
 use super::{Faults, Records, flag, option};
@@ -37,7 +37,12 @@ const OPTIONS: &[OptionSpec] = &[
     spec("disable-quote-character", OptionKind::Boolean, Some("false"), "Whether fields are never enclosed."),
     spec("escape-character", OptionKind::Text, None, "Makes the character behind it plain."),
     spec("null-literal", OptionKind::Text, None, "The text of NULL; reading, fields equal to it are NULL."),
-    spec("array-element-delimiter", OptionKind::Text, Some(";"), "Between the elements of an ARRAY."),
+    spec(
+        "array-element-delimiter",
+        OptionKind::Text,
+        Some(";"),
+        "Between the elements of an ARRAY and the fields of a ROW.",
+    ),
     spec("allow-comments", OptionKind::Boolean, Some("false"), "Whether lines that begin with # are passed over."),
     spec(
         "ignore-parse-errors",
@@ -45,6 +50,32 @@ const OPTIONS: &[OptionSpec] = &[
         Some("false"),
         "Skips and counts lines that cannot be read, and reads fields of a wrong type as NULL.",
     ),
+    spec(
+        "write-bigdecimal-in-scientific-notation",
+        OptionKind::Boolean,
+        Some("true"),
+        "Writes a DECIMAL that ends in zeros before its point as 1E+5; if not, as 100000. (Flink's file sink does not look at it.)",
+    ),
+    spec("trim-spaces", OptionKind::Boolean, Some("false"), "Reading, drops blanks around fields that are not quoted."),
+    spec(
+        "ignore-trailing-unmappable",
+        OptionKind::Boolean,
+        Some("false"),
+        "Reading, passes over fields beyond the table's columns.",
+    ),
+    spec(
+        "allow-trailing-comma",
+        OptionKind::Boolean,
+        Some("true"),
+        "Reading, whether a line may end in one more delimiter.",
+    ),
+    spec(
+        "fail-on-missing-columns",
+        OptionKind::Boolean,
+        Some("false"),
+        "Reading, whether a line with too few fields is malformed also where 'ignore-parse-errors' is set.",
+    ),
+    spec("empty-string-as-null", OptionKind::Boolean, Some("false"), "Reading, whether every empty field is NULL."),
 ];
 
 const fn spec(
@@ -65,13 +96,20 @@ struct Dialect {
     null_literal: Option<String>,
     array_delimiter: String,
     comments: bool,
+    plain_decimals: bool,
+    trim: bool,
+    ignore_trailing: bool,
+    trailing_delimiter: bool,
+    fail_on_missing: bool,
+    empty_is_null: bool,
+    ignore_errors: bool,
 }
 
 impl Dialect {
     fn new(table: &TableSpec) -> Result<Self, TableError> {
         let byte = |key: &str| -> Result<Option<u8>, TableError> {
             let Some(text) = option(table, IDENTIFIER, key) else { return Ok(None) };
-            let text = if text == "\\t" { "\t" } else { text };
+            let text = unescape(text);
             match text.as_bytes() {
                 [byte] if byte.is_ascii() => Ok(Some(*byte)),
                 _ => Err(TableError::option(
@@ -80,14 +118,33 @@ impl Dialect {
                 )),
             }
         };
-        let quote = byte("quote-character")?.unwrap_or(b'"');
+        let quote = byte("quote-character")?;
+        let unquoted = flag(table, IDENTIFIER, "disable-quote-character");
+        if unquoted && quote.is_some() {
+            return Err(TableError::option(
+                "csv.quote-character",
+                "'csv.quote-character' cannot be set where 'csv.disable-quote-character' is true",
+            ));
+        }
+        let array_delimiter = option(table, IDENTIFIER, "array-element-delimiter").unwrap_or(";").to_owned();
+        if array_delimiter.is_empty() {
+            return Err(TableError::option("csv.array-element-delimiter", "'csv.array-element-delimiter' is empty"));
+        }
+        let unless = |key: &str| option(table, IDENTIFIER, key).is_none_or(|text| text.trim() != "false");
         Ok(Self {
             delimiter: byte("field-delimiter")?.unwrap_or(b','),
-            quote: (!flag(table, IDENTIFIER, "disable-quote-character")).then_some(quote),
+            quote: (!unquoted).then_some(quote.unwrap_or(b'"')),
             escape: byte("escape-character")?,
             null_literal: option(table, IDENTIFIER, "null-literal").map(str::to_owned),
-            array_delimiter: option(table, IDENTIFIER, "array-element-delimiter").unwrap_or(";").to_owned(),
+            array_delimiter,
             comments: flag(table, IDENTIFIER, "allow-comments"),
+            plain_decimals: !unless("write-bigdecimal-in-scientific-notation"),
+            trim: flag(table, IDENTIFIER, "trim-spaces"),
+            ignore_trailing: flag(table, IDENTIFIER, "ignore-trailing-unmappable"),
+            trailing_delimiter: unless("allow-trailing-comma"),
+            fail_on_missing: flag(table, IDENTIFIER, "fail-on-missing-columns"),
+            empty_is_null: flag(table, IDENTIFIER, "empty-string-as-null"),
+            ignore_errors: flag(table, IDENTIFIER, "ignore-parse-errors"),
         })
     }
 }
@@ -107,23 +164,19 @@ impl Format for Csv {
 
     fn check(&self, table: &TableSpec, _writing: bool) -> Result<(), TableError> {
         Dialect::new(table)?;
+        let refuse =
+            |name: &str, what: &LogicalType| Err(TableError::table(format!("column '{name}': csv has no {what}")));
         for field in &table.schema.fields {
-            let item = match &field.data_type.logical {
-                LogicalType::Array(item) => &item.logical,
-                logical => logical,
+            let whole = &field.data_type.logical;
+            let simple = match whole {
+                LogicalType::Array(item) => is_simple(&item.logical),
+                LogicalType::Row(fields) => {
+                    !fields.is_empty() && fields.iter().all(|field| is_simple(&field.data_type.logical))
+                }
+                logical => is_simple(logical),
             };
-            if matches!(
-                item,
-                LogicalType::Array(_)
-                    | LogicalType::Map(..)
-                    | LogicalType::Row(_)
-                    | LogicalType::IntervalYearMonth
-                    | LogicalType::IntervalDaySecond
-            ) {
-                return Err(TableError::table(format!(
-                    "column '{}': csv has no {}",
-                    field.name, field.data_type.logical
-                )));
+            if !simple {
+                return refuse(&field.name, whole);
             }
         }
         Ok(())
@@ -171,6 +224,34 @@ impl Format for Csv {
     }
 }
 
+/// Whether a field, or an element of one, can be of this type.
+fn is_simple(logical: &LogicalType) -> bool {
+    !matches!(
+        logical,
+        LogicalType::Array(_)
+            | LogicalType::Map(..)
+            | LogicalType::Row(_)
+            | LogicalType::IntervalYearMonth
+            | LogicalType::IntervalDaySecond
+    )
+}
+
+/// A text with Java's escapes of characters, such as `\t` and `\u0001`.
+fn unescape(text: &str) -> String {
+    let code = |digits: &str| {
+        let hex = digits.len() == 4 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        u32::from_str_radix(digits, 16).ok().filter(|_| hex).and_then(char::from_u32)
+    };
+    match text.strip_prefix('\\') {
+        Some("t") => "\t".to_owned(),
+        Some("\\") => "\\".to_owned(),
+        Some("'") => "'".to_owned(),
+        Some("\"") => "\"".to_owned(),
+        Some(rest) => rest.strip_prefix('u').and_then(code).map_or_else(|| text.to_owned(), String::from),
+        None => text.to_owned(),
+    }
+}
+
 struct CsvDecoder {
     schema: SchemaRef,
     columns: Vec<Column>,
@@ -192,6 +273,11 @@ impl CsvDecoder {
         loop {
             self.next_field(line, &mut at)?;
             let Some(target) = self.targets.get(field) else {
+                let last = at > line.len();
+                if self.dialect.ignore_trailing || (self.dialect.trailing_delimiter && last && self.scratch.is_empty())
+                {
+                    break;
+                }
                 return Err(format!("the line has more than the table's {} fields", self.targets.len()));
             };
             if let Some(target) = *target {
@@ -211,7 +297,7 @@ impl CsvDecoder {
                 break;
             }
         }
-        if field < self.targets.len() && !self.faults.ignore {
+        if field < self.targets.len() && (self.dialect.fail_on_missing || !self.faults.ignore) {
             return Err(format!("the line has {field} fields, the table {}", self.targets.len()));
         }
         let rows = self.rows;
@@ -225,11 +311,19 @@ impl CsvDecoder {
     fn next_field(&mut self, line: &[u8], at: &mut usize) -> Result<(), String> {
         self.scratch.clear();
         let Dialect { delimiter, quote, escape, .. } = self.dialect;
-        let rest = line.get(*at..).unwrap_or_default();
+        let mut rest = line.get(*at..).unwrap_or_default();
+        if self.dialect.trim {
+            let blanks = rest.len() - rest.trim_ascii_start().len();
+            if quote.is_some() && rest.get(blanks).copied() == quote {
+                rest = &rest[blanks..];
+                *at += blanks;
+            }
+        }
         if quote.is_none_or(|quote| rest.first() != Some(&quote)) {
             if escape.is_none() {
                 let length = memchr::memchr(delimiter, rest).unwrap_or(rest.len());
-                self.scratch.extend_from_slice(&rest[..length]);
+                let field = &rest[..length];
+                self.scratch.extend_from_slice(if self.dialect.trim { field.trim_ascii() } else { field });
                 *at += length + 1;
                 return Ok(());
             }
@@ -240,6 +334,9 @@ impl CsvDecoder {
                 index += 1;
             }
             *at += index + 1;
+            if self.dialect.trim {
+                self.scratch = self.scratch.trim_ascii().to_vec();
+            }
             return Ok(());
         }
         let quote = rest[0];
@@ -278,20 +375,56 @@ impl CsvDecoder {
     }
 }
 
+/// Puts a part of a field into its column; what cannot be read is NULL if errors are ignored.
+fn put_element(text: &str, column: &mut Column, dialect: &Dialect) -> Result<(), Fault> {
+    let before = column.len();
+    match put(text, column, dialect) {
+        Err(Fault::Field(_)) if dialect.ignore_errors => {
+            column.truncate(before);
+            column.push_null();
+            Ok(())
+        }
+        other => other,
+    }
+}
+
 /// Puts one field into its column.
 fn put(text: &str, column: &mut Column, dialect: &Dialect) -> Result<(), Fault> {
-    if dialect.null_literal.as_deref() == Some(text) {
-        column.push_null();
-        return Ok(());
-    }
-    if let Data::List { item, ends } = &mut column.data {
-        if !text.is_empty() {
-            for element in text.split(&dialect.array_delimiter) {
-                put(element, item, dialect)?;
+    let null = dialect.null_literal.as_deref() == Some(text);
+    match &mut column.data {
+        // The null literal is looked for in the elements, not in the field as a whole.
+        Data::List { item, ends } => {
+            if !text.trim().is_empty() {
+                text.split(&dialect.array_delimiter).try_for_each(|element| put_element(element, item, dialect))?;
             }
+            ends.push(i32::try_from(item.len()).map_err(|_| Fault::Record("too many elements in a batch".to_owned()))?);
+            column.validity.push(true);
+            return Ok(());
         }
-        ends.push(i32::try_from(item.len()).map_err(|_| Fault::Record("too many elements in a batch".to_owned()))?);
-        column.validity.push(true);
+        // Where errors are not ignored Flink takes a NULL for a row with too few fields.
+        Data::Row { fields, .. } if text.trim().is_empty() || (null && fields.len() > 1 && !dialect.ignore_errors) => {
+            column.push_null();
+            return Ok(());
+        }
+        Data::Row { fields, .. } => {
+            let mut parts = text.split(&dialect.array_delimiter);
+            for field in fields.iter_mut() {
+                match parts.next() {
+                    Some(part) => put_element(part, field, dialect)?,
+                    None if dialect.ignore_errors => field.push_null(),
+                    None => return Err(Fault::Field(format!("'{text}' has too few fields"))),
+                }
+            }
+            if parts.next().is_some() && !dialect.ignore_errors {
+                return Err(Fault::Field(format!("'{text}' has too many fields")));
+            }
+            column.validity.push(true);
+            return Ok(());
+        }
+        _ => {}
+    }
+    if null || (dialect.empty_is_null && text.is_empty()) {
+        column.push_null();
         return Ok(());
     }
     if text.is_empty() && !column.logical.is_string() && !matches!(column.logical, LogicalType::Boolean) {
@@ -312,6 +445,8 @@ fn put(text: &str, column: &mut Column, dialect: &Dialect) -> Result<(), Fault> 
             let parsed = Some(text.trim()).filter(|text| text.contains(' '));
             values.push(parsed.and_then(|text| parse::parse_timestamp(text, *precision)).ok_or_else(wrong)?);
         }
+        // Unlike other numbers a decimal has no blanks around it.
+        (Data::Decimal(_), _) if text.trim() != text => return Err(wrong()),
         _ => return text_value(text, column),
     }
     column.validity.push(true);
@@ -366,12 +501,9 @@ impl Decoder for CsvDecoder {
     }
 
     fn take(&mut self) -> Result<RecordBatch, ConnectorError> {
-        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         self.records = 0;
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.to_string() })
+        take_batch(&mut self.columns, &self.schema, rows, self.faults.table(), self.faults.format())
     }
 }
 
@@ -406,6 +538,7 @@ impl Encoder for CsvEncoder {
                         | LogicalType::Timestamp(_)
                         | LogicalType::TimestampLtz(_)
                         | LogicalType::Array(_)
+                        | LogicalType::Row(_)
                         | LogicalType::Binary(_)
                         | LogicalType::Varbinary(_)
                 );
@@ -414,7 +547,7 @@ impl Encoder for CsvEncoder {
                         out.push(quote);
                         for byte in self.text.bytes() {
                             if byte == quote {
-                                out.push(self.dialect.escape.unwrap_or(quote));
+                                out.push(quote);
                             }
                             out.push(byte);
                         }
@@ -436,7 +569,17 @@ impl Encoder for CsvEncoder {
 fn write_value(array: &ArrayRef, logical: &LogicalType, row: usize, dialect: &Dialect, text: &mut String) {
     match logical {
         LogicalType::Decimal(_, scale) => {
-            decimal::format_stripped(array.as_primitive::<Decimal128Type>().value(row), *scale, text);
+            let unscaled = array.as_primitive::<Decimal128Type>().value(row);
+            if dialect.plain_decimals {
+                let start = text.len();
+                decimal::format_plain(unscaled, *scale, text);
+                if *scale > 0 {
+                    let kept = text[start..].trim_end_matches('0').trim_end_matches('.').len();
+                    text.truncate(start + kept);
+                }
+            } else {
+                decimal::format_stripped(unscaled, *scale, text);
+            }
         }
         LogicalType::Binary(_) | LogicalType::Varbinary(_) => {
             base64::encode(array.as_binary::<i32>().value(row), text);
@@ -448,12 +591,26 @@ fn write_value(array: &ArrayRef, logical: &LogicalType, row: usize, dialect: &Di
                 if index > offsets[row] as usize {
                     text.push_str(&dialect.array_delimiter);
                 }
-                if !list.values().is_null(index) {
-                    format_value(list.values(), &item.logical, index, TextStyle::Sql, Tz::UTC, text);
+                write_element(list.values(), &item.logical, index, dialect, text);
+            }
+        }
+        LogicalType::Row(fields) => {
+            for (index, (field, column)) in fields.iter().zip(array.as_struct().columns()).enumerate() {
+                if index > 0 {
+                    text.push_str(&dialect.array_delimiter);
                 }
+                write_element(column, &field.data_type.logical, row, dialect, text);
             }
         }
         _ => format_value(array, logical, row, TextStyle::Sql, Tz::UTC, text),
+    }
+}
+
+fn write_element(array: &ArrayRef, logical: &LogicalType, row: usize, dialect: &Dialect, text: &mut String) {
+    if array.is_null(row) {
+        text.push_str(dialect.null_literal.as_deref().unwrap_or_default());
+    } else {
+        write_value(array, logical, row, dialect, text);
     }
 }
 

@@ -4,6 +4,7 @@ pub mod access_log;
 pub mod columns;
 pub mod csv;
 pub mod json;
+pub mod raw;
 
 use tidemill_common::config::Options;
 use tidemill_common::connector::TableError;
@@ -44,6 +45,16 @@ pub(crate) struct Faults {
 impl Faults {
     pub fn new(table: &TableSpec, format: &'static str) -> Self {
         Self { table: table.name.clone(), format, ignore: flag(table, format, "ignore-parse-errors") }
+    }
+
+    /// Name of the table.
+    pub fn table(&self) -> &str {
+        &self.table
+    }
+
+    /// Identifier of the format.
+    pub fn format(&self) -> &'static str {
+        self.format
     }
 
     /// The error about record number `record` of a slab.
@@ -87,10 +98,17 @@ impl<'a, 's> Records<'a, 's> {
     /// `number` of the record at `from` is only known for messages; for lines the caller counts.
     pub fn new(slab: &'a Slab<'s>, from: usize, lines_before: u64) -> Self {
         let number = match slab.ends {
+            Some(_) if from == 0 => 0,
             Some(ends) => ends.partition_point(|end| *end <= from) as u64,
             None => lines_before,
         };
         Self { slab, at: from, number }
+    }
+
+    /// Whether an empty message comes next. A decoder that makes rows of them reads on here: where it goes
+    /// on later is a byte, which does not tell them from the message before.
+    pub fn empty_message_comes(&self) -> bool {
+        self.slab.ends.is_some_and(|ends| ends.get(self.number as usize) == Some(&self.at))
     }
 
     /// The next record, without its line end.

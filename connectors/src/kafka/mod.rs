@@ -17,7 +17,6 @@ mod exactly_once;
 mod metadata;
 mod properties;
 mod publisher;
-pub mod raw;
 mod reader;
 mod records;
 mod settings;

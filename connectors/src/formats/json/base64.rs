@@ -18,15 +18,14 @@ pub(crate) fn encode(bytes: &[u8], out: &mut String) {
     }
 }
 
-/// Appends the bytes of a text; `None` if it is no base64.
+/// Appends the bytes of a text; `None` if it is no base64. Padding may also stand between groups.
 pub(crate) fn decode(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
     if !text.len().is_multiple_of(4) {
         return None;
     }
-    for (index, chunk) in text.chunks(4).enumerate() {
-        let last = (index + 1) * 4 == text.len();
+    for chunk in text.chunks(4) {
         let padding = chunk.iter().rev().take_while(|byte| **byte == b'=').count();
-        if padding > 2 || (padding > 0 && !last) {
+        if padding > 2 {
             return None;
         }
         let mut bits = 0u32;

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use tidemill_common::types::Schema;
 
@@ -16,7 +16,7 @@ use super::TimestampFormat;
 use super::scan::{Cursor, Fault, unescape};
 use super::value::{Settings, read_value};
 use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Slab};
-use crate::formats::columns::Column;
+use crate::formats::columns::{Column, take_batch};
 use crate::formats::{Faults, Records};
 
 /// Most fields of a record whose order is remembered.
@@ -244,11 +244,8 @@ impl Decoder for JsonDecoder {
     }
 
     fn take(&mut self) -> Result<RecordBatch, ConnectorError> {
-        let arrays: Vec<ArrayRef> = self.columns.iter_mut().map(Column::take).collect();
-        let options = RecordBatchOptions::new().with_row_count(Some(self.rows));
-        self.rows = 0;
+        let rows = std::mem::take(&mut self.rows);
         self.records = 0;
-        RecordBatch::try_new_with_options(self.schema.clone(), arrays, &options)
-            .map_err(|error| ConnectorError::Internal { connector: "json", reason: error.to_string() })
+        take_batch(&mut self.columns, &self.schema, rows, self.faults.table(), self.faults.format())
     }
 }

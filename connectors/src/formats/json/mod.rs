@@ -57,15 +57,21 @@ const OPTIONS: &[OptionSpec] = &[
     spec("encode.ignore-null-fields", OptionKind::Boolean, Some("false"), "Leaves NULL fields out."),
     spec(
         "map-null-key.mode",
-        OptionKind::Enum(&["FAIL"]),
+        OptionKind::Enum(&["FAIL", "DROP", "LITERAL"]),
         Some("FAIL"),
-        "Keys of maps are never NULL here; DROP and LITERAL are not taken.",
+        "Accepted for scripts written for Flink; without effect, as keys of maps are never NULL here: a query that makes such a map fails.",
+    ),
+    spec(
+        "map-null-key.literal",
+        OptionKind::Text,
+        Some("null"),
+        "Accepted for scripts written for Flink; without effect, see 'map-null-key.mode'.",
     ),
     spec(
         "decode.json-parser.enabled",
         OptionKind::Boolean,
         Some("true"),
-        "Taken for scripts that set it; there is one decoder.",
+        "Accepted for scripts written for Flink; without effect, as there is one decoder, and it always reads no more than the query asks for.",
     ),
 ];
 
@@ -119,11 +125,12 @@ impl Format for Json {
         context: &SubtaskContext,
     ) -> Result<Box<dyn Decoder>, ConnectorError> {
         let faults = Faults::new(table, IDENTIFIER);
+        let fields: Vec<_> = projection.iter().filter_map(|column| table.schema.fields.get(*column).cloned()).collect();
         let settings = value::Settings {
             ignore_errors: faults.ignore,
             fail_on_missing: flag(table, IDENTIFIER, "fail-on-missing-field"),
+            exact_numbers: fields.iter().any(|field| has_decimal(&field.data_type.logical)),
         };
-        let fields = projection.iter().filter_map(|column| table.schema.fields.get(*column).cloned()).collect();
         let metrics = context.metrics.clone();
         let schema = Schema::new(fields);
         Ok(Box::new(decode::JsonDecoder::new(&schema, timestamps(table), settings, faults, metrics)))
@@ -143,6 +150,16 @@ impl Format for Json {
                 ignore_nulls: flag(table, IDENTIFIER, "encode.ignore-null-fields"),
             },
         )))
+    }
+}
+
+fn has_decimal(logical: &LogicalType) -> bool {
+    match logical {
+        LogicalType::Decimal(..) => true,
+        LogicalType::Array(item) => has_decimal(&item.logical),
+        LogicalType::Map(_, value) => has_decimal(&value.logical),
+        LogicalType::Row(fields) => fields.iter().any(|field| has_decimal(&field.data_type.logical)),
+        _ => false,
     }
 }
 

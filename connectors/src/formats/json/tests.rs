@@ -223,7 +223,7 @@ fn flinks_leniencies() {
         encode(&table, &batch),
         [
             r#"{"n":12,"s":"5","b":false,"m":1.01}"#,
-            r#"{"n":1,"s":"{\"x\":[1,\"a b\",1.5,-2000.0,\"é/\uD83D\uDE00\"]}","b":true,"m":null}"#,
+            r#"{"n":1,"s":"{\"x\":[1,\"a b\",1.5,-2E+3,\"é/\uD83D\uDE00\"]}","b":true,"m":null}"#,
             r#"{"n":2,"s":"é\uD83D\uDE00\n","b":null,"m":null}"#,
             r#"{"n":null,"s":null,"b":null,"m":null}"#,
             r#"{"n":null,"s":"a raw\ttab","b":null,"m":null}"#,
@@ -367,11 +367,7 @@ fn texts_that_flink_refuses_are_refused() {
         ),
         (LogicalType::TimestampLtz(3), vec!["\"2024-02-03 04:05:06Z\""], vec!["\"2024-02-03 04:05:06\""]),
         (LogicalType::Date, vec!["\"2024-02-29\""], vec!["\"2023-02-29\"", "\"2024-2-3\"", "19700"]),
-        (
-            LogicalType::Time(0),
-            vec!["\"04:05:06\"", "\"04:05:06.7\""],
-            vec!["\"4:05:06\"", "\"04:05\"", "\"24:00:00\""],
-        ),
+        (LogicalType::Time(0), vec!["\"04:05:06\"", "\"04:05:06.7\""], vec!["\"4:05:06\"", "\"04:05\""]),
         (LogicalType::TinyInt, vec!["-128", "\" 7 \""], vec!["1.9", "128", "\"x\"", "true"]),
         (LogicalType::Int, vec!["1.9", "-2147483648", "1e3"], vec!["2147483648", "\"1.9\"", "[1]", "01", "+1", "1."]),
         (LogicalType::BigInt, vec!["9223372036854775807", "1e18"], vec!["9223372036854775808", "1e19", "--1", "-"]),

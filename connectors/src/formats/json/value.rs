@@ -17,6 +17,9 @@ const VALUE_DEPTH_MAX: usize = 64;
 pub(crate) struct Settings {
     pub ignore_errors: bool,
     pub fail_on_missing: bool,
+    /// Whether numbers inside a text of a nested value are kept as they are. In Flink a DECIMAL anywhere in
+    /// the table does that; without one they are doubles.
+    pub exact_numbers: bool,
 }
 
 /// Reads one value into a column. A value of a wrong type becomes NULL when errors are ignored.
@@ -113,7 +116,7 @@ fn strict_value(cursor: &mut Cursor<'_>, column: &mut Column, settings: Settings
             open(cursor, b'{', "an object", depth)?;
             row(cursor, names, fields, column.validity.len(), settings, depth)?;
         }
-        _ => return scalar(cursor, column),
+        _ => return scalar(cursor, column, settings),
     }
     column.validity.push(true);
     Ok(())
@@ -267,7 +270,7 @@ fn number_to_integer(text: &str) -> Result<i64, Fault> {
 }
 
 /// A value for a column of a scalar type, but for the commonest.
-fn scalar(cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
+fn scalar(cursor: &mut Cursor<'_>, column: &mut Column, settings: Settings) -> Result<(), Fault> {
     match cursor.peek() {
         b'"' => {
             cursor.at += 1;
@@ -293,7 +296,9 @@ fn scalar(cursor: &mut Cursor<'_>, column: &mut Column) -> Result<(), Fault> {
                     Ok(())
                 }
                 // A STRING column takes any value as its JSON text.
-                Data::Text { .. } => text_value(&compact(&cursor.bytes[start..cursor.at])?, column),
+                Data::Text { .. } => {
+                    text_value(&compact(&cursor.bytes[start..cursor.at], settings.exact_numbers)?, column)
+                }
                 _ => Err(Fault::Field(format!("expected {}, found a nested value", column.logical))),
             }
         }
@@ -336,6 +341,8 @@ pub(crate) fn text_value(text: &str, column: &mut Column) -> Result<(), Fault> {
         Data::I32(values) => values.push(text.trim().parse().map_err(|_| wrong())?),
         Data::I64(values) => values.push(text.trim().parse().map_err(|_| wrong())?),
         Data::Date(values) => values.push(parse::parse_date_strict(text).ok_or_else(wrong)?),
+        // The end of a day is taken for its beginning.
+        Data::Time(values) if text == "24:00:00" => values.push(0),
         Data::Time(values) => values.push(strict_time(text, false).ok_or_else(wrong)?),
         Data::Timestamp { values, reader } => values.push(reader.read(text.as_bytes()).ok_or_else(wrong)?),
         Data::F32(values) => values.push(parse::parse_float(text).ok_or_else(wrong)?),
