@@ -257,6 +257,10 @@ impl Session<'_> {
             // As in Flink the rows of AS SELECT go to the table that there is.
             return self.insert_query(create, planned);
         };
+        if let Some(column) = create.partitioned_by.first() {
+            return Err(SqlError::at(column.span, "PARTITIONED BY is not supported yet")
+                .with_hint("leave it out: the columns are then written into the files like all others"));
+        }
         let mut definition = TableDefinition {
             elements: create.elements.clone(),
             comment: create.comment.clone(),

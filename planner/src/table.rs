@@ -150,7 +150,6 @@ pub fn define_table(name: &str, definition: TableDefinition, context: &TableCont
     table.primary_key()?;
     table.bind_columns(context)?;
     table.bind_watermark(context)?;
-    table.check_partitions()?;
     Ok(table)
 }
 
@@ -328,13 +327,6 @@ impl Table {
             alignment: alignment(self.options_span, &self.spec.options)?,
         });
         Ok(())
-    }
-
-    fn check_partitions(&self) -> Result<(), SqlError> {
-        if self.definition.partitioned_by.is_empty() {
-            return Ok(());
-        }
-        Err(SqlError::at(self.options_span, "PARTITIONED BY is not supported yet"))
     }
 }
 

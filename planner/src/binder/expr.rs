@@ -163,7 +163,10 @@ impl<'a> ExprBinder<'a> {
                     let found = in_list(&needle, items)?;
                     if *negated { call("NOT", vec![found]) } else { Ok(found) }
                 }
-                _ => Err(SqlError::on(ast, "IN with a subquery is not supported yet")),
+                _ if *negated => Err(SqlError::on(ast, "NOT IN with a subquery is not supported yet")
+                    .with_hint("write NOT EXISTS (SELECT * ... WHERE ...) over the window")),
+                _ => Err(SqlError::on(ast, "IN with a subquery is not supported here yet")
+                    .with_hint("it may stand in WHERE of a query over a window, joined to other conditions by AND")),
             },
             Ast::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like("LIKE", *negated, expr, pattern, escape_char.as_deref())
