@@ -56,6 +56,7 @@ impl ConnectorCatalog for Connectors {
             "encode.ignore-null-fields",
             "map-null-key.mode",
             "map-null-key.literal",
+            "decode.json-parser.enabled",
         ];
         let csv = [
             "field-delimiter",
@@ -66,9 +67,18 @@ impl ConnectorCatalog for Connectors {
             "allow-comments",
             "array-element-delimiter",
             "escape-character",
+            "allow-trailing-comma",
+            "empty-string-as-null",
+            "fail-on-missing-columns",
+            "ignore-trailing-unmappable",
+            "trim-spaces",
         ];
         let options = |keys: &[&'static str]| keys.iter().map(|key| option(key, false)).collect();
-        vec![info("csv", options(&csv), false), info("json", options(&json), false)]
+        vec![
+            info("csv", options(&csv), false),
+            info("json", options(&json), false),
+            info("raw", options(&["charset", "endianness"]), false),
+        ]
     }
 
     fn metadata(&self, connector: &str) -> Vec<MetadataSpec> {
