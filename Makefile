@@ -4,7 +4,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO_SECONDS ?=
 
-.PHONY: all deps build demo test mutants chaos bench compare fmt lint docs
+.PHONY: all deps build demo test mutants chaos bench compare expressions fmt lint docs
 
 all: build
 
@@ -38,6 +38,13 @@ bench: build
 # Beside a real Apache Flink (fetched from the package registries; needs Java 17).
 compare: build
 	./bench/compare.sh
+
+# Other random expressions than the recorded ones, answered by a real Apache Flink now: SEED, COUNT.
+SEED ?= 2
+COUNT ?= 1000
+expressions:
+	./tests/flink/expressions.sh $(SEED) $(COUNT) $(TARGET)/expressions-$(SEED).txt
+	EXPRESSIONS=$(abspath $(TARGET))/expressions-$(SEED).txt cargo test --release -p tidemill-planner --test expressions
 
 fmt:
 	cargo fmt --all

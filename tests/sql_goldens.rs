@@ -6,8 +6,7 @@ use tidemill_tests::cluster::Cluster;
 use tidemill_tests::golden::Golden;
 
 /// What this release refuses, or where it fails and Flink does not, each with a word of the message.
-const REFUSED: &[(&str, &str)] =
-    &[("aggregates_types", "STDDEV_POP"), ("strings_codes", "RETURNING"), ("window_list_aggregates", "FIRST_VALUE")];
+const REFUSED: &[(&str, &str)] = &[];
 
 /// Java does not see that the clocks of such zones were changed once.
 const SAO_PAULO: &str = "Flink loses rows in the past of zones that do not change their clocks any more";

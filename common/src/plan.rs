@@ -324,6 +324,19 @@ pub struct AggregateCall {
     pub return_type: DataType,
 }
 
+impl AggregateCall {
+    /// Whether DISTINCT makes it keep a set of values beside its own accumulator. Others do not care how often
+    /// a value comes, or keep all values anyway.
+    pub fn needs_set(&self) -> bool {
+        use AggregateFunction as F;
+        self.distinct
+            && matches!(
+                self.function,
+                F::Count | F::Sum | F::Avg | F::Variance { .. } | F::ApproxCountDistinct | F::Percentile { .. }
+            )
+    }
+}
+
 /// Aggregate functions. Sums and averages keep the type, as in Flink.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum AggregateFunction {
@@ -340,6 +353,31 @@ pub enum AggregateFunction {
     Percentile {
         fractions: Vec<f64>,
         array: bool,
+    },
+    /// `VAR_POP`, or of a sample (`VAR_SAMP`), or the root of it (`STDDEV_POP`, `STDDEV_SAMP`).
+    Variance {
+        sample: bool,
+        root: bool,
+    },
+    /// The value that came first, of those that are not NULL.
+    FirstValue,
+    LastValue,
+    /// Texts in the order of their arrival.
+    ListAgg {
+        separator: String,
+    },
+    ArrayAgg {
+        ignore_nulls: bool,
+    },
+    /// How often each value is there: a MULTISET.
+    Collect,
+    /// Arguments are JSON texts.
+    JsonArrayAgg {
+        absent_on_null: bool,
+    },
+    /// Arguments are a name and a JSON text.
+    JsonObjectAgg {
+        absent_on_null: bool,
     },
 }
 
@@ -479,7 +517,7 @@ impl fmt::Display for ChangelogMode {
 /// Types of the accumulator columns of a call that can be aggregated in two phases: what the local
 /// phase sends to the global one. `None` if the call must see all rows of a group in one place.
 pub fn accumulator_types(call: &AggregateCall) -> Option<Vec<DataType>> {
-    if call.distinct && !matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
+    if call.needs_set() {
         return None;
     }
     let argument = call.arg_types.first().map(|data_type| data_type.logical.clone());
@@ -494,6 +532,18 @@ pub fn accumulator_types(call: &AggregateCall) -> Option<Vec<DataType>> {
         AggregateFunction::Sum => Some(vec![sum()]),
         AggregateFunction::Avg => Some(vec![sum(), count]),
         AggregateFunction::Min | AggregateFunction::Max => argument.map(|argument| vec![argument.nullable()]),
-        AggregateFunction::ApproxCountDistinct | AggregateFunction::Percentile { .. } => None,
+        AggregateFunction::Variance { .. } => {
+            let double = LogicalType::Double.nullable();
+            Some(vec![count, double.clone(), double])
+        }
+        AggregateFunction::ApproxCountDistinct
+        | AggregateFunction::Percentile { .. }
+        | AggregateFunction::FirstValue
+        | AggregateFunction::LastValue
+        | AggregateFunction::ListAgg { .. }
+        | AggregateFunction::ArrayAgg { .. }
+        | AggregateFunction::Collect
+        | AggregateFunction::JsonArrayAgg { .. }
+        | AggregateFunction::JsonObjectAgg { .. } => None,
     }
 }

@@ -15,6 +15,7 @@
 //! | `TIMESTAMP_LTZ(p)` | `Timestamp(unit, "UTC")`, an instant |
 //! | `INTERVAL` year to month, day to second | `Interval(YearMonth)` (months), `Duration(Millisecond)` |
 //! | `ARRAY`, `MAP`, `ROW` | `List`, `Map`, `Struct` |
+//! | `MULTISET<t>` | that of `MAP<t, INT>`: how often each value is there |
 //!
 //! The unit of a timestamp is milliseconds for p <= 3, microseconds for p <= 6, else nanoseconds.
 
@@ -65,6 +66,8 @@ pub enum LogicalType {
     IntervalDaySecond,
     Array(Box<DataType>),
     Map(Box<DataType>, Box<DataType>),
+    /// How often each value is there.
+    Multiset(Box<DataType>),
     Row(Vec<Field>),
 }
 
@@ -166,6 +169,7 @@ impl LogicalType {
                 )),
                 false,
             ),
+            Self::Multiset(element) => Self::Map(element.clone(), Box::new(Self::Int.not_null())).to_arrow(),
             Self::Row(fields) => A::Struct(fields.iter().map(Field::to_arrow).collect()),
         }
     }
@@ -262,6 +266,7 @@ impl fmt::Display for LogicalType {
             Self::IntervalDaySecond => f.write_str("INTERVAL SECOND(3)"),
             Self::Array(element) => write!(f, "ARRAY<{element}>"),
             Self::Map(key, value) => write!(f, "MAP<{key}, {value}>"),
+            Self::Multiset(element) => write!(f, "MULTISET<{element}>"),
             Self::Row(fields) => {
                 f.write_str("ROW<")?;
                 for (i, field) in fields.iter().enumerate() {

@@ -69,21 +69,30 @@ pub struct Zone {
     zone: Tz,
     /// A day of UTC during which the offset does not change, and the offset in seconds.
     utc_day: Option<(i64, i64)>,
+    /// The one offset of a zone that has no rules.
+    fixed: Option<i64>,
 }
 
 impl Zone {
     pub fn new(zone: Tz) -> Self {
-        let utc_day = None;
-        Self { zone, utc_day }
+        Self { zone, utc_day: None, fixed: None }
+    }
+
+    /// A zone of always the same offset in seconds.
+    pub fn fixed(offset: i64) -> Self {
+        Self { zone: Tz::UTC, utc_day: None, fixed: Some(offset) }
     }
 
     fn is_utc(&self) -> bool {
-        matches!(self.zone, Tz::UTC | Tz::Etc__UTC)
+        self.fixed.is_none() && matches!(self.zone, Tz::UTC | Tz::Etc__UTC)
     }
 
     fn lookup(&self, utc_seconds: i64) -> i64 {
+        if let Some(offset) = self.fixed {
+            return offset;
+        }
         // chrono's range ends far beyond what a zone's rules say.
-        let clamped = utc_seconds.clamp(-200_000_000_000, 200_000_000_000);
+        let clamped = within_rules(utc_seconds).clamp(-200_000_000_000, 200_000_000_000);
         match chrono::DateTime::from_timestamp(clamped, 0) {
             Some(instant) => {
                 i64::from(self.zone.offset_from_utc_datetime(&instant.naive_utc()).fix().local_minus_utc())
@@ -144,6 +153,26 @@ impl Zone {
     }
 }
 
+/// First year of which the zone tables at hand may not tell the changes.
+const RULES_END: i64 = 2100;
+
+/// The same time in a year that the tables know and that has the same days of the week: rules go on for ever.
+fn within_rules(utc_seconds: i64) -> i64 {
+    // Cheap for the times that there are.
+    if utc_seconds < 4_102_444_800 {
+        return utc_seconds;
+    }
+    let (year, _, _) = civil_from_days(utc_seconds.div_euclid(SECONDS_PER_DAY).min(4_000_000));
+    let first_day = |year: i64| days_from_civil(year, 1, 1);
+    let same = |other: &i64| {
+        is_leap(*other) == is_leap(year) && iso_day_of_week(first_day(*other)) == iso_day_of_week(first_day(year))
+    };
+    match (RULES_END - 28..RULES_END).find(same) {
+        Some(other) => utc_seconds - (first_day(year) - first_day(other)) * SECONDS_PER_DAY,
+        None => utc_seconds,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,6 +188,16 @@ mod tests {
         // 2024-10-27 02:30 exists twice: summer time first, 00:30 UTC.
         assert_eq!(zone.to_instant(local(2024, 10, 27, 2, 30), 1000), local(2024, 10, 27, 0, 30));
         assert_eq!(zone.to_local(local(2024, 7, 1, 0, 0), 1000), local(2024, 7, 1, 2, 0));
+    }
+
+    #[test]
+    fn rules_go_on_for_ever() {
+        let mut zone = Zone::new(chrono_tz::America::New_York);
+        // 2255-03-14 is the second Sunday of March: summer time begins at 07:00 UTC.
+        let change = days_from_civil(2255, 3, 11) * SECONDS_PER_DAY + 7 * 3_600;
+        assert_eq!(zone.offset_at(change - 1), -5 * 3_600);
+        assert_eq!(zone.offset_at(change), -4 * 3_600);
+        assert_eq!(Zone::fixed(3_600).to_local(0, 1), 3_600);
     }
 
     #[test]

@@ -145,7 +145,12 @@ pub fn format_in(
             }
             out.push(']');
         }
-        LogicalType::Map(key, value) => {
+        LogicalType::Map(..) | LogicalType::Multiset(_) => {
+            let (key, value) = match data_type {
+                LogicalType::Map(key, value) => (&key.logical, &value.logical),
+                LogicalType::Multiset(element) => (&element.logical, &LogicalType::Int),
+                _ => return,
+            };
             let map = array.as_map();
             let (start, end) = (map.value_offsets()[row] as usize, map.value_offsets()[row + 1] as usize);
             out.push('{');
@@ -153,9 +158,9 @@ pub fn format_in(
                 if index > start {
                     out.push_str(", ");
                 }
-                format_in(map.keys(), &key.logical, index, style, zone, out);
+                format_in(map.keys(), key, index, style, zone, out);
                 out.push('=');
-                format_in(map.values(), &value.logical, index, style, zone, out);
+                format_in(map.values(), value, index, style, zone, out);
             }
             out.push('}');
         }

@@ -83,6 +83,42 @@ pub(crate) fn log10(value: f64) -> f64 {
     if ordinary(value) { ln_pair(value).multiply(LOG10_E).high } else { value.log10() }
 }
 
+/// Hyperbolic sine, as fdlibm (the JVM's StrictMath) puts it together.
+pub(crate) fn sinh(x: f64) -> f64 {
+    let (half, magnitude) = (0.5_f64.copysign(x), x.abs());
+    if magnitude < 22.0 {
+        if magnitude < 3.725_290_298_461_914e-9 {
+            return x;
+        }
+        let t = magnitude.exp_m1();
+        return if magnitude < 1.0 { half * (2.0 * t - t * t / (t + 1.0)) } else { half * (t + t / (t + 1.0)) };
+    }
+    if magnitude < 709.782_712_893_384 {
+        return half * magnitude.exp();
+    }
+    let root = (0.5 * magnitude).exp();
+    half * root * root
+}
+
+/// Hyperbolic cosine, likewise.
+pub(crate) fn cosh(x: f64) -> f64 {
+    let magnitude = x.abs();
+    if magnitude < 0.346_573_590_279_972_64 {
+        let t = magnitude.exp_m1();
+        let w = 1.0 + t;
+        return if magnitude < 2.775_557_561_562_891_4e-17 { w } else { 1.0 + t * t / (w + w) };
+    }
+    if magnitude < 22.0 {
+        let t = magnitude.exp();
+        return 0.5 * t + 0.5 / t;
+    }
+    if magnitude < 709.782_712_893_384 {
+        return 0.5 * magnitude.exp();
+    }
+    let root = (0.5 * magnitude).exp();
+    0.5 * root * root
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

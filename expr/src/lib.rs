@@ -17,6 +17,7 @@ mod functions;
 mod java_double;
 mod java_math;
 mod java_regex;
+mod json;
 pub mod parse;
 pub mod pattern;
 mod registry;

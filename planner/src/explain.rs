@@ -131,6 +131,22 @@ fn function_text(call: &AggregateCall) -> String {
             let fractions: Vec<String> = fractions.iter().map(ToString::to_string).collect();
             format!("PERCENTILE {}", fractions.join(" "))
         }
+        AggregateFunction::Variance { sample, root } => {
+            format!("{}_{}", if *root { "STDDEV" } else { "VAR" }, if *sample { "SAMP" } else { "POP" })
+        }
+        AggregateFunction::FirstValue => "FIRST_VALUE".to_owned(),
+        AggregateFunction::LastValue => "LAST_VALUE".to_owned(),
+        AggregateFunction::ListAgg { separator } => format!("LISTAGG '{separator}'"),
+        AggregateFunction::ArrayAgg { ignore_nulls } => {
+            format!("ARRAY_AGG{}", if *ignore_nulls { " IGNORE NULLS" } else { "" })
+        }
+        AggregateFunction::Collect => "COLLECT".to_owned(),
+        AggregateFunction::JsonArrayAgg { absent_on_null } => {
+            format!("JSON_ARRAYAGG {} ON NULL", if *absent_on_null { "ABSENT" } else { "NULL" })
+        }
+        AggregateFunction::JsonObjectAgg { absent_on_null } => {
+            format!("JSON_OBJECTAGG {} ON NULL", if *absent_on_null { "ABSENT" } else { "NULL" })
+        }
     }
 }
 

@@ -125,8 +125,7 @@ fn plan(script: &str, parallelism: u32) -> Result<Vec<StreamPlan>, String> {
 }
 
 /// Golden scripts of what this planner refuses for now, each with the reason.
-const REFUSED: &[(&str, &str)] =
-    &[("aggregates_types", "STDDEV_POP"), ("strings_codes", "RETURNING"), ("window_list_aggregates", "FIRST_VALUE")];
+const REFUSED: &[(&str, &str)] = &[];
 
 const BIDS: &str =
     "CREATE TABLE bids (auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, url STRING, ts TIMESTAMP(3),

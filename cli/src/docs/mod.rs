@@ -109,7 +109,7 @@ fn sql() -> String {
     for doc in function_docs() {
         if doc.category != category {
             category = doc.category;
-            let _ = write!(text, "\n### {category}\n\n| Function | |\n|---|---|\n");
+            let _ = write!(text, "\n### {category}\n\n| Function | | Golden |\n|---|---|---|\n");
         }
         function(&mut text, &doc);
     }
@@ -122,7 +122,8 @@ fn function(text: &mut String, doc: &FunctionDoc) {
     if !doc.difference.is_empty() {
         description = format!("{description} *Differs from Flink:* {}", doc.difference);
     }
-    row(text, &[&signatures.join("<br>"), &description]);
+    let golden = if doc.golden.is_empty() { String::new() } else { format!("`{}`", doc.golden) };
+    row(text, &[&signatures.join("<br>"), &description, &golden]);
 }
 
 /// A row of a table; bars and line ends would break it.

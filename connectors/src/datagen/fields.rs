@@ -209,6 +209,9 @@ impl Reading<'_> {
                 let element = self.column(&format!("{path}.element"), element, false)?;
                 Values::Array { element: Box::new(element), field: element_type.into(), length }
             }
+            L::Multiset(_) => {
+                return Err(self.error(path, "kind", "is random, which a MULTISET cannot be"));
+            }
             L::Map(key, value) => {
                 let length = self.collection_length(path)?;
                 let keys = self.column(&format!("{path}.key"), key, false)?;

@@ -174,6 +174,11 @@ impl Column {
             LogicalType::Map(key, value) => {
                 Data::Map { key: Box::new(new(key)), value: Box::new(new(value)), ends: Vec::new() }
             }
+            LogicalType::Multiset(element) => Data::Map {
+                key: Box::new(new(element)),
+                value: Box::new(new(&LogicalType::Int.not_null())),
+                ends: Vec::new(),
+            },
             LogicalType::Row(fields) => Data::Row {
                 names: fields.iter().map(|field| field.name.clone()).collect(),
                 fields: fields.iter().map(|field| new(&field.data_type)).collect(),

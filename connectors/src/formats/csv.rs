@@ -230,6 +230,7 @@ fn is_simple(logical: &LogicalType) -> bool {
         logical,
         LogicalType::Array(_)
             | LogicalType::Map(..)
+            | LogicalType::Multiset(_)
             | LogicalType::Row(_)
             | LogicalType::IntervalYearMonth
             | LogicalType::IntervalDaySecond

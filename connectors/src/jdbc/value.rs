@@ -32,7 +32,13 @@ impl Kind {
             | L::Time(_)
             | L::Timestamp(_)
             | L::TimestampLtz(_) => Self::Text,
-            L::Null | L::IntervalYearMonth | L::IntervalDaySecond | L::Array(_) | L::Map(..) | L::Row(_) => {
+            L::Null
+            | L::IntervalYearMonth
+            | L::IntervalDaySecond
+            | L::Array(_)
+            | L::Map(..)
+            | L::Multiset(_)
+            | L::Row(_) => {
                 return None;
             }
         })

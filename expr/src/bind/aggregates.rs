@@ -17,32 +17,47 @@ pub struct BoundAggregate {
 }
 
 /// Aggregates that can be bound.
-pub(crate) const NAMES: [&str; 7] = ["COUNT", "SUM", "AVG", "MIN", "MAX", "APPROX_COUNT_DISTINCT", "PERCENTILE"];
-
-/// Aggregates of Flink that are known by name but refused.
-const NOT_YET: [&str; 16] = [
-    "SUM0",
+pub(crate) const NAMES: [&str; 20] = [
+    "COUNT",
+    "SUM",
+    "AVG",
+    "MIN",
+    "MAX",
+    "APPROX_COUNT_DISTINCT",
+    "PERCENTILE",
     "STDDEV_POP",
     "STDDEV_SAMP",
     "STDDEV",
     "VAR_POP",
     "VAR_SAMP",
     "VARIANCE",
-    "COLLECT",
     "FIRST_VALUE",
     "LAST_VALUE",
     "LISTAGG",
     "ARRAY_AGG",
+    "COLLECT",
     "JSON_OBJECTAGG",
     "JSON_ARRAYAGG",
-    "CUME_DIST",
-    "NTH_VALUE",
+];
+
+/// Aggregates of Flink that are known by name but refused, and why.
+const REFUSED: [(&str, &str); 6] = [
+    ("CUME_DIST", "is for OVER windows, which are not supported yet"),
+    ("NTH_VALUE", "is not supported: Flink has no implementation of it either"),
+    ("BITMAP_BUILD_AGG", "is not supported: there is no type BITMAP here"),
+    ("BITMAP_AND_AGG", "is not supported: there is no type BITMAP here"),
+    ("BITMAP_OR_AGG", "is not supported: there is no type BITMAP here"),
+    ("BITMAP_XOR_AGG", "is not supported: there is no type BITMAP here"),
 ];
 
 /// Whether a call of this name is an aggregate (also one that is not supported yet).
 pub fn is_aggregate(name: &str) -> bool {
     let name = name.to_uppercase();
-    NAMES.contains(&name.as_str()) || NOT_YET.contains(&name.as_str())
+    NAMES.contains(&name.as_str()) || refusal(&name).is_some()
+}
+
+fn refusal(name: &str) -> Option<&'static str> {
+    REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
 }
 
 /// Names of the aggregates, for suggestions.
@@ -69,9 +84,9 @@ pub fn bind_aggregate(name: &str, args: Vec<Expr>, distinct: bool) -> Result<Bou
     let bound = |function, args, return_type| Ok(BoundAggregate { function, args, return_type });
     match name.as_str() {
         "COUNT" => {
-            if args.len() > 1 {
+            if args.len() > 1 && !distinct {
                 return Err(BindError::new(
-                    "COUNT of several columns is not supported yet; use COUNT(*), or COUNT of a ROW",
+                    "COUNT of several columns is for DISTINCT only, as in Flink; use COUNT(*) FILTER (WHERE ...)",
                 ));
             }
             if distinct && args.is_empty() {
@@ -109,7 +124,11 @@ pub fn bind_aggregate(name: &str, args: Vec<Expr>, distinct: bool) -> Result<Bou
             count(1)?;
             let logical = args[0].data_type().logical.clone();
             match logical {
-                LogicalType::Null | LogicalType::Array(_) | LogicalType::Map(..) | LogicalType::Row(_) => {
+                LogicalType::Null
+                | LogicalType::Array(_)
+                | LogicalType::Map(..)
+                | LogicalType::Multiset(_)
+                | LogicalType::Row(_) => {
                     return Err(wrong("a value that has an order"));
                 }
                 LogicalType::Binary(_) | LogicalType::Varbinary(_) => return Err(wrong("a value that has an order")),
@@ -126,10 +145,9 @@ pub fn bind_aggregate(name: &str, args: Vec<Expr>, distinct: bool) -> Result<Bou
             bound(AggregateFunction::ApproxCountDistinct, args, LogicalType::BigInt.not_null())
         }
         "PERCENTILE" => {
-            if args.len() == 3 {
-                return Err(BindError::new("PERCENTILE with a frequency argument is not supported yet"));
+            if args.len() != 3 {
+                count(2)?;
             }
-            count(2)?;
             if distinct {
                 return Err(BindError::new("PERCENTILE does not take DISTINCT"));
             }
@@ -140,11 +158,86 @@ pub fn bind_aggregate(name: &str, args: Vec<Expr>, distinct: bool) -> Result<Bou
             let logical = LogicalType::Double;
             let return_type =
                 if array { LogicalType::Array(Box::new(logical.nullable())).nullable() } else { logical.nullable() };
-            let value = cast_to(args[0].clone(), &LogicalType::Double)?;
-            bound(AggregateFunction::Percentile { fractions, array }, vec![value], return_type)
+            let mut values = vec![cast_to(args[0].clone(), &LogicalType::Double)?];
+            if let Some(frequency) = args.get(2) {
+                if !frequency.data_type().logical.is_integer() {
+                    return Err(wrong("a number, fractions between 0 and 1, and an integer"));
+                }
+                values.push(cast_to(frequency.clone(), &LogicalType::BigInt)?);
+            }
+            bound(AggregateFunction::Percentile { fractions, array }, values, return_type)
         }
-        other if NOT_YET.contains(&other) => {
-            Err(BindError::new(format!("the aggregate function {other} is not supported yet")))
+        "STDDEV_POP" | "STDDEV_SAMP" | "STDDEV" | "VAR_POP" | "VAR_SAMP" | "VARIANCE" => {
+            count(1)?;
+            let logical = match &args[0].data_type().logical {
+                LogicalType::Decimal(_, scale) => LogicalType::Decimal(38, (*scale).max(6)),
+                logical if logical.is_numeric() => logical.clone(),
+                _ => return Err(wrong("a number")),
+            };
+            let function = AggregateFunction::Variance { sample: !name.ends_with("POP"), root: name.starts_with('S') };
+            bound(function, args, logical.nullable())
+        }
+        "FIRST_VALUE" | "LAST_VALUE" => {
+            count(1)?;
+            let logical = args[0].data_type().logical.clone();
+            if logical == LogicalType::Null {
+                return Err(wrong("a value of a type; add a CAST"));
+            }
+            let function =
+                if name == "FIRST_VALUE" { AggregateFunction::FirstValue } else { AggregateFunction::LastValue };
+            bound(function, args, logical.nullable())
+        }
+        "LISTAGG" => {
+            if args.len() != 2 {
+                count(1)?;
+            }
+            if !args.iter().all(|arg| arg.data_type().logical.is_string()) {
+                return Err(wrong("texts; add a CAST"));
+            }
+            let separator = match args.get(1).map(super::literal_text) {
+                None => ",".to_owned(),
+                Some(Some(separator)) => separator.to_owned(),
+                Some(None) => return Err(BindError::new("the separator of LISTAGG must be a literal")),
+            };
+            let value = cast_to(args[0].clone(), &LogicalType::STRING)?;
+            bound(AggregateFunction::ListAgg { separator }, vec![value], LogicalType::STRING.nullable())
+        }
+        "ARRAY_AGG" => {
+            count(1)?;
+            let element = args[0].data_type().clone();
+            bound(
+                AggregateFunction::ArrayAgg { ignore_nulls: false },
+                args,
+                LogicalType::Array(Box::new(element)).nullable(),
+            )
+        }
+        "COLLECT" => {
+            count(1)?;
+            let element = args[0].data_type().logical.clone().not_null();
+            bound(AggregateFunction::Collect, args, LogicalType::Multiset(Box::new(element)).not_null())
+        }
+        "JSON_ARRAYAGG" => {
+            let (absent_on_null, args) = json_option(&name, args)?;
+            let [value] = <[Expr; 1]>::try_from(args)
+                .map_err(|args| BindError::new(format!("{name} takes 1 argument, not {}", args.len())))?;
+            let text = super::bind_call("JSON_STRING", vec![value])?;
+            bound(AggregateFunction::JsonArrayAgg { absent_on_null }, vec![text], LogicalType::STRING.not_null())
+        }
+        "JSON_OBJECTAGG" => {
+            let (absent_on_null, args) = json_option(&name, args)?;
+            let [key, value] = <[Expr; 2]>::try_from(args)
+                .map_err(|_| BindError::new(format!("{name} takes KEY name VALUE value")))?;
+            if !key.data_type().logical.is_string() {
+                return Err(BindError::new(format!(
+                    "the key of JSON_OBJECTAGG must be a text, not {}",
+                    key.data_type().logical
+                )));
+            }
+            let args = vec![cast_to(key, &LogicalType::STRING)?, super::bind_call("JSON_STRING", vec![value])?];
+            bound(AggregateFunction::JsonObjectAgg { absent_on_null }, args, LogicalType::STRING.not_null())
+        }
+        other if refusal(other).is_some() => {
+            Err(BindError::new(format!("{other} {}", refusal(other).unwrap_or_default())))
         }
         other => {
             let hint = match tidemill_common::suggest::nearest(other, NAMES) {
@@ -153,6 +246,18 @@ pub fn bind_aggregate(name: &str, args: Vec<Expr>, distinct: bool) -> Result<Bou
             };
             Err(BindError::new(format!("there is no aggregate function {other}{hint}")))
         }
+    }
+}
+
+/// The first argument of the JSON aggregates, `NULL` or `ABSENT` (on NULL), and the others.
+fn json_option(name: &str, mut args: Vec<Expr>) -> Result<(bool, Vec<Expr>), BindError> {
+    let option = args.first().and_then(super::literal_text).map(str::to_owned);
+    match option.as_deref() {
+        Some(option @ ("NULL" | "ABSENT")) => {
+            args.remove(0);
+            Ok((option == "ABSENT", args))
+        }
+        _ => Err(BindError::new(format!("{name} lacks NULL ON NULL or ABSENT ON NULL"))),
     }
 }
 

@@ -63,12 +63,12 @@ pub(crate) fn check_cast(from: &LogicalType, to: &LogicalType) -> Result<(), Bin
                 "the cast from {from} to {to} is not clear about its unit and zone; use EXTRACT or UNIX_TIMESTAMP instead"
             )));
         }
-        (L::IntervalYearMonth | L::IntervalDaySecond, t) if t.is_integer() => true,
         (L::Binary(_) | L::Varbinary(_), L::Binary(_) | L::Varbinary(_)) => true,
         (L::Date, L::Timestamp(_) | L::TimestampLtz(_)) => true,
         (L::Time(_), L::Time(_) | L::Timestamp(_) | L::TimestampLtz(_)) => true,
         (L::Timestamp(_) | L::TimestampLtz(_), L::Date | L::Time(_) | L::Timestamp(_) | L::TimestampLtz(_)) => true,
         (L::Array(f), L::Array(t)) => return check_cast(&f.logical, &t.logical),
+        (L::Multiset(f), L::Multiset(t)) => f.logical == t.logical,
         (L::Map(fk, fv), L::Map(tk, tv)) => {
             check_cast(&fk.logical, &tk.logical)?;
             return check_cast(&fv.logical, &tv.logical);
@@ -124,6 +124,7 @@ fn implicit(from: &LogicalType, to: &LogicalType) -> bool {
         (L::Time(_), L::Time(_)) => true,
         (L::Timestamp(_) | L::TimestampLtz(_), L::Timestamp(_) | L::TimestampLtz(_)) => true,
         (L::Array(f), L::Array(t)) => implicit(&f.logical, &t.logical),
+        (L::Multiset(f), L::Multiset(t)) => f.logical == t.logical,
         (L::Map(fk, fv), L::Map(tk, tv)) => implicit(&fk.logical, &tk.logical) && implicit(&fv.logical, &tv.logical),
         (L::Row(f), L::Row(t)) => {
             f.len() == t.len() && f.iter().zip(t).all(|(f, t)| implicit(&f.data_type.logical, &t.data_type.logical))

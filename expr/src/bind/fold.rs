@@ -53,6 +53,13 @@ fn fold(expr: Expr, context: &EvalContext) -> Expr {
         }
         _ => false,
     };
+    if let Expr::Call { function, args, data_type } = &expr
+        && matches!(&*function.name, "+" | "-" | "*" | "/" | "=" | "<>" | "<" | "<=" | ">" | ">=")
+        && args.iter().any(|arg| matches!(arg, Expr::Literal { value: Scalar::Null, .. }))
+    {
+        // As in Calcite, NULL makes it NULL without a look at the other side, which might fail.
+        return Expr::Literal { value: Scalar::Null, data_type: data_type.logical.clone().nullable() };
+    }
     if constant && is_deterministic(&expr) {
         if let Some(literal) = evaluate(&expr, context) {
             return literal;

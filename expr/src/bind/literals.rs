@@ -46,9 +46,9 @@ pub fn literal_number(text: &str) -> Result<Expr, BindError> {
     Ok(Expr::literal(Scalar::Decimal(unscaled), LogicalType::Decimal(precision as u8, fraction.len() as u8)))
 }
 
-/// A string literal: CHAR(n) NOT NULL, n in code points.
+/// A string literal: CHAR(n) NOT NULL, n in UTF-16 units as in Java.
 pub fn literal_string(text: &str) -> Expr {
-    Expr::literal(Scalar::String(text.to_owned()), LogicalType::Char(text.chars().count() as u32))
+    Expr::literal(Scalar::String(text.to_owned()), LogicalType::Char(text.encode_utf16().count() as u32))
 }
 
 /// `DATE '...'`, `TIME '...'`, `TIMESTAMP '...'`. The precision of a timestamp is the number of its

@@ -21,6 +21,7 @@ pub use literals::{literal_interval, literal_number, literal_string, literal_typ
 pub use types::common_type;
 pub(crate) use types::{
     as_decimal, common_logical, decimal_add, decimal_divide, decimal_multiply, decimal_remainder, decimal_round,
+    wider_type,
 };
 
 /// Why a call or cast cannot be typed. The planner adds the position.

@@ -5,7 +5,7 @@ use tidemill_common::types::{DataType, Field, LogicalType};
 
 use super::{
     BindError, any_nullable, as_decimal, bind_case, boolean, call, cast_to, common_logical, common_type, decimal_add,
-    decimal_divide, decimal_multiply, decimal_remainder, list_types, literal_text,
+    decimal_divide, decimal_multiply, decimal_remainder, list_types, literal_text, wider_type,
 };
 
 type Bound = Result<Expr, BindError>;
@@ -45,7 +45,7 @@ pub(super) fn bind(name: &str, args: &[Expr]) -> Option<Bound> {
             }
             let mut args = args.into_iter();
             match (args.next(), args.next(), args.next()) {
-                (Some(condition), Some(yes), otherwise) => bind_case(vec![(condition, yes)], otherwise),
+                (Some(condition), Some(yes), Some(otherwise)) => choice(condition, yes, otherwise),
                 _ => return None,
             }
         }
@@ -62,6 +62,32 @@ pub(super) fn bind(name: &str, args: &[Expr]) -> Option<Bound> {
         "ROW" => row(args),
         _ => return None,
     })
+}
+
+/// `IF`: numbers and texts get a type for both values, others that of the first.
+fn choice(condition: Expr, yes: Expr, otherwise: Expr) -> Bound {
+    use LogicalType as L;
+    let (l, r) = (yes.data_type().logical.clone(), otherwise.data_type().logical.clone());
+    let family = |logical: &L| match logical {
+        L::Boolean => Some(1),
+        L::Binary(_) | L::Varbinary(_) => Some(2),
+        L::Date | L::Time(_) | L::Timestamp(_) | L::TimestampLtz(_) => Some(3),
+        _ => None,
+    };
+    if (l.is_numeric() || l == L::Null) && (r.is_numeric() || r == L::Null)
+        || (l.is_string() || l == L::Null) && (r.is_string() || r == L::Null)
+    {
+        return bind_case(vec![(condition, yes)], Some(otherwise));
+    }
+    match (family(&l), family(&r)) {
+        (Some(left), Some(right)) if left == right => {
+            let otherwise = cast_to(otherwise, &l)?;
+            bind_case(vec![(condition, yes)], Some(otherwise))
+        }
+        (Some(_), None) if r == L::Null => bind_case(vec![(condition, yes)], Some(otherwise)),
+        (None, Some(_)) if l == L::Null => bind_case(vec![(condition, yes)], Some(otherwise)),
+        _ => Err(BindError::new(format!("IF does not take {l} and {r}: use CASE"))),
+    }
 }
 
 fn one(name: &str, args: Vec<Expr>) -> Bound {
@@ -209,6 +235,9 @@ fn numeric(name: &str, left: Expr, right: Expr, nullable: bool) -> Bound {
     let Some(common) = common_logical(&l, &r) else {
         return Err(BindError::new(format!("{name} does not take {l} and {r}")));
     };
+    if name == "%" && approximate(&common) {
+        return Err(BindError::new(format!("% takes integers and DECIMALs, not {l} and {r}; CAST them")));
+    }
     let (left, right) = (cast_to(left, &common)?, cast_to(right, &common)?);
     let computed = call(operator, vec![left, right], common.with_nullable(nullable));
     // As in Flink, a remainder has the type of the divisor.
@@ -219,6 +248,14 @@ fn comparison(name: &str, left: Expr, right: Expr) -> Bound {
     use LogicalType as L;
     let operator = static_name(name);
     let (l, r) = (left.data_type().logical.clone(), right.data_type().logical.clone());
+    if let Some((left, right)) = text_with_time(&left, &right)? {
+        return comparison(name, left, right);
+    }
+    for (text, number) in [(&l, &r), (&r, &l)] {
+        if text.is_string() && matches!(number, L::TinyInt | L::SmallInt | L::Float) {
+            return Err(BindError::new(format!("{name} cannot compare {l} with {r}; add a CAST")));
+        }
+    }
     let nullable = left.data_type().nullable || right.data_type().nullable;
     let distinct = matches!(operator, "IS DISTINCT FROM" | "IS NOT DISTINCT FROM");
     let data_type = L::Boolean.with_nullable(nullable && !distinct);
@@ -267,7 +304,9 @@ fn comparison(name: &str, left: Expr, right: Expr) -> Bound {
     };
     let ordered = matches!(operator, "<" | "<=" | ">" | ">=");
     match &common {
-        L::Map(..) => return Err(BindError::new(format!("{name} does not compare values of type {common}"))),
+        L::Map(..) | L::Multiset(_) => {
+            return Err(BindError::new(format!("{name} does not compare values of type {common}")));
+        }
         L::Array(_) | L::Row(_) if ordered => {
             return Err(BindError::new(format!("values of type {common} have no order; {name} does not compare them")));
         }
@@ -280,6 +319,25 @@ fn comparison(name: &str, left: Expr, right: Expr) -> Bound {
     let (left, right) = (cast_to(left, &common)?, cast_to(right, &common)?);
     let nullable = any_nullable(&[left.clone(), right.clone()]);
     Ok(call(operator, vec![left, right], L::Boolean.with_nullable(nullable && !distinct)))
+}
+
+/// A text that is compared with a time becomes one; as in Flink, what is no TIME or TIMESTAMP becomes NULL.
+fn text_with_time(left: &Expr, right: &Expr) -> Result<Option<(Expr, Expr)>, BindError> {
+    let time = |expr: &Expr| {
+        let logical = &expr.data_type().logical;
+        matches!(logical, LogicalType::Date | LogicalType::Time(_)) || logical.is_timestamp()
+    };
+    let cast = |text: &Expr, to: &Expr| {
+        let try_cast = to.data_type().logical != LogicalType::Date;
+        super::bind_cast(text.clone(), to.data_type().clone(), try_cast)
+    };
+    Ok(if left.data_type().logical.is_string() && time(right) {
+        Some((cast(left, right)?, right.clone()))
+    } else if right.data_type().logical.is_string() && time(left) {
+        Some((left.clone(), cast(right, left)?))
+    } else {
+        None
+    })
 }
 
 fn logical(name: &str, args: Vec<Expr>) -> Bound {
@@ -371,7 +429,7 @@ fn coalesce(name: &str, args: Vec<Expr>) -> Bound {
         )));
     }
     let types: Vec<DataType> = args.iter().map(|arg| arg.data_type().clone()).collect();
-    let Some(common) = common_type(&types) else {
+    let Some(common) = wider_type(&types) else {
         return Err(BindError::new(format!(
             "the arguments of {name} have no common type: {}; add a CAST",
             list_types(types.iter())

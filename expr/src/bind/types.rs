@@ -13,6 +13,17 @@ pub fn common_type(types: &[DataType]) -> Option<DataType> {
     Some(logical.with_nullable(types.iter().any(|data_type| data_type.nullable)))
 }
 
+/// [`common_type`] as Flink's own functions (`COALESCE`, `GREATEST`, ...) find it: of FLOAT and DOUBLE it is
+/// DOUBLE, where Calcite's `CASE` takes the first.
+pub(crate) fn wider_type(types: &[DataType]) -> Option<DataType> {
+    let common = common_type(types)?;
+    let double = types.iter().any(|data_type| data_type.logical == LogicalType::Double);
+    if common.logical == LogicalType::Float && double {
+        return Some(LogicalType::Double.with_nullable(common.nullable));
+    }
+    Some(common)
+}
+
 /// [`common_type`] of two, without nullability.
 pub(crate) fn common_logical(left: &LogicalType, right: &LogicalType) -> Option<LogicalType> {
     use LogicalType as L;

@@ -112,6 +112,8 @@ fn cast(
         }
         (f, t) if f.is_numeric() && t.is_numeric() => numeric(value, f, t, rows)?,
         (L::Time(_), L::Time(_)) => value.clone().into_array(rows)?,
+        // How values are counted does not depend on what may be NULL.
+        (L::Multiset(_), L::Multiset(_)) => value.clone().into_array(rows)?,
         (L::Array(_) | L::Map(..) | L::Row(_), _) => nested(value, from, to, try_cast, frame)?,
         _ => temporal(value, from, to, try_cast, frame)?,
     })
@@ -588,8 +590,14 @@ fn temporal(
                 let days = source.iter().map(|value| value.map(|value| day_of(millis(value)) as i32));
                 Arc::new(days.collect::<PrimitiveArray<Date32Type>>())
             } else {
-                let times =
-                    source.iter().map(|value| value.map(|value| millis(value).rem_euclid(MILLIS_PER_DAY) as i32));
+                // As in Flink, the digits that TIME(p) lacks are cut towards 1970, of an instant to the past.
+                let digits = if let L::Time(digits) = to { u32::from((*digits).min(3)) } else { 3 };
+                let unit = 10_i64.pow(3 - digits);
+                let time = |millis: i64| {
+                    let of_day = if zoned { millis.rem_euclid(MILLIS_PER_DAY) } else { millis % MILLIS_PER_DAY };
+                    (of_day / unit * unit).rem_euclid(MILLIS_PER_DAY) as i32
+                };
+                let times = source.iter().map(|value| value.map(|value| time(millis(value))));
                 Arc::new(times.collect::<PrimitiveArray<Time32MillisecondType>>())
             })
         }

@@ -8,7 +8,7 @@ use arrow::array::{
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::{self, SortOptions};
-use arrow::datatypes::{DataType as ArrowType, Field, Int32Type};
+use arrow::datatypes::{DataType as ArrowType, Field, Float32Type, Float64Type, Int32Type};
 use tidemill_common::expr::Expr;
 use tidemill_common::types::LogicalType;
 
@@ -157,16 +157,6 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "MAP_VALUES(map)",
         "The values as an array.",
     ),
-    collection(
-        "STR_TO_MAP",
-        &[Param::Text, Param::Text, Param::Text],
-        |_| Ok(LogicalType::Map(Box::new(LogicalType::STRING.nullable()), Box::new(LogicalType::STRING.nullable()))),
-        str_to_map,
-        "STR_TO_MAP(a[, between pairs[, between key and value]])",
-        "A text such as 'k1=v1,k2=v2' as a map.",
-    )
-    .optional_after(1)
-    .differs("Separators are plain texts, not regular expressions."),
 ];
 
 type Compiled = Result<Kernel, CompileError>;
@@ -186,6 +176,16 @@ fn map_side(args: &[Expr], key: bool) -> Result<LogicalType, BindError> {
     }
 }
 
+/// The type of the elements of an array and of another value. As in Flink, CHAR(n) stays: other texts are cut.
+pub(super) fn element_with(name: &str, element: &LogicalType, other: &LogicalType) -> Result<LogicalType, BindError> {
+    match (element, other) {
+        (LogicalType::Char(_), LogicalType::Char(_)) => Some(element.clone()),
+        (LogicalType::Char(_), LogicalType::Varchar(_)) => None,
+        _ => common_logical(element, other),
+    }
+    .ok_or_else(|| BindError::new(format!("{name} does not take an array of {element} with {other}; add a CAST")))
+}
+
 /// Binds functions of an array and an element: both get the common element type.
 fn with_element(name: &'static str, args: Vec<Expr>) -> Bound {
     let [list, needle] = <[Expr; 2]>::try_from(args)
@@ -193,9 +193,7 @@ fn with_element(name: &'static str, args: Vec<Expr>) -> Bound {
     let LogicalType::Array(element) = list.data_type().logical.clone() else {
         return Err(BindError::new(format!("{name} takes an ARRAY, not {}", list.data_type().logical)));
     };
-    let common = common_logical(&element.logical, &needle.data_type().logical).ok_or_else(|| {
-        BindError::new(format!("{name} cannot compare {} with {}", element.logical, needle.data_type().logical))
-    })?;
+    let common = element_with(name, &element.logical, &needle.data_type().logical)?;
     if matches!(common, LogicalType::Map(..)) {
         return Err(BindError::new(format!("{name} does not compare values of type {common}")));
     }
@@ -231,16 +229,16 @@ fn bind_join(args: Vec<Expr>) -> Bound {
     Ok(call("ARRAY_JOIN", args, LogicalType::STRING.with_nullable(nullable)))
 }
 
-fn list_of(value: &Value) -> Result<&ListArray, EvalError> {
+pub(super) fn list_of(value: &Value) -> Result<&ListArray, EvalError> {
     value.array().as_list_opt::<i32>().ok_or_else(|| EvalError::new("an ARRAY was planned here"))
 }
 
-fn map_of(value: &Value) -> Result<&MapArray, EvalError> {
+pub(super) fn map_of(value: &Value) -> Result<&MapArray, EvalError> {
     value.array().as_map_opt().ok_or_else(|| EvalError::new("a MAP was planned here"))
 }
 
 /// Where the elements of a row stand in the values; `None` if the row is NULL.
-fn span(list: &ListArray, row: usize) -> Option<std::ops::Range<usize>> {
+pub(super) fn span(list: &ListArray, row: usize) -> Option<std::ops::Range<usize>> {
     if list.is_null(row) {
         return None;
     }
@@ -329,7 +327,7 @@ fn array(site: &CallSite<'_>) -> Compiled {
 }
 
 /// A map column from its parts.
-fn map_array(
+pub(super) fn map_array(
     data_type: &ArrowType,
     offsets: OffsetBuffer<i32>,
     keys: ArrayRef,
@@ -415,13 +413,26 @@ fn element(_: &CallSite<'_>) -> Compiled {
     }))
 }
 
+/// Values of which equal ones compare as equal: 0.0 and -0.0 do not in Arrow's order.
+pub(super) fn with_one_zero(values: &ArrayRef) -> ArrayRef {
+    match values.data_type() {
+        ArrowType::Float32 => {
+            Arc::new(values.as_primitive::<Float32Type>().unary::<_, Float32Type>(|value| value + 0.0))
+        }
+        ArrowType::Float64 => {
+            Arc::new(values.as_primitive::<Float64Type>().unary::<_, Float64Type>(|value| value + 0.0))
+        }
+        _ => values.clone(),
+    }
+}
+
 /// Tests elements against a needle a row; two NULLs are equal.
 fn equal_to_needle<'a>(
     list: &'a ListArray,
     needle: &'a Value,
 ) -> Result<impl Fn(usize, usize) -> bool + 'a, EvalError> {
-    let needles = needle.array();
-    let comparator = make_comparator(list.values(), needles, SortOptions::default())?;
+    let comparator =
+        make_comparator(&with_one_zero(list.values()), &with_one_zero(needle.array()), SortOptions::default())?;
     let step = needle.step();
     Ok(move |at: usize, row: usize| comparator(at, row * step).is_eq())
 }
@@ -450,7 +461,7 @@ fn position(_: &CallSite<'_>) -> Compiled {
 }
 
 /// A list column that keeps, for each row, these elements of `list`.
-fn picked(
+pub(super) fn picked(
     list: &ListArray,
     step: usize,
     rows: usize,
@@ -488,7 +499,8 @@ fn remove(_: &CallSite<'_>) -> Compiled {
 fn distinct(_: &CallSite<'_>) -> Compiled {
     Ok(Box::new(|args, frame| {
         let list = list_of(&args[0])?;
-        let comparator = make_comparator(list.values(), list.values(), SortOptions::default())?;
+        let values = with_one_zero(list.values());
+        let comparator = make_comparator(&values, &values, SortOptions::default())?;
         picked(list, args[0].step(), frame.rows, |_, span, picks| {
             let first = picks.len();
             for at in span {
@@ -609,48 +621,6 @@ fn sides(keys: bool) -> Compiled {
         let values = if keys { map.keys() } else { map.values() };
         let field = Arc::new(Field::new("item", values.data_type().clone(), true));
         Ok(Arc::new(ListArray::try_new(field, map.offsets().clone(), values.clone(), map.nulls().cloned())?))
-    }))
-}
-
-fn str_to_map(site: &CallSite<'_>) -> Compiled {
-    let data_type = site.data_type.logical.to_arrow();
-    Ok(Box::new(move |args, frame| {
-        let texts = args[0].strings()?;
-        let pair_separators = args.get(1).map(Value::strings).transpose()?;
-        let key_separators = args.get(2).map(Value::strings).transpose()?;
-        let (mut keys, mut values) = (StringBuilder::new(), StringBuilder::new());
-        let (mut lengths, mut valid) = (Vec::with_capacity(frame.rows), Vec::with_capacity(frame.rows));
-        for row in 0..frame.rows {
-            let separators = (
-                pair_separators.as_ref().map_or(Some(","), |separators| separators.get(row)),
-                key_separators.as_ref().map_or(Some("="), |separators| separators.get(row)),
-            );
-            let (Some(text), (Some(between_pairs), Some(between))) = (texts.get(row), separators) else {
-                lengths.push(0);
-                valid.push(false);
-                continue;
-            };
-            valid.push(true);
-            let mut pairs: Vec<(&str, Option<&str>)> = Vec::new();
-            for pair in text.split(between_pairs).filter(|_| !text.is_empty()) {
-                let (key, value) = match pair.split_once(between) {
-                    Some((key, value)) => (key, Some(value)),
-                    None => (pair, None),
-                };
-                match pairs.iter_mut().find(|(known, _)| *known == key) {
-                    Some(known) => known.1 = value,
-                    None => pairs.push((key, value)),
-                }
-            }
-            lengths.push(pairs.len());
-            for (key, value) in pairs {
-                keys.append_value(key);
-                values.append_option(value);
-            }
-        }
-        let nulls = Some(NullBuffer::from(valid)).filter(|nulls| nulls.null_count() > 0);
-        let offsets = OffsetBuffer::from_lengths(lengths);
-        map_array(&data_type, offsets, Arc::new(keys.finish()), Arc::new(values.finish()), nulls)
     }))
 }
 

@@ -53,8 +53,11 @@ fn bind_extreme(name: &'static str, args: Vec<Expr>) -> Result<Expr, BindError> 
     if args.is_empty() {
         return Err(BindError::new(format!("{name} takes at least 1 argument")));
     }
-    let common = returns::common(&args)?;
-    if matches!(common, LogicalType::Array(_) | LogicalType::Map(..) | LogicalType::Row(_)) {
+    let mut common = returns::common(&args)?;
+    if common == LogicalType::Float && args.iter().any(|arg| arg.data_type().logical == LogicalType::Double) {
+        common = LogicalType::Double;
+    }
+    if matches!(common, LogicalType::Array(_) | LogicalType::Map(..) | LogicalType::Multiset(_) | LogicalType::Row(_)) {
         return Err(BindError::new(format!("{name} does not take values of type {common}: they have no order")));
     }
     let args = args.into_iter().map(|arg| cast_to(arg, &common)).collect::<Result<Vec<_>, _>>()?;

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType};
 use arrow::datatypes::{Decimal128Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type};
-use rand::Rng;
 use tidemill_common::expr::Expr;
 use tidemill_common::types::LogicalType;
 
@@ -15,7 +14,7 @@ use crate::eval::value::{Value, primitives_by_row, unary};
 use crate::eval::{CompileError, EvalError};
 use crate::format::format_double;
 use crate::java_math;
-use crate::registry::{CallSite, Category, Function, Kernel, Param, Volatility, returns};
+use crate::registry::{CallSite, Category, Function, Kernel, Param, returns};
 
 const fn numeric(
     name: &'static str,
@@ -111,26 +110,13 @@ pub(super) const FUNCTIONS: &[Function] = &[
     real!("ASIN", "ASIN(a)", "Arc sine.", f64::asin),
     real!("ACOS", "ACOS(a)", "Arc cosine.", f64::acos),
     real!("ATAN", "ATAN(a)", "Arc tangent.", f64::atan),
-    real!("SINH", "SINH(a)", "Hyperbolic sine.", f64::sinh),
-    real!("COSH", "COSH(a)", "Hyperbolic cosine.", f64::cosh),
+    real!("SINH", "SINH(a)", "Hyperbolic sine.", java_math::sinh),
+    real!("COSH", "COSH(a)", "Hyperbolic cosine.", java_math::cosh),
     real!("TANH", "TANH(a)", "Hyperbolic tangent.", f64::tanh),
-    real!("DEGREES", "DEGREES(a)", "Radians to degrees.", |a| a / std::f64::consts::PI * 180.0),
-    real!("RADIANS", "RADIANS(a)", "Degrees to radians.", |a| a / 180.0 * std::f64::consts::PI),
+    real!("DEGREES", "DEGREES(a)", "Radians to degrees.", |a| a * 57.295_779_513_082_32),
+    real!("RADIANS", "RADIANS(a)", "Degrees to radians.", |a| a * 0.017_453_292_519_943_295),
     numeric("PI", &[], returns::double, |_| constant(std::f64::consts::PI), "PI()", "3.14159...").never_null(),
     numeric("E", &[], returns::double, |_| constant(std::f64::consts::E), "E()", "2.71828...").never_null(),
-    numeric("RAND", &[], returns::double, |_| random(), "RAND()", "A random number from 0 to below 1.")
-        .never_null()
-        .volatile(Volatility::Row),
-    numeric(
-        "RAND_INTEGER",
-        &[Param::Int],
-        returns::int,
-        random_integer,
-        "RAND_INTEGER(n)",
-        "A random integer from 0 to below n.",
-    )
-    .volatile(Volatility::Row)
-    .can_fail(),
 ];
 
 type Compiled = Result<Kernel, CompileError>;
@@ -156,25 +142,6 @@ fn log(site: &CallSite<'_>) -> Compiled {
 
 fn constant(value: f64) -> Compiled {
     Ok(Box::new(move |_, frame| Ok(primitives_by_row::<Float64Type>(frame.rows, |_| Some(value)))))
-}
-
-fn random() -> Compiled {
-    Ok(Box::new(|_, frame| {
-        let mut rng = rand::rng();
-        Ok(primitives_by_row::<Float64Type>(frame.rows, |_| Some(rng.random::<f64>())))
-    }))
-}
-
-fn random_integer(_: &CallSite<'_>) -> Compiled {
-    Ok(Box::new(|args, frame| {
-        let bounds = args[0].primitives::<Int32Type>()?;
-        let mut rng = rand::rng();
-        crate::eval::value::try_primitives_by_row::<Int32Type>(frame.rows, |row| match bounds.get(row) {
-            None => Ok(None),
-            Some(bound) if bound > 0 => Ok(Some(rng.random_range(0..bound))),
-            Some(bound) => Err(EvalError::new(format!("the bound of RAND_INTEGER must be positive, not {bound}"))),
-        })
-    }))
 }
 
 /// Applies one of these to a number of any type.
@@ -308,6 +275,14 @@ fn round_real(value: f64, digits: i64, half_up: bool) -> f64 {
     format!("{quotient}e{}", -digits).parse().unwrap_or(value)
 }
 
+/// As in Flink, which rounds in decimal digits, NaN and the infinities are errors.
+fn finite(mut values: impl Iterator<Item = f64>) -> Result<(), EvalError> {
+    match values.find(|value| !value.is_finite()) {
+        Some(value) => Err(EvalError::new(format!("ROUND and TRUNCATE take finite numbers, not {value}"))),
+        None => Ok(()),
+    }
+}
+
 fn round(site: &CallSite<'_>, half_up: bool) -> Compiled {
     let logical = site.args[0].data_type().logical.clone();
     let result = site.data_type.logical.clone();
@@ -345,12 +320,14 @@ fn round(site: &CallSite<'_>, half_up: bool) -> Compiled {
             (LogicalType::BigInt, _) => integers::<Int64Type>(args, rows, half_up, |value| value as i64)?,
             (LogicalType::Float, _) => {
                 let values = args[0].primitives::<Float32Type>()?;
+                finite((0..rows).filter_map(|row| values.get(row)).map(f64::from))?;
                 primitives_by_row::<Float32Type>(rows, |row| {
                     Some(round_real(f64::from(values.get(row)?), digits_of(row)?, half_up) as f32)
                 })
             }
             (LogicalType::Double, _) => {
                 let values = args[0].primitives::<Float64Type>()?;
+                finite((0..rows).filter_map(|row| values.get(row)))?;
                 primitives_by_row::<Float64Type>(rows, |row| {
                     Some(round_real(values.get(row)?, digits_of(row)?, half_up))
                 })

@@ -1,7 +1,7 @@
 //! Functions of texts. Positions count code points unless a comment says otherwise.
 
 use arrow::array::ArrayRef;
-use arrow::datatypes::{Int8Type, Int32Type};
+use arrow::datatypes::Int32Type;
 use tidemill_common::expr::Expr;
 use tidemill_common::limits::RECORD_BYTES_MAX;
 use tidemill_common::types::LogicalType;
@@ -28,6 +28,14 @@ const fn text(
     Function::new(name, Category::String, params, returns, compile).doc(signature, description)
 }
 
+/// A text type of the same length that is not padded.
+fn varying(logical: LogicalType) -> LogicalType {
+    match logical {
+        LogicalType::Char(length) => LogicalType::Varchar(length),
+        other => other,
+    }
+}
+
 pub(super) const FUNCTIONS: &[Function] = &[
     text("||", TEXT_TEXT, returns::joined, concat, "a || b", "Joined texts; NULL if one is NULL."),
     text("CONCAT", TEXT, returns::string, concat, "CONCAT(a, b, ...)", "Joined texts; NULL if one is NULL.").variadic(),
@@ -41,19 +49,19 @@ pub(super) const FUNCTIONS: &[Function] = &[
     )
     .variadic()
     .may_be_null(),
-    text("UPPER", TEXT, returns::first, upper, "UPPER(a)", "Upper case.").alias(&["UCASE"]),
-    text("LOWER", TEXT, returns::first, lower, "LOWER(a)", "Lower case.").alias(&["LCASE"]),
+    text("UPPER", TEXT, returns::first, upper, "UPPER(a)", "Upper case."),
+    text("LOWER", TEXT, returns::first, lower, "LOWER(a)", "Lower case."),
     text(
         "INITCAP",
         TEXT,
-        returns::varying,
+        returns::first,
         initcap,
         "INITCAP(a)",
         "Each word's first letter in upper case; words are of ASCII letters and digits.",
     ),
     text("CHAR_LENGTH", TEXT, returns::int, char_length, "CHAR_LENGTH(a)", "Number of code points.")
         .alias(&["CHARACTER_LENGTH"]),
-    text("REVERSE", TEXT, returns::varying, reverse, "REVERSE(a)", "Code points in reverse order."),
+    text("REVERSE", TEXT, returns::string, reverse, "REVERSE(a)", "Code points in reverse order.").may_be_null(),
     text("REPEAT", &[Param::Text, Param::Int], returns::string, repeat, "REPEAT(a, n)", "n times the text.").can_fail(),
     text(
         "TRIM",
@@ -67,7 +75,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     text(
         "BTRIM",
         TEXT_TEXT,
-        returns::varying,
+        returns::string,
         |_| trim_sides(true, true),
         "BTRIM(a[, characters])",
         "Without the characters at both ends.",
@@ -127,7 +135,7 @@ pub(super) const FUNCTIONS: &[Function] = &[
     text(
         "OVERLAY",
         &[Param::Text, Param::Text, Param::Int, Param::Int],
-        returns::string,
+        |args| returns::joined(&args[..2]).map(varying),
         overlay,
         "OVERLAY(a PLACING b FROM start [FOR length])",
         "A part replaced by b.",
@@ -176,17 +184,17 @@ pub(super) const FUNCTIONS: &[Function] = &[
         "The n-th part of a text, from 0; NULL if there is none.",
     )
     .may_be_null(),
-    text("ELT", &[Param::Int, Param::Text], returns::string, elt, "ELT(n, a, ...)", "The n-th of the texts, from 1.")
-        .variadic()
-        .may_be_null(),
     text(
-        "ASCII",
-        TEXT,
-        |_| Ok(LogicalType::TinyInt),
-        ascii,
-        "ASCII(a)",
-        "The first byte of the text as a signed number.",
-    ),
+        "ELT",
+        &[Param::Int, Param::Text],
+        |args| returns::common(&args[1..]),
+        elt,
+        "ELT(n, a, ...)",
+        "The n-th of the texts, from 1.",
+    )
+    .variadic()
+    .may_be_null(),
+    text("ASCII", TEXT, returns::int, ascii, "ASCII(a)", "The first byte of the text as a signed number."),
     text("CHR", &[Param::BigInt], returns::string, chr, "CHR(n)", "The character of a code, modulo 256."),
     text("STARTSWITH", TEXT_TEXT, returns::boolean, starts_with, "STARTSWITH(a, b)", "Whether a begins with b."),
     text("ENDSWITH", TEXT_TEXT, returns::boolean, ends_with, "ENDSWITH(a, b)", "Whether a ends with b."),
@@ -541,7 +549,9 @@ fn position(_: &CallSite<'_>) -> Compiled {
                 Some(starts) => starts.get(row)?,
                 None => 1,
             };
-            Some(find(sought.get(row)?, texts.get(row)?, from))
+            let (sought, text) = (sought.get(row)?, texts.get(row)?);
+            // As in Java, the smallest number wraps to the largest.
+            Some(if from == i32::MIN && !sought.is_empty() { 0 } else { find(sought, text, from) })
         }))
     }))
 }
@@ -636,8 +646,8 @@ fn elt(_: &CallSite<'_>) -> Compiled {
 fn ascii(_: &CallSite<'_>) -> Compiled {
     Ok(Box::new(|args, frame| {
         let texts = args[0].strings()?;
-        Ok(primitives_by_row::<Int8Type>(frame.rows, |row| {
-            texts.get(row).map(|text| text.as_bytes().first().map_or(0, |byte| *byte as i8))
+        Ok(primitives_by_row::<Int32Type>(frame.rows, |row| {
+            texts.get(row).map(|text| text.as_bytes().first().map_or(0, |byte| i32::from(*byte as i8)))
         }))
     }))
 }

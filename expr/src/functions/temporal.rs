@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, PrimitiveArray};
-use arrow::datatypes::{Date32Type, Decimal128Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType};
+use arrow::datatypes::{
+    Date32Type, Decimal128Type, DurationMillisecondType, Float64Type, Int32Type, Int64Type, IntervalYearMonthType,
+    Time32MillisecondType,
+};
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::types::{LogicalType, units_per_millisecond};
 
-use super::time_units::{Unit, difference, extract_unit, floor_to};
+use super::time_units::{Unit, difference, extract_unit, floor_to, interval_unit};
 use crate::bind::{BindError, any_nullable, bind_call, bind_case, call, cast_to, literal_text};
 use crate::calendar::{MILLIS_PER_DAY, SECONDS_PER_DAY, Zone, civil_from_days};
 use crate::decimal;
@@ -60,8 +63,8 @@ pub(super) const FUNCTIONS: &[Function] = &[
     part("HOUR", |args| bind_part("HOUR", args), "Hour, 0 to 23."),
     part("MINUTE", |args| bind_part("MINUTE", args), "Minute, 0 to 59."),
     part("SECOND", |args| bind_part("SECOND", args), "Second, 0 to 59."),
-    temporal("FLOOR TO", &[Param::Instant, Param::Text], returns::first, |site| round_to(site, false), "FLOOR(time TO unit)", "The start of the unit a time lies in; weeks start on Sunday."),
-    temporal("CEIL TO", &[Param::Instant, Param::Text], returns::first, |site| round_to(site, true), "CEIL(time TO unit)", "The start of the next unit, or the time itself if it is a start."),
+    temporal("FLOOR TO", &[Param::Temporal, Param::Text], returns::first, |site| round_to(site, false), "FLOOR(time TO unit)", "The start of the unit a time lies in; weeks start on Sunday."),
+    temporal("CEIL TO", &[Param::Temporal, Param::Text], returns::first, |site| round_to(site, true), "CEIL(time TO unit)", "The start of the next unit, or the time itself if it is a start."),
     temporal("TIMESTAMPADD", &[], returns::first, refuse, "TIMESTAMPADD(unit, n, time)", "A time moved by n units.").custom(bind_add),
     temporal("TIMESTAMPDIFF", &[], returns::int, subtract, "TIMESTAMPDIFF(unit, from, to)", "Whole units between two times. INT.").custom(bind_difference),
     temporal("OVERLAPS", &[], returns::boolean, refuse, "(from, to) OVERLAPS (from, to)", "Whether two periods overlap; an end may be an INTERVAL.").custom(bind_overlaps),
@@ -145,7 +148,15 @@ fn bind_extract(args: Vec<Expr>) -> Bound {
     let [unit, time] = <[Expr; 2]>::try_from(args)
         .map_err(|args| BindError::new(format!("EXTRACT takes a unit and a time, not {} arguments", args.len())))?;
     let Some(name) = literal_text(&unit) else { return Err(BindError::new("EXTRACT takes a unit such as YEAR")) };
-    Unit::named(name).map_err(BindError::new)?;
+    let parsed = Unit::named(name).map_err(BindError::new)?;
+    let months = time.data_type().logical == LogicalType::IntervalYearMonth;
+    if months || time.data_type().logical == LogicalType::IntervalDaySecond {
+        if interval_unit(parsed, months, 0).is_none() {
+            return Err(BindError::new(format!("{} has no {name}", time.data_type().logical)));
+        }
+        let nullable = time.data_type().nullable;
+        return Ok(call("EXTRACT", vec![unit, time], LogicalType::BigInt.with_nullable(nullable)));
+    }
     let time = convert_arguments("EXTRACT", &[Param::Temporal], 1, false, vec![time])?;
     let nullable = any_nullable(&time);
     let args = std::iter::once(unit).chain(time).collect();
@@ -163,20 +174,26 @@ fn extract(site: &CallSite<'_>) -> Compiled {
     let unit = literal_text(&site.args[0]).ok_or_else(|| CompileError::invalid("EXTRACT takes a unit"))?;
     let unit = Unit::named(unit).map_err(CompileError::invalid)?;
     let logical = site.args[1].data_type().logical.clone();
+    if matches!(logical, LogicalType::IntervalYearMonth | LogicalType::IntervalDaySecond) {
+        return Ok(Box::new(move |args, frame| extract_from_interval(unit, &logical, &args[1], frame.rows)));
+    }
     Ok(Box::new(move |args, frame| {
         let mut zone = Zone::new(frame.context.zone);
-        if unit == Unit::Epoch
-            && let LogicalType::TimestampLtz(precision) = logical
-        {
-            let per_second = units_per_millisecond(precision) * 1_000;
-            let values = timestamps(&args[1], frame.rows)?;
-            return Ok(Arc::new(values.unary::<_, Int64Type>(|value| value.div_euclid(per_second))));
-        }
         let moments = moments(&args[1], &logical, frame.rows, &mut zone)?;
         let values: PrimitiveArray<Int64Type> =
             moments.into_iter().map(|moment| moment.map(|moment| extract_unit(unit, moment))).collect();
         Ok(Arc::new(values))
     }))
+}
+
+fn extract_from_interval(unit: Unit, logical: &LogicalType, value: &Value, rows: usize) -> Result<ArrayRef, EvalError> {
+    if *logical == LogicalType::IntervalYearMonth {
+        let values = value.primitives::<IntervalYearMonthType>()?;
+        let field = |row| interval_unit(unit, true, i64::from(values.get(row)?));
+        return Ok(primitives_by_row::<Int64Type>(rows, field));
+    }
+    let values = value.primitives::<DurationMillisecondType>()?;
+    Ok(primitives_by_row::<Int64Type>(rows, |row| interval_unit(unit, false, values.get(row)?)))
 }
 
 fn round_to(site: &CallSite<'_>, up: bool) -> Compiled {
@@ -187,21 +204,49 @@ fn round_to(site: &CallSite<'_>, up: bool) -> Compiled {
         return Err(CompileError::invalid(format!("a time cannot be rounded to {name}")));
     }
     let logical = site.args[0].data_type().logical.clone();
+    let within_day = matches!(
+        unit,
+        Unit::Hour | Unit::Minute | Unit::Second | Unit::Millisecond | Unit::Microsecond | Unit::Nanosecond
+    );
+    if matches!(logical, LogicalType::Time(_)) && !within_day {
+        return Err(CompileError::invalid(format!("a TIME cannot be rounded to {name}")));
+    }
+    // As in Flink, the next day of a DATE is never the day itself.
+    let next_day = up && unit == Unit::Day && logical == LogicalType::Date;
     Ok(Box::new(move |args, frame| {
         let mut zone = Zone::new(frame.context.zone);
         let moments = moments(&args[0], &logical, frame.rows, &mut zone)?;
-        let rounded = moments.into_iter().map(|moment| moment.map(|moment| floor_to(unit, moment, up)));
+        let instants = if matches!(logical, LogicalType::TimestampLtz(_)) {
+            Some(timestamps(&args[0], frame.rows)?)
+        } else {
+            None
+        };
+        let rounded = moments.into_iter().map(|moment| {
+            let rounded = moment.map(|moment| floor_to(unit, moment, up));
+            rounded.map(|moment| Moment { days: moment.days + i64::from(next_day), ..moment })
+        });
         Ok(match &logical {
+            LogicalType::Time(_) => {
+                let millis = |moment: Moment| {
+                    ((moment.days * SECONDS_PER_DAY + moment.second_of_day) * 1_000 + moment.nanos / 1_000_000) as i32
+                };
+                let times = rounded.map(|moment| moment.map(millis));
+                Arc::new(times.collect::<PrimitiveArray<Time32MillisecondType>>())
+            }
             LogicalType::Date => {
                 Arc::new(rounded.map(|moment| moment.map(|m| m.days as i32)).collect::<PrimitiveArray<Date32Type>>())
             }
             LogicalType::Timestamp(precision) | LogicalType::TimestampLtz(precision) => {
                 let per_second = units_per_millisecond(*precision) * 1_000;
-                let zoned = matches!(logical, LogicalType::TimestampLtz(_));
+                // As in Flink, the offset stays that of the time itself.
                 let values: PrimitiveArray<Int64Type> = rounded
-                    .map(|moment| {
+                    .enumerate()
+                    .map(|(row, moment)| {
                         let local = from_moment(moment?, per_second)?;
-                        Some(if zoned { zone.to_instant(local, per_second) } else { local })
+                        let offset = instants
+                            .as_ref()
+                            .map_or(0, |instants| zone.to_local(instants.value(row), per_second) - instants.value(row));
+                        Some(local - offset)
                     })
                     .collect();
                 timestamp_column(values, &logical)?
@@ -236,7 +281,7 @@ fn bind_add(args: Vec<Expr>) -> Bound {
     let interval = unit_interval(&name.to_uppercase())?;
     let within_day = matches!(&interval, Expr::Literal { value: Scalar::IntervalMillis(millis), .. } if millis % MILLIS_PER_DAY != 0);
     let time = match time.data_type().logical {
-        LogicalType::Date if within_day => cast_to(time, &LogicalType::Timestamp(3))?,
+        LogicalType::Date if within_day => cast_to(time, &LogicalType::Timestamp(6))?,
         LogicalType::Null => cast_to(time, &LogicalType::Timestamp(3))?,
         _ => time,
     };
@@ -354,6 +399,9 @@ fn bind_date_format(args: Vec<Expr>) -> Bound {
     let [time, pattern] = <[Expr; 2]>::try_from(args)
         .map_err(|args| BindError::new(format!("DATE_FORMAT takes 2 arguments, not {}", args.len())))?;
     let texts = time.data_type().logical.is_string();
+    if time.data_type().logical == LogicalType::Date {
+        return Err(BindError::new("DATE_FORMAT takes a TIMESTAMP or a text, not DATE; CAST it AS TIMESTAMP(0)"));
+    }
     let param = if texts { Param::Text } else { Param::Timestamp };
     let mut args = convert_arguments("DATE_FORMAT", &[param], 1, false, vec![time])?;
     args.extend(convert_arguments("DATE_FORMAT", &[Param::Text], 1, false, vec![pattern])?);
@@ -555,7 +603,12 @@ fn to_timestamp_ltz(site: &CallSite<'_>) -> Compiled {
                     }
                 }
                 let local = match &patterns {
-                    None => parse::parse_timestamp(text, 3),
+                    None => Some(parse::parse_timestamp(text, 3).ok_or_else(|| {
+                        let shown: String = text.chars().take(80).collect();
+                        EvalError::new(format!(
+                            "TO_TIMESTAMP_LTZ: '{shown}' is not of the form yyyy-MM-dd HH:mm:ss[.fff]"
+                        ))
+                    })?),
                     Some(patterns) => match patterns.get(&mut last, pattern_texts.as_ref(), row)? {
                         Some(pattern) => parse_with(pattern, text).and_then(|moment| from_moment(moment, 1_000)),
                         None => None,
@@ -606,7 +659,9 @@ fn from_unixtime(site: &CallSite<'_>) -> Compiled {
         try_strings_by_row(frame.rows, frame.rows * 20, |row, out| {
             let Some(seconds) = seconds.get(row) else { return Ok(None) };
             let Some(pattern) = patterns.get(&mut last, texts.as_ref(), row)? else { return Ok(None) };
-            pattern.format(moment(zone.to_local(seconds, 1), 1), true, out);
+            // As in Java, too many seconds wrap when they become milliseconds.
+            let millis = seconds.wrapping_mul(1_000);
+            pattern.format(moment(zone.to_local(millis, 1_000), 1_000), true, out);
             Ok(Some(()))
         })
     }))
@@ -648,7 +703,10 @@ fn convert_tz(_: &CallSite<'_>) -> Compiled {
             let (text, from, to) = (texts.get(row)?, from.get(row)?, to.get(row)?);
             if zones.as_ref().is_none_or(|(f, _, t, _)| f != from || t != to) {
                 // As in Java, a zone that is not known is GMT.
-                let zone = |name: &str| Zone::new(name.parse().unwrap_or(chrono_tz::UTC));
+                let zone = |name: &str| match custom_offset(name) {
+                    Some(offset) => Zone::fixed(offset),
+                    None => Zone::new(name.parse().unwrap_or(chrono_tz::UTC)),
+                };
                 zones = Some((from.to_owned(), zone(from), to.to_owned(), zone(to)));
             }
             let (_, from, _, to) = zones.as_mut()?;
@@ -658,6 +716,26 @@ fn convert_tz(_: &CallSite<'_>) -> Compiled {
             Some(())
         })
     }))
+}
+
+/// The offset in seconds of one of Java's custom zones: `GMT+8`, `GMT-0830`, `GMT+08:30`.
+fn custom_offset(name: &str) -> Option<i64> {
+    let rest = name.strip_prefix("GMT")?;
+    let (sign, rest) = match rest.strip_prefix('+') {
+        Some(rest) => (1, rest),
+        None => (-1, rest.strip_prefix('-')?),
+    };
+    if !rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b':') {
+        return None;
+    }
+    let (hours, minutes) = match rest.split_once(':') {
+        Some((hours, minutes)) if minutes.len() == 2 => (hours, minutes),
+        Some(_) => return None,
+        None if rest.len() > 2 => rest.split_at(rest.len() - 2),
+        None => (rest, "0"),
+    };
+    let (hours, minutes): (i64, i64) = (hours.parse().ok()?, minutes.parse().ok()?);
+    (hours <= 23 && minutes <= 59).then_some(sign * (hours * 3_600 + minutes * 60))
 }
 
 fn constant(value: i64, rows: usize, logical: LogicalType) -> Result<ArrayRef, EvalError> {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryBuilder};
 use arrow::datatypes::{Int32Type, Int64Type};
+use base64::Engine;
 use md5::Digest;
 use rand::RngCore;
 use tidemill_common::expr::Expr;
@@ -60,8 +61,15 @@ pub(super) const FUNCTIONS: &[Function] = &[
     .may_be_null()
     .can_fail(),
     code("TO_BASE64", &[Param::TextOrBytes], returns::string, to_base64, "TO_BASE64(a)", "Base64 of a text's UTF-8."),
-    code("FROM_BASE64", TEXT, returns::string, from_base64, "FROM_BASE64(a)", "The text that Base64 encodes.")
-        .may_be_null(),
+    code(
+        "FROM_BASE64",
+        TEXT,
+        returns::string,
+        from_base64,
+        "FROM_BASE64(a)",
+        "The text that Base64 encodes; an error if it is not.",
+    )
+    .can_fail(),
     code(
         "HEX",
         &[],
@@ -200,25 +208,25 @@ fn to_base64(_: &CallSite<'_>) -> Compiled {
     }))
 }
 
+/// As Java decodes: padding may be missing, what follows the last whole byte is ignored.
+const JAVA_BASE64: base64::engine::GeneralPurpose = base64::engine::GeneralPurpose::new(
+    &base64::alphabet::STANDARD,
+    base64::engine::GeneralPurposeConfig::new()
+        .with_decode_allow_trailing_bits(true)
+        .with_decode_padding_mode(base64::engine::DecodePaddingMode::Indifferent),
+);
+
 fn from_base64(_: &CallSite<'_>) -> Compiled {
     Ok(Box::new(|args, frame| {
         let texts = args[0].strings()?;
-        strings_by_row(frame.rows, texts.bytes(), |row, out| {
-            let text = texts.get(row)?.trim_end_matches('=');
-            let (mut bits, mut count) = (0_u32, 0_u32);
-            let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-            for byte in text.bytes() {
-                let value = BASE64.iter().position(|known| *known == byte)?;
-                bits = bits << 6 | value as u32;
-                count += 6;
-                if count >= 8 {
-                    count -= 8;
-                    bytes.push((bits >> count) as u8);
-                    bits &= (1 << count) - 1;
-                }
-            }
+        crate::eval::value::try_strings_by_row(frame.rows, texts.bytes(), |row, out| {
+            let Some(text) = texts.get(row) else { return Ok(None) };
+            let bytes = JAVA_BASE64.decode(text).map_err(|_| {
+                let shown: String = text.chars().take(80).collect();
+                EvalError::new(format!("FROM_BASE64: '{shown}' is not Base64"))
+            })?;
             out.push_str(&String::from_utf8_lossy(&bytes));
-            Some(())
+            Ok(Some(()))
         })
     }))
 }
@@ -299,7 +307,7 @@ fn encode(_: &CallSite<'_>) -> Compiled {
                 Charset::Utf8 => text.as_bytes().to_vec(),
                 Charset::Ascii => single(128),
                 Charset::Latin1 => single(256),
-                Charset::Utf16 { big_endian, mark } => mark
+                Charset::Utf16 { big_endian, mark } => (mark && !text.is_empty())
                     .then_some(0xFEFF)
                     .into_iter()
                     .chain(text.encode_utf16())

@@ -65,40 +65,93 @@ impl Unit {
     }
 }
 
-/// A field of a local time.
+/// Milliseconds since 1970.
+fn millis(moment: Moment) -> i64 {
+    (moment.days * SECONDS_PER_DAY + moment.second_of_day) * 1_000 + moment.nanos / 1_000_000
+}
+
+/// The day of a time as Flink has it: it divides towards 1970, so that a time before it belongs to the next
+/// day unless it is midnight.
+fn java_days(moment: Moment) -> i64 {
+    millis(moment) / (SECONDS_PER_DAY * 1_000)
+}
+
+/// A field of a local time. As in Flink, all divisions are towards zero: hours before 1970 are negative.
 pub(super) fn extract_unit(unit: Unit, moment: Moment) -> i64 {
-    let second = moment.second_of_day;
+    let total = millis(moment);
     match unit {
-        Unit::Hour => return second / 3_600,
-        Unit::Minute => return second / 60 % 60,
-        Unit::Second => return second % 60,
-        Unit::Millisecond => return moment.nanos / 1_000_000,
-        Unit::Microsecond => return moment.nanos / 1_000,
-        Unit::Nanosecond => return moment.nanos,
-        Unit::Epoch => return moment.days * SECONDS_PER_DAY + second,
-        Unit::Week => return iso_week(moment.days).1,
-        Unit::IsoYear => return iso_week(moment.days).0,
-        Unit::Dow => return iso_day_of_week(moment.days) % 7 + 1,
-        Unit::IsoDow => return iso_day_of_week(moment.days),
+        Unit::Hour => return total % 86_400_000 / 3_600_000,
+        Unit::Minute => return total % 3_600_000 / 60_000,
+        Unit::Second => return total % 60_000 / 1_000,
+        Unit::Millisecond => return total % 1_000,
+        Unit::Microsecond => return total % 1_000 * 1_000 + moment.nanos % 1_000_000 / 1_000,
+        Unit::Nanosecond => return total % 1_000 * 1_000_000 + moment.nanos % 1_000_000,
+        Unit::Epoch => return total / 1_000,
         _ => {}
     }
-    let (year, month, day) = civil_from_days(moment.days);
+    let days = java_days(moment);
+    let (year, month, day) = civil_from_days(days);
     match unit {
-        Unit::Millennium => (year + 999).div_euclid(1_000),
-        Unit::Century => (year + 99).div_euclid(100),
-        Unit::Decade => year.div_euclid(10),
-        Unit::Quarter => (month - 1) / 3 + 1,
+        Unit::Week => iso_week(days).1,
+        Unit::IsoYear => iso_week(days).0,
+        Unit::Dow => iso_day_of_week(days) % 7 + 1,
+        Unit::IsoDow => iso_day_of_week(days),
+        Unit::Millennium => {
+            if year > 0 {
+                (year + 999) / 1_000
+            } else {
+                (year - 999) / 1_000
+            }
+        }
+        Unit::Century => {
+            if year > 0 {
+                (year + 99) / 100
+            } else {
+                (year - 99) / 100
+            }
+        }
+        Unit::Decade => year / 10,
+        Unit::Quarter => (month + 2) / 3,
         Unit::Month => month,
         Unit::Day => day,
-        Unit::Doy => moment.days - days_from_civil(year, 1, 1) + 1,
+        Unit::Doy => days - days_from_civil(year, 1, 1) + 1,
         _ => year,
     }
+}
+
+/// Year, month and day as Flink has them when it rounds: by the Julian calendar before October 1582, although
+/// dates are shown by the Gregorian one.
+fn date_of(days: i64) -> (i64, i64, i64) {
+    const EPOCH_JULIAN: i64 = 2_440_588;
+    let julian = days + EPOCH_JULIAN;
+    if julian > 2_299_160 {
+        return civil_from_days(days);
+    }
+    let c = julian + 32_082;
+    let d = (4 * c + 3) / 1_461;
+    let e = c - 1_461 * d / 4;
+    let m = (5 * e + 2) / 153;
+    (d - 4_800 + m / 10, m + 3 - 12 * (m / 10), e - (153 * m + 2) / 5 + 1)
+}
+
+/// A field of an interval of months or milliseconds.
+pub(super) fn interval_unit(unit: Unit, months: bool, value: i64) -> Option<i64> {
+    Some(match (unit, months) {
+        (Unit::Year, true) => value / 12,
+        (Unit::Month, true) => value % 12,
+        (Unit::Day, false) => value / 86_400_000,
+        (Unit::Hour, false) => value % 86_400_000 / 3_600_000,
+        (Unit::Minute, false) => value % 3_600_000 / 60_000,
+        (Unit::Second, false) => value % 60_000 / 1_000,
+        _ => return None,
+    })
 }
 
 /// The start of the unit a time lies in, or (`up`) of the next one unless it is a start itself.
 pub(super) fn floor_to(unit: Unit, moment: Moment, up: bool) -> Moment {
     let day = |days: i64| Moment { days, second_of_day: 0, nanos: 0 };
-    let (year, month, _) = civil_from_days(moment.days);
+    let days = java_days(moment);
+    let (year, month, day_of_month) = date_of(days);
     let calendar = |start_year: i64, start_month: i64, months: i64| {
         let start = days_from_civil(start_year, start_month, 1);
         (day(start), day(add_months(start, months)))
@@ -119,7 +172,7 @@ pub(super) fn floor_to(unit: Unit, moment: Moment, up: bool) -> Moment {
         Unit::Month => calendar(year, month, 1),
         Unit::Week => {
             // Weeks start on Sunday here.
-            let start = moment.days - iso_day_of_week(moment.days) % 7;
+            let start = days_from_civil(year, month, day_of_month) - iso_day_of_week(days) % 7;
             (day(start), day(start + 7))
         }
         Unit::Day => (day(moment.days), day(moment.days + 1)),
@@ -142,7 +195,11 @@ pub(super) fn floor_to(unit: Unit, moment: Moment, up: bool) -> Moment {
     let is_start = match unit {
         Unit::Day | Unit::Hour | Unit::Minute | Unit::Second => start == moment,
         Unit::Millisecond | Unit::Microsecond | Unit::Nanosecond => start == moment,
-        _ => start.days == moment.days,
+        Unit::Millennium | Unit::Century | Unit::Decade => false,
+        Unit::Week => iso_day_of_week(days) == 7,
+        Unit::Month => day_of_month == 1,
+        // As in Flink, only the first of January starts a quarter.
+        _ => month == 1 && day_of_month == 1,
     };
     if up && !is_start { next } else { start }
 }
@@ -150,8 +207,6 @@ pub(super) fn floor_to(unit: Unit, moment: Moment, up: bool) -> Moment {
 /// Whole units from one time to another, cut towards zero.
 pub(super) fn difference(unit: Unit, from: Moment, to: Moment) -> i64 {
     let months = || months_between(to, from);
-    let millis =
-        |moment: Moment| (moment.days * SECONDS_PER_DAY + moment.second_of_day) * 1_000 + moment.nanos / 1_000_000;
     let divided = |unit: i64| (millis(to) - millis(from)) / unit;
     match unit {
         Unit::Year => months() / 12,

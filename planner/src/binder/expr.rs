@@ -377,8 +377,24 @@ impl<'a> ExprBinder<'a> {
                 arg => self.bind(arg)?,
             });
         }
-        if let ("TYPEOF", [value]) = (name.as_str(), bound.as_slice()) {
-            return Ok(literal_string(&value.data_type().to_string()));
+        if let ("TYPEOF", [value, options @ ..]) = (name.as_str(), bound.as_slice()) {
+            let text = value.data_type().to_string();
+            let whole = match options {
+                [] => false,
+                [Expr::Literal { value: Scalar::Boolean(whole), .. }] => *whole,
+                _ => {
+                    return Err(SqlError::at(
+                        span,
+                        "TYPEOF takes a value, and TRUE for a type that can be written down",
+                    ));
+                }
+            };
+            let text = if whole {
+                text.replace("STRING", "VARCHAR(2147483647)").replace("BYTES", "VARBINARY(2147483647)")
+            } else {
+                text
+            };
+            return Ok(Expr::Literal { value: Scalar::String(text), data_type: LogicalType::STRING.nullable() });
         }
         call(&name, bound).map_err(|error| {
             if error.message.starts_with("unknown function") {
@@ -506,7 +522,7 @@ fn in_list(needle: &Expr, items: Vec<Expr>) -> Result<Expr, SqlError> {
 /// How deep a type nests.
 fn type_depth(logical: &LogicalType) -> usize {
     let below = match logical {
-        LogicalType::Array(element) => type_depth(&element.logical),
+        LogicalType::Array(element) | LogicalType::Multiset(element) => type_depth(&element.logical),
         LogicalType::Map(key, value) => type_depth(&key.logical).max(type_depth(&value.logical)),
         LogicalType::Row(fields) => fields.iter().map(|field| type_depth(&field.data_type.logical)).max().unwrap_or(0),
         _ => 0,

@@ -8,6 +8,7 @@
 mod alter;
 mod create_table;
 mod hints;
+mod json_calls;
 mod parser;
 mod show;
 mod statements;

@@ -7,7 +7,7 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Word
 
 use tidemill_common::limits::SQL_CHAIN_MAX;
 
-use super::{FlinkDialect, hints};
+use super::{FlinkDialect, hints, json_calls};
 use crate::diagnostic::SqlError;
 
 /// The call that stands for `TABLE t PARTITION BY a, b` in the syntax tree: `__PARTITION_BY(t, a, b)`.
@@ -85,8 +85,10 @@ pub(super) fn starts_with_words(tokens: &[TokenWithSpan], words: &[&str]) -> boo
 /// - a map constructor `MAP['k', v]` to `MAP('k', v)`;
 /// - `BETWEEN SYMMETRIC a AND b` to `BETWEEN ~a AND b`, which [`symmetric`] recognises, and `BETWEEN
 ///   ASYMMETRIC` to `BETWEEN`;
+/// - the words inside calls of JSON functions ([`json_calls`](super::json_calls)) to arguments;
 /// - `>>`, which closes two nested types, to `>` `>` (Flink has no shift operators).
 pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, SqlError> {
+    let tokens = &json_calls::rewrite(tokens)?[..];
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len() + 8);
     let mut closing_brackets = Vec::new();
     let mut at = 0;
@@ -121,6 +123,17 @@ pub(super) fn rewrite(tokens: &[TokenWithSpan]) -> Result<Vec<TokenWithSpan>, Sq
             out.push(TokenWithSpan::new(Token::LParen, tokens[at + 1].span));
             closing_brackets.push(close);
             at += 2;
+            continue;
+        }
+        // INTERVAL '1' WEEK has no second unit: a TO behind it belongs to FLOOR or CEIL.
+        if is_word(token, "INTERVAL")
+            && tokens.get(at + 2).is_some_and(|unit| is_word(unit, "WEEK") || is_word(unit, "QUARTER"))
+            && tokens.get(at + 3).is_some_and(|to| is_word(to, "TO"))
+        {
+            out.push(TokenWithSpan::new(Token::LParen, token.span));
+            out.extend_from_slice(&tokens[at..at + 3]);
+            out.push(TokenWithSpan::new(Token::RParen, token.span));
+            at += 3;
             continue;
         }
         if token.token == Token::ShiftRight {

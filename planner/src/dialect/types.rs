@@ -124,10 +124,17 @@ impl TypeParser<'_, '_> {
         let mut data_type = DataType { logical, nullable };
         // The postfix form: INT ARRAY, INT MULTISET.
         let mut arrays = 0;
-        while self.accept_words(&["ARRAY"]) {
+        loop {
+            let wrap = if self.accept_words(&["ARRAY"]) {
+                LogicalType::Array
+            } else if self.accept_words(&["MULTISET"]) {
+                LogicalType::Multiset
+            } else {
+                break;
+            };
             arrays += 1;
             self.check_depth(self.depth + arrays)?;
-            data_type = LogicalType::Array(Box::new(data_type)).nullable();
+            data_type = wrap(Box::new(data_type)).nullable();
         }
         self.depth -= 1;
         Ok(data_type)
@@ -222,7 +229,13 @@ impl TypeParser<'_, '_> {
                 LogicalType::Map(Box::new(key), Box::new(value))
             }
             "ROW" => self.row()?,
-            name @ ("MULTISET" | "RAW" | "INTERVAL") => {
+            "MULTISET" => {
+                self.expect(&Token::Lt)?;
+                let element = self.data_type()?;
+                self.expect(&Token::Gt)?;
+                LogicalType::Multiset(Box::new(element))
+            }
+            name @ ("RAW" | "INTERVAL") => {
                 return refuse(format!("columns of type {name} are not supported yet"));
             }
             name => {

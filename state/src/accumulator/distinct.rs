@@ -26,7 +26,8 @@ pub(super) fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, State
     if call.args.is_empty() {
         return Err(unsupported(call, "DISTINCT needs an argument"));
     }
-    if !matches!(call.function, AggregateFunction::Count | AggregateFunction::Sum | AggregateFunction::Avg) {
+    use AggregateFunction::{Avg, Count, Sum, Variance};
+    if !matches!(call.function, Count | Sum | Avg | Variance { .. }) {
         return Err(unsupported(call, "it has no DISTINCT form"));
     }
     let member = match &call.arg_types[..] {

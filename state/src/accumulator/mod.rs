@@ -5,11 +5,14 @@
 
 mod approximate;
 mod average;
+mod collected;
 mod count;
 mod distinct;
 mod extreme;
+mod ordered;
 mod percentile;
 mod sum;
+mod variance;
 
 #[cfg(test)]
 mod tests;
@@ -65,8 +68,7 @@ pub trait Accumulator: Send + Sync + Any {
 
 /// The accumulator of a call.
 pub fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, StateError> {
-    let distinct = call.distinct && !matches!(call.function, AggregateFunction::Min | AggregateFunction::Max);
-    if distinct {
+    if call.needs_set() {
         return distinct::create(call);
     }
     match &call.function {
@@ -76,6 +78,14 @@ pub fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, StateError> 
         AggregateFunction::Min | AggregateFunction::Max => extreme::create(call),
         AggregateFunction::ApproxCountDistinct => Ok(Box::new(approximate::ApproximateCount::new())),
         AggregateFunction::Percentile { fractions, array } => percentile::create(call, fractions, *array),
+        AggregateFunction::Variance { sample, root } => variance::create(call, *sample, *root),
+        AggregateFunction::FirstValue
+        | AggregateFunction::LastValue
+        | AggregateFunction::ListAgg { .. }
+        | AggregateFunction::ArrayAgg { .. }
+        | AggregateFunction::Collect
+        | AggregateFunction::JsonArrayAgg { .. }
+        | AggregateFunction::JsonObjectAgg { .. } => collected::create(call),
     }
 }
 
@@ -88,7 +98,7 @@ pub fn state_types(call: &AggregateCall) -> Result<Vec<DataType>, StateError> {
         return Ok(types);
     }
     let arg = || call.arg_types[0].logical.clone().nullable();
-    if call.distinct && !matches!(call.function, AggregateFunction::Min | AggregateFunction::Max) {
+    if call.needs_set() {
         let member = if call.args.len() == 1 { arg() } else { LogicalType::BYTES.nullable() };
         return Ok(vec![LogicalType::Array(Box::new(member)).nullable()]);
     }
@@ -97,7 +107,15 @@ pub fn state_types(call: &AggregateCall) -> Result<Vec<DataType>, StateError> {
         | AggregateFunction::Sum
         | AggregateFunction::Avg
         | AggregateFunction::Min
-        | AggregateFunction::Max => return Err(unsupported(call, "it has no accumulator columns")),
+        | AggregateFunction::Max
+        | AggregateFunction::Variance { .. } => return Err(unsupported(call, "it has no accumulator columns")),
+        AggregateFunction::FirstValue
+        | AggregateFunction::LastValue
+        | AggregateFunction::ListAgg { .. }
+        | AggregateFunction::ArrayAgg { .. }
+        | AggregateFunction::Collect
+        | AggregateFunction::JsonArrayAgg { .. }
+        | AggregateFunction::JsonObjectAgg { .. } => vec![ordered::state_type(&call.arg_types)],
         AggregateFunction::ApproxCountDistinct => vec![LogicalType::BYTES.nullable()],
         AggregateFunction::Percentile { .. } => {
             let member = LogicalType::Row(vec![

@@ -33,7 +33,7 @@ struct Percentile {
 }
 
 /// A numeric column as doubles.
-fn doubles(column: &ArrayRef) -> Vec<f64> {
+pub(super) fn doubles(column: &ArrayRef) -> Vec<f64> {
     match column.data_type() {
         DataType::Float32 => column.as_primitive::<Float32Type>().values().iter().map(|v| f64::from(*v)).collect(),
         DataType::Float64 => column.as_primitive::<Float64Type>().values().to_vec(),

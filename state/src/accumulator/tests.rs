@@ -1,5 +1,7 @@
 //! Results as Flink has them, and the same results whichever way rows reach an accumulator.
 
+mod ordered;
+
 use std::sync::Arc;
 
 use arrow::array::{

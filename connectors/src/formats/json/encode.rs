@@ -125,7 +125,11 @@ fn write_value(array: &ArrayRef, logical: &LogicalType, row: usize, style: Style
             }
             out.push(']');
         }
-        LogicalType::Map(_, value) => {
+        LogicalType::Map(..) | LogicalType::Multiset(_) => {
+            let value = match logical {
+                LogicalType::Map(_, value) => &value.logical,
+                _ => &LogicalType::Int,
+            };
             let map = array.as_map();
             let offsets = map.value_offsets();
             let keys = map.keys().as_string::<i32>();
@@ -136,7 +140,7 @@ fn write_value(array: &ArrayRef, logical: &LogicalType, row: usize, style: Style
                 }
                 write_string(keys.value(index), out);
                 out.push(':');
-                write_value(map.values(), &value.logical, index, style, out);
+                write_value(map.values(), value, index, style, out);
             }
             out.push('}');
         }

@@ -169,6 +169,10 @@ fn check_type(name: &str, logical: &LogicalType) -> Result<(), TableError> {
             Err(TableError::table(format!("column '{name}': json has no {logical}")))
         }
         LogicalType::Array(item) => check_type(name, &item.logical),
+        LogicalType::Multiset(item) if !item.logical.is_string() => Err(TableError::table(format!(
+            "column '{name}': the values of a MULTISET in json are texts, not {}",
+            item.logical
+        ))),
         LogicalType::Map(key, value) => {
             if !key.logical.is_string() {
                 return Err(TableError::table(format!(
