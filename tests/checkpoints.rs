@@ -88,6 +88,21 @@ fn checkpoints_stay_after_a_cancellation_if_they_are_to_be_retained() {
 }
 
 #[test]
+fn with_barriers_that_wait_for_nobody_rows_come_at_least_once() {
+    let mut cluster = Cluster::start(2, 1).unwrap();
+    let place = tempfile::tempdir().unwrap();
+    let script = format!("SET 'execution.checkpointing.mode' = 'AT_LEAST_ONCE';\n{}", counting(place.path(), ""));
+    let job = submit(&cluster, &script, &["--parallelism", "2"]);
+    wait_for_checkpoints(&cluster, &job, 2);
+    cluster.kill_task_manager(0).unwrap();
+    cluster.start_task_manager().unwrap();
+    wait_for_state(&cluster, &job, "FINISHED");
+    let found = numbers(&place.path().join("written"));
+    let lost: Vec<u64> = (1..=ROWS / 2).map(|half| half * 2).filter(|n| !found.contains_key(n)).collect();
+    assert!(lost.is_empty(), "{} numbers are lost, such as {:?}\n{}", lost.len(), lost.first(), cluster.logs());
+}
+
+#[test]
 fn a_directory_that_cannot_be_written_is_said_at_submission() {
     let cluster = Cluster::start(1, 1).unwrap();
     let error = refused(&cluster, &endless(Path::new("/proc/nowhere"), ""), &[]);

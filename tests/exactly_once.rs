@@ -170,6 +170,119 @@ fn task_managers_are_killed_and_frozen_and_the_output_is_that_of_a_run_without_f
     chaos("task managers", cluster, Chaos::new(&Fault::TASK_MANAGERS, seed(1)), faults(8), None);
 }
 
+/// Windows over bids that come faster than they can be aggregated, so that all channels are full.
+/// Checkpoints must be complete all the same, with rows in flight.
+fn backpressured(directory: &Path, events: u64) -> String {
+    let place = directory.display();
+    format!(
+        "SET 'execution.checkpointing.interval' = '150 ms';
+SET 'execution.checkpointing.unaligned.enabled' = 'true';
+SET 'execution.checkpointing.externalized-checkpoint-retention' = 'RETAIN_ON_CANCELLATION';
+SET 'state.checkpoints.dir' = 'file://{place}/checkpoints';
+SET 'table.optimizer.agg-phase-strategy' = 'ONE_PHASE';
+SET 'restart-strategy.type' = 'exponential-delay';
+SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
+SET 'restart-strategy.exponential-delay.max-backoff' = '200 ms';
+CREATE TABLE bid (
+    auction BIGINT, bidder BIGINT, price BIGINT, channel STRING, `dateTime` TIMESTAMP(3),
+    WATERMARK FOR `dateTime` AS `dateTime` - INTERVAL '1' SECOND
+) WITH (
+    'connector' = 'nexmark', 'nexmark.table' = 'bid', 'events.num' = '{events}',
+    'first-event.rate' = '{RATE}', 'rate.limited' = 'false', 'nexmark.disorder' = '500 ms'
+);
+CREATE TABLE per_auction (auction BIGINT, ends TIMESTAMP(3), bids BIGINT, bidders BIGINT, prices BIGINT,
+    channels BIGINT, times BIGINT, total BIGINT, least BIGINT, middle DOUBLE)
+    WITH ('connector' = 'filesystem', 'path' = '{place}/per_auction', 'format' = 'json');
+INSERT INTO per_auction
+    SELECT auction, window_end, COUNT(*), COUNT(DISTINCT bidder), COUNT(DISTINCT price), COUNT(DISTINCT channel),
+        COUNT(DISTINCT `dateTime`), SUM(price), MIN(price), PERCENTILE(price, 0.5)
+    FROM TABLE(HOP(TABLE bid, DESCRIPTOR(`dateTime`), INTERVAL '2' SECOND, INTERVAL '10' SECOND))
+    GROUP BY auction, window_start, window_end;
+"
+    )
+}
+
+/// What a run without faults and without checkpoints writes.
+fn oracle_of(script: impl Fn(&Path) -> String, table: &str) -> BTreeMap<String, usize> {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("job.sql");
+    std::fs::write(&file, script(place.path())).unwrap();
+    let run = tidemill_tests::tidemill().unwrap().arg("run").arg(&file).output().unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    rows(&place.path().join(table))
+}
+
+/// A job's state, its newest attempt, and all about it.
+fn state(cluster: &Cluster, job: &str) -> (String, u64, serde_json::Value) {
+    let described = cluster.json("describe", &[job]).unwrap_or_default();
+    let attempts = described["attempts"].as_array().and_then(|attempts| attempts.last()?["attempt"].as_u64());
+    (described["state"].as_str().unwrap_or("?").to_owned(), attempts.unwrap_or(0), described)
+}
+
+/// The newest complete checkpoint, and how many complete ones had rows in flight.
+fn overtaken(cluster: &Cluster, job: &str) -> (Option<serde_json::Value>, usize) {
+    let history = cluster.json("checkpoints", &[job]).unwrap_or_default();
+    let all = history["checkpoints"].as_array().cloned().unwrap_or_default();
+    let complete: Vec<_> = all.into_iter().filter(|checkpoint| checkpoint["state"] == "COMPLETED").collect();
+    let with_rows = complete.iter().filter(|checkpoint| checkpoint["bytes_in_flight"].as_u64() > Some(0)).count();
+    (complete.first().cloned(), with_rows)
+}
+
+/// Checkpoints of a job under backpressure hold rows in flight: after kills, and after a restore from one of
+/// them at another parallelism, nothing is lost, doubled or late.
+#[test]
+fn rows_in_flight_survive_kills_and_a_change_of_parallelism() {
+    let events = number("TIDEMILL_CHAOS_EVENTS", 1_500_000);
+    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 3), number("TIDEMILL_CHAOS_SEED", 5));
+    let mut random = seed;
+    let expected = oracle_of(|place| backpressured(place, events), "per_auction");
+    let mut cluster = Cluster::start(3, 1).unwrap();
+    let place = cluster.directory().join("job");
+    std::fs::create_dir(&place).unwrap();
+    let begun = Instant::now();
+    let mut job = submit(&cluster, &backpressured(&place, events), &["--parallelism", "2"]);
+    let (mut landed, mut attempt, mut with_rows) = (0, 0, 0);
+    let mut moved = false;
+    loop {
+        let (state, now, described) = state(&cluster, &job);
+        if now > attempt && attempt > 0 {
+            landed += now - attempt;
+        }
+        attempt = attempt.max(now);
+        let (newest, held) = overtaken(&cluster, &job);
+        match state.as_str() {
+            "FINISHED" => break,
+            "RUNNING" if held > 0 && landed < faults && newest.is_some() => {
+                random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407) >> 1;
+                std::thread::sleep(Duration::from_millis(random % 400));
+                let victim = random as usize % cluster.task_managers.len();
+                cluster.kill_task_manager(victim).unwrap();
+                cluster.start_task_manager().unwrap();
+            }
+            "RUNNING" if held > 0 && !moved => {
+                // Whichever is the newest when the job has ended: it goes on from that.
+                assert!(cluster.run("cancel", &[&job]).unwrap().status.success());
+                let (newest, held) = overtaken(&cluster, &job);
+                let newest = newest.unwrap();
+                println!("moved from {newest}");
+                (moved, with_rows, attempt) = (true, with_rows + held, 0);
+                let location = newest["location"].as_str().unwrap();
+                let arguments = ["--parallelism", "3", "--from-savepoint", location];
+                job = submit(&cluster, &backpressured(&place, events), &arguments);
+            }
+            "FAILED" | "CANCELED" => panic!("the job is {state}\n{described:#}\n{}", cluster.logs()),
+            _ => {}
+        }
+        assert!(begun.elapsed() < GRACE * 2, "the job does not end: {described:#}\n{}", cluster.logs());
+        std::thread::sleep(Duration::from_millis(30));
+    }
+    with_rows += overtaken(&cluster, &job).1;
+    println!("seed {seed}: {landed} restarts, {with_rows} checkpoints with rows in flight, {:?}", begun.elapsed());
+    assert!(landed > 0 && with_rows > 0 && moved, "{landed} restarts, {with_rows} with rows in flight, moved: {moved}");
+    let found = rows(&place.join("per_auction"));
+    assert_same("per_auction", &expected, &found, &format!("seed {seed}\n{}", cluster.logs()));
+}
+
 /// A job manager that was killed takes its jobs up again from its data directory.
 #[test]
 fn job_and_task_managers_are_killed_and_frozen() {

@@ -65,12 +65,13 @@ fn history_text(history: &CheckpointHistory) -> String {
         "SYNC",
         "ASYNC",
         "ALIGNMENT",
+        "IN FLIGHT",
         "NEW",
         "TOTAL",
         "SUBTASKS",
     ];
     let rows: Vec<_> = history.checkpoints.iter().map(stats_row).collect();
-    text.push_str(&render(&header, &[0, 4, 5, 6, 7, 8, 9, 10], &rows));
+    text.push_str(&render(&header, &[0, 4, 5, 6, 7, 8, 9, 10, 11], &rows));
     for stats in &history.checkpoints {
         if let Some(failure) = &stats.failure {
             text.push_str(&format!("\n{}: {failure}", stats.checkpoint));
@@ -97,6 +98,7 @@ fn stats_row(stats: &CheckpointStats) -> Vec<String> {
         format!("{}.{:03} ms", stats.sync_us / 1_000, stats.sync_us % 1_000),
         format!("{} ms", number(stats.async_ms)),
         format!("{} ms", number(stats.alignment_ms)),
+        bytes(stats.bytes_in_flight),
         bytes(stats.bytes_new),
         bytes(stats.bytes_total),
         format!("{}/{}", stats.subtasks_acknowledged, stats.subtasks),
@@ -127,6 +129,8 @@ struct InspectedOperator<'a> {
     files: usize,
     splits: usize,
     unpublished_epochs: usize,
+    /// That barriers have overtaken.
+    rows_in_flight: u64,
     values: Vec<&'a str>,
     states: Vec<InspectedState<'a>>,
     key_groups: Vec<InspectedRange>,
@@ -201,6 +205,7 @@ fn operator(state: &OperatorState) -> InspectedOperator<'_> {
         files: snapshots().map(|snapshot| snapshot.files.len()).sum(),
         splits: snapshots().map(|snapshot| snapshot.splits.len()).sum(),
         unpublished_epochs: snapshots().map(|snapshot| snapshot.staged.len()).sum(),
+        rows_in_flight: snapshots().filter_map(|snapshot| snapshot.in_flight.as_ref()).map(|found| found.rows).sum(),
         values,
         states: state
             .descriptors
@@ -251,11 +256,12 @@ fn inspected_text(inspected: &Inspected<'_>) -> String {
                 operator.files.to_string(),
                 operator.splits.to_string(),
                 operator.unpublished_epochs.to_string(),
+                number(operator.rows_in_flight),
             ]
         })
         .collect();
-    let header = ["OPERATOR", "UID", "PARALLELISM", "BYTES", "FILES", "SPLITS", "UNPUBLISHED"];
-    text.push_str(&render(&header, &[2, 3, 4, 5, 6], &rows));
+    let header = ["OPERATOR", "UID", "PARALLELISM", "BYTES", "FILES", "SPLITS", "UNPUBLISHED", "IN FLIGHT"];
+    text.push_str(&render(&header, &[2, 3, 4, 5, 6, 7], &rows));
     let states: Vec<_> = inspected
         .operators
         .iter()

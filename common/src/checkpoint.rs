@@ -16,9 +16,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::config::Options;
 use crate::ids::{CheckpointId, JobId, OperatorId, SplitId, SubtaskIndex};
 use crate::plan::StateDescriptor;
+use crate::types::Schema;
 
 /// Version of [`CheckpointMetadata`]. A reader refuses what is newer.
-pub const METADATA_VERSION: u32 = 1;
+pub const METADATA_VERSION: u32 = 2;
 /// Name of the object that makes a directory a checkpoint.
 pub const METADATA_NAME: &str = "_metadata";
 
@@ -89,12 +90,19 @@ pub struct OperatorSnapshot {
     /// Rows of a sink that are published once the checkpoint is complete, oldest epoch first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub staged: Vec<StagedEpoch>,
+    /// Rows that the barrier has overtaken on their way to the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<InFlight>,
 }
 
 impl OperatorSnapshot {
     /// Whether there is nothing to keep.
     pub fn is_empty(&self) -> bool {
-        self.values.is_empty() && self.files.is_empty() && self.splits.is_empty() && self.staged.is_empty()
+        self.values.is_empty()
+            && self.files.is_empty()
+            && self.splits.is_empty()
+            && self.staged.is_empty()
+            && self.in_flight.is_none()
     }
 
     /// Bytes of all it holds and names.
@@ -103,8 +111,55 @@ impl OperatorSnapshot {
         let files: u64 = self.files.iter().map(|file| file.bytes).sum();
         let staged: u64 = self.staged.iter().flat_map(|epoch| &epoch.files).map(|file| file.bytes).sum();
         let splits: usize = self.splits.iter().map(|split| split.state.to_string().len()).sum();
-        (values + splits) as u64 + files + staged
+        let in_flight = self.in_flight.as_ref().map_or(0, |in_flight| in_flight.file.bytes);
+        (values + splits) as u64 + files + staged + in_flight
     }
+}
+
+/// Rows that were on their way to a subtask when a barrier overtook them. They count as sent, and as not
+/// yet received: on restore they are taken before anything else.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InFlight {
+    /// Inputs of the operator.
+    pub inputs: Vec<InFlightInput>,
+    /// Channels of the subtask, as they stood when its state was taken.
+    pub channels: Vec<InFlightChannel>,
+    /// The subtask's watermark then, in milliseconds since the epoch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_ms: Option<i64>,
+    pub rows: u64,
+    /// Rows, watermarks and idleness of all channels: frames of the shuffle, in order within a channel,
+    /// whose channel is a position in `channels`.
+    pub file: StateFile,
+}
+
+/// An input of an operator with rows in flight.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InFlightInput {
+    /// Uid of the operator that sent the rows.
+    pub from: String,
+    pub schema: Schema,
+}
+
+/// A channel of a subtask with rows in flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InFlightChannel {
+    /// Position in [`InFlight::inputs`].
+    pub input: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_ms: Option<i64>,
+    pub standing: ChannelStanding,
+}
+
+/// How a channel counts in the merging of watermarks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChannelStanding {
+    Active,
+    /// Set aside for now.
+    Idle,
+    /// Set aside for good.
+    Finished,
 }
 
 /// Where a source split goes on.
@@ -155,6 +210,9 @@ pub struct SnapshotStats {
     pub async_ms: u64,
     /// Written for this checkpoint.
     pub bytes_new: u64,
+    /// Of rows that the barrier has overtaken.
+    #[serde(default)]
+    pub bytes_in_flight: u64,
 }
 
 /// A whole checkpoint.
@@ -326,7 +384,10 @@ impl CheckpointOptions {
                 .boolean("execution.checkpointing.unaligned.enabled")
                 .or(options.boolean("execution.checkpointing.unaligned"))
                 .unwrap_or(false),
-            aligned_timeout: duration("execution.checkpointing.aligned-checkpoint-timeout", Duration::ZERO),
+            aligned_timeout: options
+                .duration("execution.checkpointing.aligned-checkpoint-timeout")
+                .or(options.duration("execution.checkpointing.alignment-timeout"))
+                .unwrap_or(Duration::ZERO),
             directory: text(&["execution.checkpointing.dir", "state.checkpoints.dir"]),
             savepoint_directory: text(&["execution.checkpointing.savepoint-dir", "state.savepoints.dir"]),
             backend: if is("state.backend.type", "hashmap") || is("state.backend", "hashmap") {
@@ -334,6 +395,31 @@ impl CheckpointOptions {
             } else {
                 StateBackend::RocksDb
             },
+        }
+    }
+}
+
+/// How the subtasks of a job treat the barriers of checkpoints. Barriers of savepoints are always
+/// aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Barriers {
+    /// A channel is not read past a barrier before all have brought it.
+    Aligned,
+    /// Channels are read on: what comes behind a barrier may be in the checkpoint, and is then read again
+    /// after a restore.
+    AtLeastOnce,
+    /// Aligned for so long since the checkpoint was triggered, then barriers overtake rows, which the
+    /// checkpoint keeps.
+    Overtaking { after: Duration },
+}
+
+impl CheckpointOptions {
+    /// How barriers are treated. As in Flink nothing is overtaken where rows may come twice anyway.
+    pub fn barriers(&self) -> Barriers {
+        match (self.interval, self.at_least_once, self.unaligned) {
+            (Some(_), true, _) => Barriers::AtLeastOnce,
+            (Some(_), false, true) => Barriers::Overtaking { after: self.aligned_timeout },
+            _ => Barriers::Aligned,
         }
     }
 }
@@ -390,7 +476,7 @@ mod tests {
     fn metadata_of_a_newer_version_is_refused() {
         let newer = CheckpointMetadata { version: METADATA_VERSION + 1, ..metadata() };
         let error = CheckpointMetadata::decode(&newer.encode(sum).unwrap(), sum).unwrap_err();
-        assert!(matches!(error, MetadataError::NewerVersion { version: 2 }), "{error}");
+        assert!(matches!(error, MetadataError::NewerVersion { version: 3 }), "{error}");
     }
 
     #[test]
@@ -408,5 +494,22 @@ mod tests {
         let options = CheckpointOptions::new(&set);
         assert_eq!((options.interval, options.retained), (Some(Duration::from_secs(1)), 3));
         assert_eq!((options.backend, options.directory.as_deref()), (StateBackend::HashMap, Some("file:///tmp/x")));
+        assert_eq!(options.barriers(), Barriers::Aligned);
+    }
+
+    #[test]
+    fn barriers_overtake_where_nothing_comes_twice() {
+        let barriers = |set: &[(&str, &str)]| {
+            let set = set.iter().map(|(key, value)| (format!("execution.checkpointing.{key}"), (*value).to_owned()));
+            CheckpointOptions::new(&set.collect()).barriers()
+        };
+        let unaligned = ("unaligned.enabled", "true");
+        assert_eq!(barriers(&[unaligned]), Barriers::Aligned, "there are only savepoints");
+        let every = ("interval", "1 s");
+        assert_eq!(barriers(&[every, unaligned]), Barriers::Overtaking { after: Duration::ZERO });
+        let late = ("aligned-checkpoint-timeout", "30 s");
+        assert_eq!(barriers(&[every, unaligned, late]), Barriers::Overtaking { after: Duration::from_secs(30) });
+        assert_eq!(barriers(&[every, late]), Barriers::Aligned);
+        assert_eq!(barriers(&[every, unaligned, ("mode", "at_least_once")]), Barriers::AtLeastOnce);
     }
 }

@@ -223,7 +223,7 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "execution.checkpointing.mode",
         OptionKind::Enum(&["EXACTLY_ONCE", "AT_LEAST_ONCE"]),
         Some("EXACTLY_ONCE"),
-        "EXACTLY_ONCE: barriers are aligned. AT_LEAST_ONCE is refused: there are no unaligned barriers yet.",
+        "EXACTLY_ONCE: what a checkpoint holds is what was before its barriers. AT_LEAST_ONCE: no channel waits for the barriers of others, so that rows may count twice after a failure. Savepoints are exact in both.",
     ),
     job(
         "execution.checkpointing.timeout",
@@ -291,13 +291,25 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "execution.checkpointing.unaligned.enabled",
         OptionKind::Boolean,
         Some("false"),
-        "Whether barriers overtake rows. true is refused: there are no unaligned barriers yet.",
+        "Whether barriers overtake rows, which become part of the checkpoint, so that checkpoints are complete in time under backpressure. Needs EXACTLY_ONCE. Not in savepoints, nor where rows go to one subtask of their own or to all.",
     ),
     job(
         "execution.checkpointing.unaligned",
         OptionKind::Boolean,
         Some("false"),
         "The older name of execution.checkpointing.unaligned.enabled.",
+    ),
+    job(
+        "execution.checkpointing.aligned-checkpoint-timeout",
+        OptionKind::Duration,
+        Some("0 ms"),
+        "With execution.checkpointing.unaligned.enabled: how long after its start a checkpoint goes on aligned before its barriers overtake rows.",
+    ),
+    job(
+        "execution.checkpointing.alignment-timeout",
+        OptionKind::Duration,
+        Some("0 ms"),
+        "The older name of execution.checkpointing.aligned-checkpoint-timeout.",
     ),
     job(
         "execution.state-recovery.path",
@@ -371,8 +383,7 @@ const fn job(
 /// A key that ends in `*` stands for all that begin so.
 pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("execution.checkpointing.max-concurrent-checkpoints", "one checkpoint is taken at a time"),
-    ("execution.checkpointing.aligned-checkpoint-timeout", "barriers are always aligned"),
-    ("execution.checkpointing.unaligned.*", "barriers are always aligned"),
+    ("execution.checkpointing.unaligned.*", "how rows in flight are kept is tuned by the system"),
     ("execution.checkpointing.checkpoints-after-tasks-finish*", "checkpoints always go on when tasks have finished"),
     ("execution.checkpointing.storage", "checkpoints are always kept in files"),
     ("execution.checkpointing.*", "checkpoints are tuned by the system"),
@@ -440,14 +451,6 @@ const SLIP_MAX: usize = 2;
 fn check_supported(key: &str, value: &str) -> Result<(), String> {
     let value = value.trim();
     match key {
-        "execution.checkpointing.mode" if value.eq_ignore_ascii_case("AT_LEAST_ONCE") => Err(
-            "AT_LEAST_ONCE needs barriers that are not aligned, which there are not yet; use EXACTLY_ONCE, which promises more".to_owned(),
-        ),
-        "execution.checkpointing.unaligned" | "execution.checkpointing.unaligned.enabled"
-            if value.eq_ignore_ascii_case("true") =>
-        {
-            Err("barriers cannot overtake rows yet; leave it at 'false': checkpoints are exact either way".to_owned())
-        }
         "execution.checkpointing.timeout" if parse_duration(value) == Ok(Duration::ZERO) => {
             Err("a time-out cannot be 0".to_owned())
         }
@@ -550,8 +553,8 @@ mod tests {
     #[test]
     fn checkpoints_that_cannot_be_taken_are_refused() {
         for (key, value, word) in [
-            ("execution.checkpointing.mode", "AT_LEAST_ONCE", "EXACTLY_ONCE"),
-            ("execution.checkpointing.unaligned.enabled", "true", "overtake"),
+            ("execution.checkpointing.mode", "TWICE", "EXACTLY_ONCE"),
+            ("execution.checkpointing.aligned-checkpoint-timeout", "soon", "duration"),
             ("execution.checkpointing.interval", "often", "duration"),
             ("execution.checkpointing.num-retained", "0", "less than 1"),
             ("state.backend.type", "forst", "rocksdb"),

@@ -377,6 +377,8 @@ pub struct CheckpointStats {
     pub async_ms: u64,
     /// Written for this checkpoint.
     pub bytes_new: u64,
+    /// Of rows that barriers have overtaken.
+    pub bytes_in_flight: u64,
     /// Of all it holds and names.
     pub bytes_total: u64,
     /// URL of the directory of a complete one.
@@ -408,6 +410,7 @@ impl CheckpointStats {
             sync_us: 0,
             async_ms: 0,
             bytes_new: 0,
+            bytes_in_flight: 0,
             bytes_total: 0,
             location: None,
             failure: None,

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use sqlparser::ast::{Ident, Query};
 use sqlparser::tokenizer::Span;
+use tidemill_common::checkpoint::CheckpointOptions;
 use tidemill_common::config::{Options, check_job_option, without_effect};
 use tidemill_common::connector::ConnectorCatalog;
 use tidemill_common::plan::{StreamPlan, TableSpec};
@@ -133,7 +134,12 @@ impl<'a> Planner<'a> {
             check_zone(key, value).map_err(SqlError::general)?;
             planned.warnings.extend(without_effect(key).map(|reason| no_effect(key, reason)));
         }
-        self.run(self.new_session(), script, &mut planned)?;
+        let session = self.run(self.new_session(), script, &mut planned)?;
+        let checkpoints = CheckpointOptions::new(&session.options);
+        if checkpoints.unaligned && checkpoints.at_least_once {
+            let reason = "barriers overtake rows only with 'execution.checkpointing.mode' = 'EXACTLY_ONCE'";
+            planned.warnings.push(no_effect("execution.checkpointing.unaligned.enabled", reason));
+        }
         Ok(planned)
     }
 

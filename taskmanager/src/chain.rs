@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tidemill_common::batch::{Barrier, Batch};
-use tidemill_common::ids::CheckpointId;
+use tidemill_common::ids::{CheckpointId, OperatorId};
 use tidemill_common::time::{TimestampMs, Watermark};
 
 use crate::checkpoint::OperatorPart;
@@ -79,6 +79,18 @@ impl Chain {
     /// The whole chain, for a source; `from` counts what it emits.
     pub fn downstream<'a>(&'a mut self, from: Option<&'a OperatorMetrics>) -> Downstream<'a> {
         Downstream { from, stages: &mut self.stages, outputs: &mut self.outputs }
+    }
+
+    /// The first operator.
+    pub fn head(&self) -> Option<OperatorId> {
+        self.stages.first().map(|stage| stage.metrics.operator())
+    }
+
+    /// A batch for input `input` of the operator at `stage`.
+    pub fn batch_at(&mut self, stage: usize, input: usize, batch: Batch) -> Result<(), OperatorError> {
+        let Self { stages, outputs } = self;
+        let stages = stages.get_mut(stage..).unwrap_or_default();
+        Downstream { from: None, stages, outputs }.deliver(input, batch)
     }
 
     /// A batch for input `input` of the first operator.

@@ -9,15 +9,16 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::{
-    EpochOrigin, OperatorSnapshot, SnapshotStats, SplitPosition, StagedEpoch, StateFile, SubtaskSnapshot,
+    EpochOrigin, InFlight, OperatorSnapshot, SnapshotStats, SplitPosition, StagedEpoch, StateFile, SubtaskSnapshot,
 };
 use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId};
 use tidemill_connectors::lease::Lease;
 use tidemill_state::storage::{Directory, FileWriter, StorageError, StoreOptions};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::{ExecutorEvent, SubtaskState};
+use crate::in_flight::{self, Collected};
 use crate::snapshot::Snapshot;
 
 /// Splits whose positions wait for their checkpoint, at most; older ones are forgotten.
@@ -30,6 +31,14 @@ pub struct OperatorPart {
     pub snapshot: Snapshot,
     /// Of a source.
     pub splits: Vec<SplitPosition>,
+}
+
+/// Rows that a barrier has overtaken, which are still being collected.
+pub struct Collecting {
+    /// The operator they are on their way to.
+    pub operator: OperatorId,
+    /// What comes of it: all of them, or why they cannot be kept. Nothing if the checkpoint is given up.
+    pub collected: oneshot::Receiver<Result<Collected, String>>,
 }
 
 /// Rows of a sink that wait for their checkpoint.
@@ -117,8 +126,15 @@ impl Checkpoints {
         self.last.is_some_and(|last| last <= complete)
     }
 
-    /// Writes what the operators left and reports it, beside the task.
-    pub fn take(&mut self, barrier: &Barrier, mut parts: Vec<OperatorPart>, alignment: Duration, sync: Duration) {
+    /// Writes what the operators left and reports it, beside the task; with `collecting`, once that is
+    /// written, too.
+    pub fn take(
+        &mut self,
+        barrier: &Barrier,
+        mut parts: Vec<OperatorPart>,
+        (alignment, sync): (Duration, Duration),
+        collecting: Option<Collecting>,
+    ) {
         if self.ended && self.last.is_none() {
             self.last = Some(barrier.checkpoint);
         }
@@ -148,18 +164,57 @@ impl Checkpoints {
         let writer = self.writer(barrier);
         let (job, attempt, subtask, checkpoint) = (self.job.clone(), self.attempt, self.subtask, barrier.checkpoint);
         let (events, epochs, full) = (self.events.clone(), self.unpublished.clone(), barrier.savepoint.is_some());
-        let lease = self.lease.clone();
-        self.io.spawn_blocking(move || {
-            if !lease.is_valid() {
-                return;
-            }
-            let result = writer
-                .and_then(|writer| write(&writer, parts, &epochs, checkpoint, full, stats))
-                .map(Box::new)
-                .map_err(|error| error.to_string());
-            let event = ExecutorEvent::Checkpointed { job, attempt, subtask, checkpoint, result };
+        let (lease, held) = (self.lease.clone(), self.lease.clone());
+        let writing = move || {
+            let written = writer.and_then(|writer| write(&writer, parts, &epochs, checkpoint, full, stats));
+            written.map_err(|error| error.to_string())
+        };
+        let event = move |result: Result<SubtaskSnapshot, String>| {
+            let result = result.map(Box::new);
+            ExecutorEvent::Checkpointed { job, attempt, subtask, checkpoint, result }
+        };
+        let Some(collecting) = collecting else {
+            self.io.spawn_blocking(move || {
+                if !lease.is_valid() {
+                    return;
+                }
+                let event = event(writing());
+                may_die(Place::BeforeAcknowledgement);
+                if events.blocking_send(event).is_err() {
+                    tracing::debug!(%subtask, "nobody listens to events");
+                }
+                may_die(Place::AfterAcknowledgement);
+            });
+            return;
+        };
+        let (io, writer) = (self.io.clone(), self.writer(barrier));
+        // What the operators left is written in any case: later parts may wait for earlier ones.
+        let written = io.spawn_blocking(move || lease.is_valid().then(writing));
+        self.io.spawn(async move {
+            let result = async {
+                let Some(written) = written.await.map_err(|error| error.to_string())? else { return Ok(None) };
+                let mut snapshot = written?;
+                let Collecting { operator, collected } = collecting;
+                let collected = collected.await.map_err(|_| "it was given up for a newer one".to_owned())??;
+                if !held.is_valid() {
+                    return Ok(None);
+                }
+                let keep = move || {
+                    let writer = writer.map_err(|error| error.to_string())?;
+                    in_flight::write(&collected, &writer, checkpoint)
+                };
+                let kept = io.spawn_blocking(keep).await.map_err(|error| error.to_string())??;
+                if let Some(kept) = kept {
+                    snapshot.stats.bytes_in_flight = kept.file.bytes;
+                    snapshot.stats.bytes_new += kept.file.bytes;
+                    add_in_flight(&mut snapshot, operator, kept);
+                }
+                Ok(Some(snapshot))
+            };
+            // Without a lease nobody is told: the attempt is over.
+            let Some(result) = result.await.transpose() else { return };
             may_die(Place::BeforeAcknowledgement);
-            if events.blocking_send(event).is_err() {
+            if events.send(event(result)).await.is_err() {
                 tracing::debug!(%subtask, "nobody listens to events");
             }
             may_die(Place::AfterAcknowledgement);
@@ -192,6 +247,17 @@ impl Checkpoints {
     fn tell(&self, event: ExecutorEvent) {
         if self.events.blocking_send(event).is_err() {
             tracing::debug!(subtask = %self.subtask, "nobody listens to events");
+        }
+    }
+}
+
+fn add_in_flight(snapshot: &mut SubtaskSnapshot, operator: OperatorId, in_flight: InFlight) {
+    let known = snapshot.operators.iter_mut().find(|(known, _)| *known == operator);
+    match known {
+        Some((_, kept)) => kept.in_flight = Some(in_flight),
+        None => {
+            let kept = OperatorSnapshot { in_flight: Some(in_flight), ..OperatorSnapshot::default() };
+            snapshot.operators.push((operator, kept));
         }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tidemill_common::batch::Barrier;
-use tidemill_common::checkpoint::SubtaskSnapshot;
+use tidemill_common::checkpoint::{Barriers, CheckpointOptions, SubtaskSnapshot};
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::StreamPlan;
@@ -25,7 +25,7 @@ use crate::control::credit::LinePermit;
 use crate::memory::MemoryBudget;
 use crate::metrics::{SubtaskMetrics, TaskMetrics};
 use crate::shuffle::network::Network;
-use crate::shuffle::{Inbox, Mail, input_channels};
+use crate::shuffle::{Inbox, Mail, Overtaking, input_channels, overtakable_channels};
 use subtask::Launch;
 
 /// How long the counters of an ended subtask are still told.
@@ -234,10 +234,14 @@ impl TaskExecutor {
         let before = attempts.iter().flat_map(|older| older.subtasks.values().map(|subtask| subtask.ended.clone()));
         let before = before.collect();
         let cancelled = Arc::new(AtomicBool::new(false));
+        let barriers = match deployment.checkpoint_directory {
+            Some(_) => CheckpointOptions::new(&deployment.plan.options).barriers(),
+            None => Barriers::Aligned,
+        };
         let started = subtasks.iter().map(|id| {
             let operators = graph.tasks[id.task.0 as usize].operators.iter().copied();
             let subtask = Subtask {
-                inbox: Arc::new(Inbox::new(input_channels(&graph, *id).len())),
+                inbox: Arc::new(inbox(&graph, *id, barriers)),
                 metrics: Arc::new(TaskMetrics::new(job.clone(), *attempt, *id, operators)),
                 ended: Arc::default(),
             };
@@ -263,6 +267,7 @@ impl TaskExecutor {
             scratch: self.config.scratch.clone(),
             memory: self.config.memory.clone(),
             restored: OnceLock::new(),
+            barriers,
             before,
             graph,
             deployment,
@@ -368,6 +373,14 @@ impl TaskExecutor {
         jobs.retain(|_, attempts| !attempts.is_empty());
         let newest = jobs.values().filter_map(|attempts| attempts.last());
         newest.flat_map(|attempt| attempt.subtasks.values().map(|subtask| subtask.metrics.snapshot())).collect()
+    }
+}
+
+/// The inbox of a subtask.
+fn inbox(graph: &JobGraph, id: SubtaskId, barriers: Barriers) -> Inbox {
+    match barriers {
+        Barriers::Overtaking { after } => Inbox::overtaking(Overtaking::new(after, overtakable_channels(graph, id))),
+        Barriers::Aligned | Barriers::AtLeastOnce => Inbox::new(input_channels(graph, id).len()),
     }
 }
 

@@ -10,6 +10,7 @@ pub mod chain;
 pub mod checkpoint;
 pub mod control;
 pub mod executor;
+mod in_flight;
 pub mod memory;
 pub mod metrics;
 pub mod operator;

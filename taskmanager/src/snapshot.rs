@@ -80,6 +80,16 @@ impl Restored {
         self
     }
 
+    /// The state of an operator, if the checkpoint knows it.
+    pub fn operator(&self, uid: &str) -> Option<&OperatorState> {
+        self.operators.iter().find(|operator| operator.uid == uid)
+    }
+
+    /// Reads what the checkpoint names.
+    pub fn reader(&self) -> &Arc<FileReader> {
+        &self.reader
+    }
+
     /// What subtask `subtask` of an operator starts from; empty if the checkpoint does not know it.
     pub fn of(&self, operator: &PlanOperator, subtask: SubtaskIndex, max_parallelism: u32) -> RestoredState {
         let key_groups = key_group_range(subtask, operator.parallelism, max_parallelism);
@@ -94,7 +104,7 @@ impl Restored {
             reader: self.reader.clone(),
             own: self.own.clone(),
         };
-        let Some(old) = self.operators.iter().find(|old| old.uid == operator.uid) else { return state };
+        let Some(old) = self.operator(&operator.uid) else { return state };
         for (index, snapshot) in &old.subtasks {
             state.values.push((*index, snapshot.values.clone()));
             let overlaps =

@@ -5,17 +5,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidemill_common::batch::{Barrier, StreamElement};
+use tidemill_common::checkpoint::InFlightInput;
+use tidemill_common::ids::CheckpointId;
 use tidemill_common::limits::EXCHANGE_LINGER_MS;
 use tidemill_common::time::Watermark;
 use tidemill_connectors::api::ConnectorError;
+use tokio::sync::oneshot;
 
 use crate::aligner::{AlignAction, BarrierAligner};
 use crate::chain::Chain;
-use crate::checkpoint::{Checkpoints, OperatorPart};
+use crate::checkpoint::{Checkpoints, Collecting, OperatorPart};
+use crate::in_flight::{Collected, Replay, Replayed};
 use crate::metrics::{TaskMetrics, Wait};
 use crate::operator::OperatorError;
 use crate::operators::window::system_clock;
-use crate::shuffle::{Decoder, Delivery, Inbox, InputChannel, Mail, Received};
+use crate::shuffle::{Decoder, Delivery, Inbox, InputChannel, Mail, Overtaking, Received};
 use crate::snapshot::Snapshot;
 use crate::source::{Source, Step};
 use crate::watermark::{MergeEvent, WatermarkMerger};
@@ -60,21 +64,38 @@ pub struct Gate {
     drain: bool,
     /// Whether a complete checkpoint covers the end of the input.
     covered: bool,
-    /// When the first barrier of a checkpoint came.
-    aligning_since: Option<Instant>,
+    /// When the first barrier of the checkpoint that is aligned came.
+    aligning_since: Option<(CheckpointId, Instant)>,
+    /// When the barrier that waits overtakes.
+    overtake_at: Option<Instant>,
+    /// What is in flight to the operator, while it is collected.
+    in_flight: Option<InFlightCollector>,
+    /// Inputs of the operator, as checkpoints know them.
+    inputs: Arc<[InFlightInput]>,
+}
+
+/// Collects what a barrier has overtaken.
+struct InFlightCollector {
+    collected: Collected,
+    /// Channels of which everything that is read is in flight.
+    recording: Vec<bool>,
+    done: oneshot::Sender<Result<Collected, String>>,
 }
 
 impl Gate {
-    /// A gate over the channels of an inbox, in its order.
-    pub fn new(channels: Vec<(InputChannel, Decoder)>) -> Self {
+    /// A gate over the channels of an inbox, in its order. `aligner` has as many.
+    pub fn new(channels: Vec<(InputChannel, Decoder)>, aligner: BarrierAligner, inputs: Vec<InFlightInput>) -> Self {
         let count = channels.len();
         Self {
+            inputs: inputs.into(),
+            overtake_at: None,
+            in_flight: None,
             channels: channels
                 .into_iter()
                 .map(|(channel, decoder)| Channel { channel, decoder, ended: false })
                 .collect(),
             merger: WatermarkMerger::new(count),
-            aligner: BarrierAligner::new(count),
+            aligner,
             data_open: count,
             open: count,
             drain: true,
@@ -87,13 +108,16 @@ impl Gate {
 /// Where a subtask's rows come from.
 pub enum Head {
     Source(Box<Source>),
-    Inputs(Gate),
+    Inputs(Box<Gate>),
 }
 
 /// All that a subtask's thread works with.
 pub struct Task {
     pub head: Head,
     pub runtime: Runtime,
+    /// What was in flight to its operators when the checkpoint it starts from was taken, the last operator
+    /// first.
+    pub replays: Vec<Replay>,
 }
 
 /// What does not depend on the kind of head.
@@ -173,9 +197,27 @@ impl Runtime {
         Ok(())
     }
 
-    /// The subtask's part of a checkpoint: everything the rows before the barrier have changed.
-    fn checkpoint(&mut self, barrier: Barrier, source: Option<&Source>, alignment: Duration) -> Result<(), TaskError> {
+    /// How barriers of this subtask overtake, if they do.
+    fn overtaking(&self) -> Option<&Overtaking> {
+        self.inbox.overtakes()
+    }
+
+    /// The subtask's part of a checkpoint: everything the rows before the barrier have changed, and those
+    /// that are still being collected.
+    fn checkpoint(
+        &mut self,
+        barrier: Barrier,
+        source: Option<&Source>,
+        alignment: Duration,
+        collecting: Option<Collecting>,
+    ) -> Result<(), TaskError> {
         let begun = Instant::now();
+        // Once its time has come, what goes out before the barrier waits for no room.
+        let overtaking = self.overtaking().filter(|_| barrier.savepoint.is_none()).cloned();
+        if let Some(overtaking) = &overtaking {
+            let waited = alignment.as_millis() as i64;
+            overtaking.urgency.plan(Some(overtaking.due_ms(&barrier, system_clock() - waited)));
+        }
         let mut parts = Vec::new();
         if let Some(source) = source {
             let mut snapshot = Snapshot::new(barrier.checkpoint, barrier.savepoint.is_some());
@@ -183,8 +225,28 @@ impl Runtime {
             parts.push(OperatorPart { operator: source.operator(), uid: source.uid().to_owned(), snapshot, splits });
         }
         parts.extend(self.chain.barrier(barrier.clone())?);
-        self.checkpoints.take(&barrier, parts, alignment, begun.elapsed());
+        if let Some(overtaking) = &overtaking {
+            overtaking.urgency.plan(None);
+        }
+        self.checkpoints.take(&barrier, parts, (alignment, begun.elapsed()), collecting);
         Ok(())
+    }
+
+    /// Takes rows that were in flight; gives how far event time has come among them.
+    fn replay(&mut self, mut replay: Replay) -> Result<Watermark, TaskError> {
+        while let Some(next) = replay.next()? {
+            self.check_cancelled()?;
+            match next {
+                Replayed::Batch { input, batch } => self.chain.batch_at(replay.stage, input, batch)?,
+                Replayed::Watermark(watermark) => {
+                    self.metrics.set_watermark(watermark);
+                    self.chain.watermark(watermark)?;
+                }
+            }
+            self.linger()?;
+        }
+        self.settle()?;
+        Ok(replay.watermark())
     }
 
     /// A neighbour has ended early. Whoever ended it will cancel this subtask too.
@@ -197,7 +259,7 @@ impl Runtime {
             match self.inbox.next(Some(deadline), |wait| wait()) {
                 Received::Mail(Mail::Cancel) => return OperatorError::Cancelled.into(),
                 Received::Mail(Mail::Fail { cause }) => return TaskError::Dependency(cause),
-                Received::Mail(_) | Received::Element { .. } => {}
+                Received::Mail(_) | Received::Element { .. } | Received::Announced { .. } => {}
                 Received::Nothing => return error.into(),
             }
         }
@@ -210,11 +272,17 @@ impl Task {
     /// # Errors
     /// If an operator fails, the subtask is cancelled, or what it depends on is gone.
     pub fn run(&mut self) -> Result<(), TaskError> {
-        let Self { head, runtime } = self;
-        let ended = match head {
+        let Self { head, runtime, replays } = self;
+        let replayed = std::mem::take(replays)
+            .into_iter()
+            .try_fold(Watermark::MIN, |watermark, replay| Ok::<_, TaskError>(runtime.replay(replay)?.max(watermark)));
+        let ended = replayed.and_then(|watermark| match head {
             Head::Source(source) => run_source(source, runtime),
-            Head::Inputs(gate) => gate.run(runtime),
-        };
+            Head::Inputs(gate) => {
+                gate.merger = WatermarkMerger::starting_at(gate.channels.len(), watermark);
+                gate.run(runtime)
+            }
+        });
         match ended {
             Err(TaskError::Operator(error @ OperatorError::ExchangeClosed)) => Err(runtime.await_cancellation(error)),
             ended => ended,
@@ -234,7 +302,7 @@ fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskErro
             let deadline = runtime.deadline().map_or(latest, |deadline| deadline.min(latest));
             match runtime.received(Some(deadline)) {
                 Received::Mail(mail) => Some(mail),
-                Received::Element { .. } | Received::Nothing => None,
+                Received::Element { .. } | Received::Announced { .. } | Received::Nothing => None,
             }
         } else {
             runtime.inbox.try_mail()
@@ -260,7 +328,7 @@ fn run_source(source: &mut Source, runtime: &mut Runtime) -> Result<(), TaskErro
                 {
                     end_of_input(runtime, drain)?;
                 }
-                runtime.checkpoint(barrier, Some(source), Duration::ZERO)?;
+                runtime.checkpoint(barrier, Some(source), Duration::ZERO, None)?;
             }
             Some(Mail::CheckpointComplete(checkpoint)) => {
                 runtime.chain.checkpoint_complete(checkpoint)?;
@@ -308,7 +376,7 @@ fn end_of_input(runtime: &mut Runtime, drain: bool) -> Result<(), TaskError> {
 impl Gate {
     fn run(&mut self, runtime: &mut Runtime) -> Result<(), TaskError> {
         while self.open > 0 || (runtime.checkpoints.are_taken() && !self.covered) {
-            let deadline = runtime.deadline();
+            let deadline = [runtime.deadline(), self.overtake_at].into_iter().flatten().min();
             match runtime.received(deadline) {
                 Received::Mail(Mail::Cancel) => return Err(OperatorError::Cancelled.into()),
                 Received::Mail(Mail::Fail { cause }) => return Err(TaskError::Dependency(cause)),
@@ -317,7 +385,11 @@ impl Gate {
                     runtime.checkpoints.complete(checkpoint);
                     self.covered |= runtime.checkpoints.covers_the_end(checkpoint);
                 }
-                Received::Mail(Mail::CheckpointAborted(checkpoint)) => runtime.chain.checkpoint_aborted(checkpoint),
+                Received::Mail(Mail::CheckpointAborted(checkpoint)) => {
+                    runtime.chain.checkpoint_aborted(checkpoint);
+                    let actions = self.aligner.abort(checkpoint);
+                    self.align(actions, runtime)?;
+                }
                 // For sources only.
                 Received::Mail(
                     Mail::AssignSplits { .. }
@@ -330,7 +402,15 @@ impl Gate {
                     self.delivery(channel, delivery, runtime)?;
                     runtime.linger()?;
                 }
+                Received::Announced { channel, barrier } => {
+                    let actions = self.aligner.announced(channel, barrier);
+                    self.align(actions, runtime)?;
+                }
                 Received::Nothing => runtime.rest()?,
+            }
+            if self.overtake_at.is_some_and(|at| at <= Instant::now()) {
+                let actions = self.aligner.overtake();
+                self.align(actions, runtime)?;
             }
             if self.data_open > 0 {
                 runtime.fire_timers()?;
@@ -340,6 +420,9 @@ impl Gate {
     }
 
     fn delivery(&mut self, channel: usize, delivery: Delivery, runtime: &mut Runtime) -> Result<(), TaskError> {
+        if self.in_flight.as_ref().is_some_and(|in_flight| in_flight.recording[channel]) {
+            self.collect(channel, [delivery.clone()]);
+        }
         let element = match delivery {
             Delivery::Element(element) => element,
             Delivery::Frame { header, body } => {
@@ -364,7 +447,6 @@ impl Gate {
                 self.merged(events, runtime)?;
             }
             StreamElement::Barrier(barrier) => {
-                self.aligning_since.get_or_insert_with(Instant::now);
                 let actions = self.aligner.barrier(channel, barrier);
                 self.align(actions, runtime)?;
             }
@@ -403,15 +485,94 @@ impl Gate {
             match action {
                 AlignAction::Block(channel) => runtime.inbox.set_blocked(channel, true),
                 AlignAction::Pass(barrier) => {
-                    let alignment = self.aligning_since.take().map_or(Duration::ZERO, |since| since.elapsed());
-                    runtime.checkpoint(barrier, None, alignment)?;
+                    let alignment = self.alignment(barrier.checkpoint);
+                    runtime.checkpoint(barrier, None, alignment, None)?;
                 }
                 AlignAction::UnblockAll => {
                     (0..self.channels.len()).for_each(|channel| runtime.inbox.set_blocked(channel, false));
                 }
+                AlignAction::Overtake(barrier) => self.overtaken(barrier, runtime)?,
+                AlignAction::Capture(channel, checkpoint) => {
+                    self.record(channel, false);
+                    match runtime.inbox.capture(channel, checkpoint) {
+                        Some(waiting) => self.collect(channel, waiting),
+                        None => self.cannot_collect(format!("the barrier of channel {channel} is not where it was")),
+                    }
+                }
+                AlignAction::Record(channel) => self.record(channel, true),
+                AlignAction::StopRecording(channel) => self.record(channel, false),
+                AlignAction::Collected(_) => {
+                    if let Some(InFlightCollector { collected, done, .. }) = self.in_flight.take() {
+                        // Nobody waits if the checkpoint could not be written anyway.
+                        drop(done.send(Ok(collected)));
+                    }
+                }
+                AlignAction::GiveUp(_) => self.in_flight = None,
             }
         }
+        self.plan_overtaking(runtime);
         Ok(())
+    }
+
+    /// How long a checkpoint was aligned.
+    fn alignment(&self, checkpoint: CheckpointId) -> Duration {
+        let since = self.aligning_since.filter(|(aligning, _)| *aligning == checkpoint);
+        since.map_or(Duration::ZERO, |(_, since)| since.elapsed())
+    }
+
+    /// When the barrier that waits now overtakes.
+    fn plan_overtaking(&mut self, runtime: &Runtime) {
+        let now = Instant::now();
+        let aligning = self.aligner.aligning();
+        if let Some(checkpoint) = aligning
+            && self.aligning_since.is_none_or(|(known, _)| known != checkpoint)
+        {
+            self.aligning_since = Some((checkpoint, now));
+        }
+        let Some(overtaking) = runtime.overtaking() else { return };
+        let due_ms = self.aligner.may_overtake().map(|barrier| {
+            let seen_ms = system_clock() - self.alignment(barrier.checkpoint).as_millis() as i64;
+            overtaking.due_ms(barrier, seen_ms)
+        });
+        self.overtake_at = due_ms.and_then(|due_ms| {
+            let wait = due_ms.saturating_sub(system_clock()).max(0) as u64;
+            now.checked_add(Duration::from_millis(wait))
+        });
+        overtaking.urgency.plan(due_ms);
+    }
+
+    /// A barrier overtakes what has not been read: the operators' part is taken, and what is in flight will
+    /// be collected.
+    fn overtaken(&mut self, barrier: Barrier, runtime: &mut Runtime) -> Result<(), TaskError> {
+        let alignment = self.alignment(barrier.checkpoint);
+        let (done, receiver) = oneshot::channel();
+        let inputs = self.channels.iter().map(|channel| channel.channel.input);
+        let collected = Collected::new(self.inputs.clone(), inputs, &self.merger);
+        self.in_flight = Some(InFlightCollector { collected, recording: vec![false; self.channels.len()], done });
+        let head = runtime.chain.head();
+        let collecting = head.map(|operator| Collecting { operator, collected: receiver });
+        runtime.checkpoint(barrier, None, alignment, collecting)
+    }
+
+    fn record(&mut self, channel: usize, recording: bool) {
+        if let Some(in_flight) = &mut self.in_flight {
+            in_flight.recording[channel] = recording;
+        }
+    }
+
+    fn collect(&mut self, channel: usize, waiting: impl IntoIterator<Item = Delivery>) {
+        let Some(in_flight) = &mut self.in_flight else { return };
+        let added = waiting.into_iter().try_for_each(|delivery| in_flight.collected.add(channel, delivery));
+        if let Err(reason) = added {
+            self.cannot_collect(reason);
+        }
+    }
+
+    /// The checkpoint is declined.
+    fn cannot_collect(&mut self, reason: String) {
+        if let Some(InFlightCollector { done, .. }) = self.in_flight.take() {
+            drop(done.send(Err(reason)));
+        }
     }
 
     fn merged(&mut self, events: impl IntoIterator<Item = MergeEvent>, runtime: &mut Runtime) -> Result<(), TaskError> {
@@ -427,3 +588,7 @@ impl Gate {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[path = "task_tests.rs"]
+mod tests;

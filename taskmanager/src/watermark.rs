@@ -1,5 +1,6 @@
 //! Merging of the watermarks of several channels (or splits), as a pure rule.
 
+use tidemill_common::checkpoint::ChannelStanding;
 use tidemill_common::time::Watermark;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,39 @@ impl WatermarkMerger {
     /// A merge of `inputs` inputs, all active, none with a watermark yet.
     pub fn new(inputs: usize) -> Self {
         Self { inputs: vec![(State::Active, Watermark::MIN); inputs], merged: Watermark::MIN, idle: false }
+    }
+
+    /// A merge of `inputs` inputs that goes on after one that had come to `merged`.
+    pub fn starting_at(inputs: usize, merged: Watermark) -> Self {
+        Self { merged, ..Self::new(inputs) }
+    }
+
+    /// A merge as it stood: its inputs and its watermark.
+    pub fn restored(inputs: impl IntoIterator<Item = (ChannelStanding, Watermark)>, merged: Watermark) -> Self {
+        let state = |(standing, watermark)| {
+            let state = match standing {
+                ChannelStanding::Active => State::Active,
+                ChannelStanding::Idle => State::Idle,
+                ChannelStanding::Finished => State::Finished,
+            };
+            (state, watermark)
+        };
+        let inputs: Vec<_> = inputs.into_iter().map(state).collect();
+        let mut unfinished = inputs.iter().filter(|(state, _)| *state != State::Finished).peekable();
+        let idle = unfinished.peek().is_some() && unfinished.all(|(state, _)| *state == State::Idle);
+        Self { inputs, merged, idle }
+    }
+
+    /// How each input stands, and its watermark.
+    pub fn inputs(&self) -> impl Iterator<Item = (ChannelStanding, Watermark)> {
+        self.inputs.iter().map(|(state, watermark)| {
+            let standing = match state {
+                State::Active => ChannelStanding::Active,
+                State::Idle => ChannelStanding::Idle,
+                State::Finished => ChannelStanding::Finished,
+            };
+            (standing, *watermark)
+        })
     }
 
     /// An input's watermark. One that is not higher than the one before changes nothing.
@@ -136,6 +170,24 @@ mod tests {
         if merger.inputs.iter().all(|input| input.0 == State::Finished) {
             assert!(!merger.idle, "what has ended is not idle");
         }
+    }
+
+    #[test]
+    fn a_merge_goes_on_as_it_stood() {
+        let mut merger = WatermarkMerger::new(3);
+        merger.watermark(0, Watermark(10));
+        merger.watermark(1, Watermark(30));
+        merger.idle(1, true);
+        merger.finish(2);
+        let mut again = WatermarkMerger::restored(merger.inputs(), merger.merged());
+        assert_eq!((again.merged(), again.idle), (Watermark(10), false));
+        assert_eq!(again.watermark(0, Watermark(20)), merger.watermark(0, Watermark(20)));
+        assert_eq!(again.idle(0, true), merger.idle(0, true));
+        let mut later = WatermarkMerger::starting_at(2, again.merged());
+        assert_eq!(later.watermark(0, Watermark(20)), None);
+        assert_eq!(later.watermark(1, Watermark(25)), None, "it does not fall");
+        assert_eq!(later.watermark(0, Watermark(40)), None);
+        assert_eq!(later.watermark(1, Watermark(50)), Some(MergeEvent::Advanced(Watermark(40))));
     }
 
     #[test]

@@ -1,11 +1,11 @@
 //! Task managers: sources that read splits, and tasks that count the rows of each key and stage them for
-//! the database. Barriers are aligned by the real aligner.
+//! the database. Barriers are aligned by the real aligner, or overtake rows, which are then kept.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::{
-    EpochOrigin, OperatorSnapshot, SplitPosition, StagedEpoch, StateFile, SubtaskSnapshot,
+    EpochOrigin, InFlight, OperatorSnapshot, SplitPosition, StagedEpoch, StateFile, SubtaskSnapshot,
 };
 use tidemill_common::control::SubtaskState;
 use tidemill_common::ids::{CheckpointId, JobId, OperatorId, SplitId, SubtaskId, SubtaskIndex, TaskId};
@@ -70,6 +70,15 @@ struct Upload {
     base: bool,
     /// Epochs up to this checkpoint.
     epochs: Vec<(u64, Vec<Row>)>,
+    /// What the barrier has overtaken: split, index and key.
+    in_flight: Vec<(u64, u64, u64)>,
+}
+
+/// What a barrier has overtaken, while it is collected.
+#[derive(Debug)]
+struct Collecting {
+    upload: Upload,
+    recording: [bool; SOURCES as usize],
 }
 
 #[derive(Debug)]
@@ -77,6 +86,11 @@ struct Counter {
     aligner: BarrierAligner,
     blocked: [bool; SOURCES as usize],
     waiting: [VecDeque<Element>; SOURCES as usize],
+    /// Channels whose sender's data has ended: its barriers overtake nothing.
+    ended: [bool; SOURCES as usize],
+    collecting: Option<Collecting>,
+    /// Will read on, as a slow task does.
+    busy: bool,
     data_open: u32,
     open: u32,
     counts: BTreeMap<u64, u64>,
@@ -231,7 +245,18 @@ impl TaskManager {
     /// A source reads a row; a counter does what waits for it.
     pub fn step(&mut self, world: &mut World, attempt: u32, subtask: SubtaskId, rows_per_split: u64) {
         let Some(task) = self.tasks.get_mut(&(attempt, subtask)) else { return };
-        let Head::Source(reading) = &mut task.head else { return };
+        let reading = match &mut task.head {
+            Head::Source(reading) => reading,
+            Head::Counter(counting) => {
+                counting.busy = false;
+                if world.chance(0.2) {
+                    let actions = counting.aligner.overtake();
+                    self.align(world, attempt, subtask, actions);
+                }
+                self.read(world, attempt, subtask);
+                return self.drain(world, attempt, subtask);
+            }
+        };
         if task.ended {
             return;
         }
@@ -316,40 +341,67 @@ impl TaskManager {
     /// An element comes to a counter.
     pub fn data(&mut self, world: &mut World, attempt: u32, from: u32, subtask: SubtaskId, element: Element) {
         let Some(Task { head: Head::Counter(counting), .. }) = self.tasks.get_mut(&(attempt, subtask)) else { return };
-        counting.waiting[from as usize].push_back(element);
+        let channel = from as usize;
+        counting.ended[channel] |= matches!(element, Element::EndOfData);
+        let announced = match &element {
+            Element::Barrier(barrier) if world.overtaking && !counting.ended[channel] => Some(barrier.clone()),
+            _ => None,
+        };
+        counting.waiting[channel].push_back(element);
+        if let Some(barrier) = announced {
+            let mut actions = counting.aligner.announced(channel, barrier);
+            if world.chance(0.5) {
+                actions.extend(counting.aligner.overtake());
+            }
+            self.align(world, attempt, subtask, actions);
+        }
         self.drain(world, attempt, subtask);
     }
 
+    /// Reads all there is, or sees to it that it is read one by one.
     fn drain(&mut self, world: &mut World, attempt: u32, subtask: SubtaskId) {
-        while let Some(task) = self.tasks.get_mut(&(attempt, subtask)) {
-            let Head::Counter(counting) = &mut task.head else { return };
-            let ready = (0..SOURCES as usize).find(|c| !counting.blocked[*c] && !counting.waiting[*c].is_empty());
-            let Some(channel) = ready else { return };
-            let Some(element) = counting.waiting[channel].pop_front() else { return };
-            let actions = match element {
-                Element::Row { split, index, key } => {
-                    let count = counting.counts.entry(key).or_default();
-                    *count += 1;
-                    counting.dirty.insert(key);
-                    counting.rows.push(Row { key, count: *count, split, index });
-                    Vec::new()
-                }
-                Element::Barrier(barrier) => counting.aligner.barrier(channel, barrier),
-                Element::EndOfData => {
-                    counting.data_open = counting.data_open.saturating_sub(1);
-                    if counting.data_open == 0 {
-                        task.ended = true;
-                        self.state(world, attempt, subtask, SubtaskState::Finishing);
-                    }
-                    Vec::new()
-                }
-                Element::EndOfPartition => {
-                    counting.open -= 1;
-                    counting.aligner.finish(channel)
-                }
-            };
-            self.align(world, attempt, subtask, actions);
+        if !world.overtaking {
+            while self.read(world, attempt, subtask) {}
+            return;
         }
+        let life = self.life;
+        let Some(Task { head: Head::Counter(counting), .. }) = self.tasks.get_mut(&(attempt, subtask)) else { return };
+        if counting.ready(world).is_some() && !std::mem::replace(&mut counting.busy, true) {
+            let delay = 1 + world.delay(3);
+            world.after(delay, Next::Step { attempt, subtask, life });
+        }
+    }
+
+    /// Reads an element, if there is one.
+    fn read(&mut self, world: &mut World, attempt: u32, subtask: SubtaskId) -> bool {
+        let Some(task) = self.tasks.get_mut(&(attempt, subtask)) else { return false };
+        let Head::Counter(counting) = &mut task.head else { return false };
+        let Some(channel) = counting.ready(world) else { return false };
+        let Some(element) = counting.waiting[channel].pop_front() else { return false };
+        let actions = match element {
+            Element::Row { split, index, key } => {
+                if let Some(collecting) = counting.collecting.as_mut().filter(|found| found.recording[channel]) {
+                    collecting.upload.in_flight.push((split, index, key));
+                }
+                counting.count(split, index, key);
+                Vec::new()
+            }
+            Element::Barrier(barrier) => counting.aligner.barrier(channel, barrier),
+            Element::EndOfData => {
+                counting.data_open = counting.data_open.saturating_sub(1);
+                if counting.data_open == 0 {
+                    task.ended = true;
+                    self.state(world, attempt, subtask, SubtaskState::Finishing);
+                }
+                Vec::new()
+            }
+            Element::EndOfPartition => {
+                counting.open -= 1;
+                counting.aligner.finish(channel)
+            }
+        };
+        self.align(world, attempt, subtask, actions);
+        true
     }
 
     fn align(&mut self, world: &mut World, attempt: u32, subtask: SubtaskId, actions: Vec<AlignAction>) {
@@ -364,9 +416,33 @@ impl TaskManager {
                     if task.ended {
                         task.last.get_or_insert(barrier.checkpoint);
                     }
-                    counting.snapshot(barrier.checkpoint);
+                    let upload = counting.snapshot(barrier.checkpoint);
+                    counting.uploads.push_back(upload);
                     let delay = 1 + world.delay(8);
                     world.after(delay, Next::Uploaded { attempt, subtask, life });
+                }
+                AlignAction::Overtake(barrier) => {
+                    assert!(!task.ended, "a barrier behind the end of all data overtakes");
+                    let upload = counting.snapshot(barrier.checkpoint);
+                    counting.collecting = Some(Collecting { upload, recording: [false; SOURCES as usize] });
+                }
+                AlignAction::Capture(channel, checkpoint) => counting.capture(channel, checkpoint),
+                AlignAction::Record(channel) | AlignAction::StopRecording(channel) => {
+                    if let Some(collecting) = &mut counting.collecting {
+                        collecting.recording[channel] = matches!(action, AlignAction::Record(_));
+                    }
+                }
+                AlignAction::Collected(_) => {
+                    if let Some(Collecting { upload, .. }) = counting.collecting.take() {
+                        world.landed.overtaken += u64::from(!upload.in_flight.is_empty());
+                        counting.uploads.push_back(upload);
+                        let delay = 1 + world.delay(8);
+                        world.after(delay, Next::Uploaded { attempt, subtask, life });
+                    }
+                }
+                AlignAction::GiveUp(_) => {
+                    // What it would have written is in no file.
+                    counting.broken |= counting.collecting.take().is_some();
                 }
             }
         }
@@ -395,7 +471,35 @@ impl TaskManager {
 }
 
 impl Counter {
-    fn snapshot(&mut self, checkpoint: CheckpointId) {
+    /// A channel that can be read, any of them if the task is slow.
+    fn ready(&self, world: &mut World) -> Option<usize> {
+        let first = if world.overtaking { world.delay(i64::from(SOURCES) - 1) as usize } else { 0 };
+        let channels = (0..SOURCES as usize).map(|at| (first + at) % SOURCES as usize);
+        channels.into_iter().find(|c| !self.blocked[*c] && !self.waiting[*c].is_empty())
+    }
+
+    fn count(&mut self, split: u64, index: u64, key: u64) {
+        let count = self.counts.entry(key).or_default();
+        *count += 1;
+        self.dirty.insert(key);
+        self.rows.push(Row { key, count: *count, split, index });
+    }
+
+    /// What waits before the barrier is in flight.
+    fn capture(&mut self, channel: usize, checkpoint: CheckpointId) {
+        let Some(collecting) = &mut self.collecting else { return };
+        collecting.recording[channel] = false;
+        for element in &self.waiting[channel] {
+            match element {
+                Element::Row { split, index, key } => collecting.upload.in_flight.push((*split, *index, *key)),
+                Element::Barrier(barrier) if barrier.checkpoint == checkpoint => return,
+                _ => {}
+            }
+        }
+        panic!("the barrier of {checkpoint} does not wait in channel {channel}");
+    }
+
+    fn snapshot(&mut self, checkpoint: CheckpointId) -> Upload {
         let rows = std::mem::take(&mut self.rows);
         self.unpublished.push((checkpoint.0, rows));
         // A new base now and then, so that files fall out of use.
@@ -403,7 +507,7 @@ impl Counter {
         let dirty = std::mem::take(&mut self.dirty);
         let changed =
             self.counts.iter().filter(|(key, _)| base || dirty.contains(key)).map(|(k, v)| (*k, *v)).collect();
-        self.uploads.push_back(Upload { checkpoint, changed, base, epochs: self.unpublished.clone() });
+        Upload { checkpoint, changed, base, epochs: self.unpublished.clone(), in_flight: Vec::new() }
     }
 
     fn upload(
@@ -443,7 +547,15 @@ impl Counter {
             let origin = EpochOrigin { job, sink: "counter".to_owned(), subtask, checkpoint };
             staged.push(StagedEpoch { origin, files: vec![rows_file] });
         }
-        Ok(OperatorSnapshot { files: self.files.clone(), staged, ..OperatorSnapshot::default() })
+        let mut in_flight = None;
+        if !upload.in_flight.is_empty() {
+            let rows = upload.in_flight.len() as u64;
+            let kept = file("f", format!("{}-{}", subtask.0, self.sequence), self.sequence);
+            world.put(&kept.location, Object::InFlight(upload.in_flight))?;
+            in_flight =
+                Some(InFlight { inputs: Vec::new(), channels: Vec::new(), watermark_ms: None, rows, file: kept });
+        }
+        Ok(OperatorSnapshot { files: self.files.clone(), staged, in_flight, ..OperatorSnapshot::default() })
     }
 }
 
@@ -454,9 +566,12 @@ fn restored(
     state: Option<&OperatorSnapshot>,
 ) -> Result<Box<Counter>, String> {
     let mut counter = Counter {
-        aligner: BarrierAligner::new(SOURCES as usize),
+        aligner: BarrierAligner::overtaking(vec![world.overtaking; SOURCES as usize]),
         blocked: [false; SOURCES as usize],
         waiting: Default::default(),
+        ended: [false; SOURCES as usize],
+        collecting: None,
+        busy: false,
         data_open: SOURCES,
         open: SOURCES,
         counts: BTreeMap::new(),
@@ -488,6 +603,15 @@ fn restored(
         }
     }
     publish(world, subtask, attempt, &epochs)?;
+    if let Some(in_flight) = &state.in_flight {
+        match world.get(&in_flight.file.location)? {
+            Object::InFlight(rows) => {
+                world.landed.replayed += rows.len() as u64;
+                rows.into_iter().for_each(|(split, index, key)| counter.count(split, index, key));
+            }
+            other => panic!("{} is {other:?}", in_flight.file.location),
+        }
+    }
     Ok(Box::new(counter))
 }
 

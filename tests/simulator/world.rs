@@ -80,6 +80,8 @@ pub enum Object {
     Metadata(Box<CheckpointMetadata>),
     Counts(BTreeMap<u64, u64>),
     Rows(Vec<Row>),
+    /// Rows that a barrier has overtaken: split, index and key.
+    InFlight(Vec<(u64, u64, u64)>),
 }
 
 /// How a request to the store ends.
@@ -108,6 +110,9 @@ pub struct Landed {
     pub messages_lost: u64,
     /// Effects of past attempts that were refused.
     pub fenced: u64,
+    /// Subtasks' parts of checkpoints with rows in flight, and rows that were taken from them again.
+    pub overtaken: u64,
+    pub replayed: u64,
     pub completed: u64,
     pub restarts: u64,
     pub events: u64,
@@ -127,6 +132,8 @@ impl Landed {
         sum(&mut self.commits_refused, other.commits_refused);
         sum(&mut self.messages_lost, other.messages_lost);
         sum(&mut self.fenced, other.fenced);
+        sum(&mut self.overtaken, other.overtaken);
+        sum(&mut self.replayed, other.replayed);
         sum(&mut self.completed, other.completed);
         sum(&mut self.restarts, other.restarts);
         sum(&mut self.events, other.events);
@@ -191,6 +198,8 @@ pub struct World {
     pub database: Database,
     pub landed: Landed,
     pub faulty: bool,
+    /// Whether barriers overtake rows, and tasks are slow enough for it.
+    pub overtaking: bool,
     store_fault: f64,
     disk_fault: f64,
     commit_fault: f64,
@@ -210,8 +219,10 @@ impl World {
         let store_fault = chance([0.0, 0.01, 0.05, 0.2]);
         let disk_fault = chance([0.0, 0.0, 0.02, 0.1]);
         let commit_fault = chance([0.0, 0.01, 0.05, 0.2]);
+        let overtaking = random.random_bool(0.5);
         Self {
             random,
+            overtaking,
             now: 0,
             sequence: 0,
             queue: BTreeMap::new(),

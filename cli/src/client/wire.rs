@@ -242,6 +242,7 @@ fn checkpoint(stats: v1::Checkpoint) -> Result<CheckpointStats, CliError> {
         sync_us: stats.sync_us,
         async_ms: stats.async_ms,
         bytes_new: stats.bytes_new,
+        bytes_in_flight: stats.bytes_in_flight,
         bytes_total: stats.bytes_total,
         location: stats.location,
         failure: stats.failure,

@@ -33,6 +33,7 @@ impl History {
         stats.sync_us = stats.sync_us.max(snapshot.stats.sync_us);
         stats.async_ms = stats.async_ms.max(snapshot.stats.async_ms);
         stats.bytes_new += snapshot.stats.bytes_new;
+        stats.bytes_in_flight += snapshot.stats.bytes_in_flight;
         stats.bytes_total += snapshot.operators.iter().map(|(_, operator)| operator.bytes()).sum::<u64>();
     }
 

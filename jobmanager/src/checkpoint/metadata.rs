@@ -69,6 +69,7 @@ fn files_of_operator(state: &OperatorSnapshot) -> impl Iterator<Item = &str> {
 
 fn locations_of_operator(state: &OperatorSnapshot) -> impl Iterator<Item = &str> {
     let staged = state.staged.iter().flat_map(|epoch| &epoch.files);
-    let files = state.files.iter().chain(staged).filter(|file| file.inline.is_none());
+    let in_flight = state.in_flight.iter().map(|in_flight| &in_flight.file);
+    let files = state.files.iter().chain(staged).chain(in_flight).filter(|file| file.inline.is_none());
     files.map(|file: &StateFile| file.location.as_str())
 }

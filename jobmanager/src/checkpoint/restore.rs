@@ -4,10 +4,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_common::checkpoint::{CheckpointMetadata, OperatorState};
+use tidemill_common::checkpoint::{CheckpointMetadata, InFlightInput, OperatorState};
 use tidemill_common::control::{OperatorFate, RestoredOperator};
 use tidemill_common::ids::StateId;
-use tidemill_common::plan::{OperatorKind, PlanOperator, StateDescriptor, StreamPlan};
+use tidemill_common::plan::{OperatorKind, PlanEdge, PlanOperator, StateDescriptor, StreamPlan};
 
 /// Why a job cannot start from a checkpoint. Says nothing of where it is.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -28,6 +28,10 @@ pub enum RestoreError {
         "it has {found} key groups, and 'pipeline.max-parallelism' is {wanted}. State keeps its number of key groups for good: take the option away"
     )]
     MaxParallelism { found: u32, wanted: u32 },
+    #[error(
+        "rows are in flight to operator {operator} ({rows} of one subtask) that come another way in this plan, as an aggregation before the exchange comes and goes with the parallelism. Set 'table.optimizer.agg-phase-strategy' to 'TWO_PHASE' if the parallelism is 1 now, keep the plan, or start from a savepoint, which has no rows in flight"
+    )]
+    InFlight { operator: String, rows: u64 },
     #[error(
         "state '{state}' of operator {operator} has another layout: {what}. Undo the change, or let the operator begin anew under another uid"
     )]
@@ -52,7 +56,13 @@ pub fn match_operators(
         metadata.operators.iter().map(|operator| (operator.uid.as_str(), operator)).collect();
     let mut fates = Vec::new();
     let mut kept = 0;
-    for operator in plan.operators.iter().filter(|operator| is_stateful(operator)) {
+    for operator in &plan.operators {
+        if let Some(old) = known.get(operator.uid.as_str()) {
+            check_in_flight(plan, operator, old)?;
+        }
+        if !is_stateful(operator) {
+            continue;
+        }
         let (fate, reason) = match known.get(operator.uid.as_str()) {
             Some(old) => {
                 check_layout(operator, old)?;
@@ -110,10 +120,29 @@ fn what_it_holds(old: &OperatorState) -> Option<String> {
     if epochs > 0 {
         parts.push(format!("rows of {epochs} epochs that may not be published yet"));
     }
+    let rows: u64 = snapshots().filter_map(|snapshot| snapshot.in_flight.as_ref()).map(|rows| rows.rows).sum();
+    if rows > 0 {
+        parts.push(format!("{rows} rows that a barrier has overtaken"));
+    }
     if parts.is_empty() && bytes > 0 {
         parts.push(format!("{bytes} bytes of state"));
     }
     (!parts.is_empty()).then(|| parts.join(", "))
+}
+
+/// Rows in flight are taken as they were sent, so that they must have come the same way.
+fn check_in_flight(plan: &StreamPlan, operator: &PlanOperator, old: &OperatorState) -> Result<(), RestoreError> {
+    for in_flight in old.subtasks.iter().filter_map(|(_, snapshot)| snapshot.in_flight.as_ref()) {
+        let same = |(input, edge): (&InFlightInput, &PlanEdge)| {
+            let from = plan.operator(edge.from);
+            from.uid == input.from && from.schema == input.schema
+        };
+        let inputs = &in_flight.inputs;
+        if inputs.len() != operator.inputs.len() || !inputs.iter().zip(&operator.inputs).all(same) {
+            return Err(RestoreError::InFlight { operator: operator.name.clone(), rows: in_flight.rows });
+        }
+    }
+    Ok(())
 }
 
 /// State is read as it was written, so that its shape must be the same.

@@ -1,4 +1,6 @@
-use tidemill_common::checkpoint::{Blob, CheckpointKind, METADATA_VERSION, OperatorSnapshot};
+use tidemill_common::checkpoint::{
+    Blob, ChannelStanding, CheckpointKind, InFlight, InFlightChannel, METADATA_VERSION, OperatorSnapshot, StateFile,
+};
 use tidemill_common::ids::{CheckpointId, JobId, OperatorId, SubtaskIndex};
 use tidemill_common::plan::{ChangelogMode, PLAN_VERSION, StateKind};
 use tidemill_common::types::{Field, LogicalType, Schema};
@@ -138,4 +140,28 @@ fn state_ids_are_kept_and_never_used_again() {
     let next = allocate_state_ids(&mut plan, Some(&metadata(vec![held("a", vec![old], 1)])));
     let ids: Vec<_> = plan.operators.iter().flat_map(|o| &o.state).map(|s| s.id.unwrap().0).collect();
     assert_eq!((ids, next), (vec![9, 5, 10], 11));
+}
+
+/// An operator that `rows` are in flight to, from the operator `from`.
+fn reached(uid: &str, from: &str, rows: u64) -> OperatorState {
+    let file =
+        StateFile { location: "f".to_owned(), bytes: 5, checksum: 0, inline: None, key_groups: 0..0, sequence: 1 };
+    let inputs = vec![InFlightInput { from: from.to_owned(), schema: Schema::new(Vec::new()) }];
+    let channels = vec![InFlightChannel { input: 0, watermark_ms: None, standing: ChannelStanding::Active }];
+    let in_flight = Some(InFlight { inputs, channels, watermark_ms: None, rows, file });
+    let snapshot = OperatorSnapshot { in_flight, ..OperatorSnapshot::default() };
+    OperatorState { subtasks: vec![(SubtaskIndex(0), snapshot)], ..held(uid, Vec::new(), 0) }
+}
+
+#[test]
+fn rows_in_flight_are_taken_over_only_if_they_come_the_same_way() {
+    let edge = |from| PlanEdge { from: OperatorId(from), partitioning: tidemill_common::plan::Partitioning::Rebalance };
+    let receiver = PlanOperator { inputs: vec![edge(0)], ..operator(1, "b", Vec::new()) };
+    let plan = plan(vec![operator(0, "a", Vec::new()), receiver]);
+    let fates = match_operators(&plan, &metadata(vec![held("a", Vec::new(), 1), reached("b", "a", 7)]), false).unwrap();
+    assert!(fates.is_empty(), "neither keeps state by itself: {fates:?}");
+    let error = match_operators(&plan, &metadata(vec![reached("b", "local", 7)]), true).unwrap_err().to_string();
+    assert!(error.contains("Op(b)") && error.contains("TWO_PHASE") && error.contains("savepoint"), "{error}");
+    let error = match_operators(&plan, &metadata(vec![reached("gone", "a", 7)]), false).unwrap_err().to_string();
+    assert!(error.contains("no operator of this job"), "{error}");
 }

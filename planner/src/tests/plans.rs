@@ -345,6 +345,20 @@ fn options_of_flink_without_effect_are_warned_of() {
 }
 
 #[test]
+fn barriers_that_would_overtake_in_vain_are_warned_of() {
+    let warnings = |mode: &str| {
+        let script = format!(
+            "{BIDS}SET 'execution.checkpointing.unaligned.enabled' = 'true';\nSET 'execution.checkpointing.mode' = '{mode}';\nSELECT price FROM bids;"
+        );
+        let planned = Planner::new(&Connectors, BTreeMap::new(), &|_| None).plan_script(&script, "job.sql");
+        planned.unwrap().warnings
+    };
+    assert!(warnings("EXACTLY_ONCE").is_empty());
+    let warned = warnings("AT_LEAST_ONCE");
+    assert!(warned.len() == 1 && warned[0].contains("EXACTLY_ONCE"), "{warned:?}");
+}
+
+#[test]
 fn uids_depend_on_what_operators_do_not_on_the_rest_of_the_script() {
     let uids = |text: &str, parallelism| -> Vec<String> {
         let plans = plan(&format!("{BIDS}{text}"), parallelism).unwrap();

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use parking_lot::Mutex;
+use tidemill_common::checkpoint::{Barriers, InFlightInput};
 use tidemill_common::ids::{AttemptId, JobId, SubtaskId, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::OperatorKind;
@@ -18,14 +19,19 @@ use tidemill_state::storage::StoreOptions;
 use tokio::sync::mpsc;
 
 use super::{Deployment, ExecutorEvent, LineTarget, Subtask, SubtaskState};
+use crate::aligner::BarrierAligner;
 use crate::build::BuildContext;
 use crate::chain::{Chain, Stage};
 use crate::checkpoint::Checkpoints;
 use crate::control::credit::LineCredit;
+use crate::in_flight::Replay;
 use crate::memory::MemoryBudget;
 use crate::operator::OperatorError;
 use crate::shuffle::network::{ChannelKey, Network};
-use crate::shuffle::{Decoder, Exchange, Inbox, Mail, Outputs, Router, Target, channel_of, input_channels, receivers};
+use crate::shuffle::{
+    Decoder, Exchange, Inbox, Mail, Outputs, Router, Target, Urgency, channel_of, input_channels, overtakable_channels,
+    receivers,
+};
 use crate::snapshot::Restored;
 use crate::source::Source;
 use crate::task::{Gate, Head, Runtime, Task, TaskError};
@@ -53,6 +59,7 @@ pub(super) struct Launch {
     pub before: Vec<Arc<Mutex<Option<Instant>>>>,
     /// What the deployment starts from, read by the first subtask that needs it.
     pub restored: OnceLock<Result<Option<Restored>, String>>,
+    pub barriers: Barriers,
 }
 
 /// The way of printed and collected rows: an event, with leave of the subtask's credit.
@@ -162,6 +169,7 @@ impl Launch {
         let operators = &self.graph.tasks[id.task.0 as usize].operators;
         let mut source = None;
         let mut stages = Vec::with_capacity(operators.len());
+        let mut replays = Vec::new();
         for (operator, counters) in operators.iter().map(|operator| plan.operator(*operator)).zip(&metrics.operators) {
             if let OperatorKind::Source(spec) = &operator.kind
                 && stages.is_empty()
@@ -179,14 +187,19 @@ impl Launch {
                 let mut built = context.operator(operator, counters)?;
                 if let Some(restored) = restored {
                     built.restore(&restored.of(operator, id.index, plan.max_parallelism))?;
+                    let place = (stages.len(), stages.is_empty() && source.is_none());
+                    replays.extend(Replay::read(restored, plan, operator, id.index, place)?);
                 }
                 stages.push(Stage { operator: built, uid: operator.uid.clone(), metrics: counters.clone() });
             }
         }
-        let outputs = Outputs::new(self.exchanges(id, &subtask.inbox)?, cancelled.clone(), metrics.clone());
+        // What was further on goes first.
+        replays.reverse();
+        let urgency = subtask.inbox.overtakes().map_or_else(Arc::<Urgency>::default, |o| o.urgency.clone());
+        let outputs = Outputs::new(self.exchanges(id, &subtask.inbox)?, cancelled.clone(), metrics.clone(), urgency);
         let head = match source {
             Some(source) => Head::Source(source),
-            None => Head::Inputs(self.gate(id)),
+            None => Head::Inputs(Box::new(self.gate(id))),
         };
         let mut checkpoints = Checkpoints::new(
             (job.clone(), *attempt, id),
@@ -199,7 +212,7 @@ impl Launch {
         checkpoints.lease = self.connector.lease.clone();
         let chain = Chain::new(stages, outputs);
         let runtime = Runtime::new(chain, subtask.inbox.clone(), cancelled, metrics.clone(), checkpoints);
-        Ok(Task { head, runtime })
+        Ok(Task { head, runtime, replays })
     }
 
     fn await_earlier_attempts(&self) -> Result<(), TaskError> {
@@ -257,7 +270,18 @@ impl Launch {
             let schema = last.map(|operator| plan.operator(*operator).schema.to_arrow());
             (channel, Decoder::new(schema.unwrap_or_else(|| Arc::new(arrow::datatypes::Schema::empty()))))
         });
-        Gate::new(channels.collect())
+        let channels: Vec<_> = channels.collect();
+        let aligner = match self.barriers {
+            Barriers::Aligned => BarrierAligner::new(channels.len()),
+            Barriers::AtLeastOnce => BarrierAligner::at_least_once(channels.len()),
+            Barriers::Overtaking { .. } => BarrierAligner::overtaking(overtakable_channels(&self.graph, id)),
+        };
+        let inputs = self.graph.inputs(id.task).filter_map(|edge| {
+            let from = self.graph.tasks[edge.from.0 as usize].operators.last().map(|last| plan.operator(*last))?;
+            Some(InFlightInput { from: from.uid.clone(), schema: from.schema.clone() })
+        });
+        let inputs = inputs.collect();
+        Gate::new(channels, aligner, inputs)
     }
 
     fn exchanges(&self, id: SubtaskId, inbox: &Arc<Inbox>) -> Result<Vec<Exchange>, TaskError> {
@@ -283,7 +307,8 @@ impl Launch {
                         };
                         let inbox = inbox.clone();
                         let lost = Box::new(move |cause| inbox.mail(Mail::Fail { cause }));
-                        Target::Remote(self.network.open(&location.data_address, &key, lost))
+                        let overtaking = matches!(self.barriers, Barriers::Overtaking { .. });
+                        Target::Remote(self.network.open(&location.data_address, &key, lost, overtaking))
                     }
                     (None, _) => return Err(internal(format!("nobody says where subtask {receiver} runs")).into()),
                 });

@@ -89,6 +89,21 @@ pub fn encode(element: &StreamElement, channel: u32, attempt: u32, compress: boo
     })
 }
 
+/// Reads a barrier.
+///
+/// # Errors
+/// If the frame is damaged.
+pub fn barrier(header: &Header, body: &Buffer) -> Result<Barrier, FrameError> {
+    let damaged = FrameError::Damaged { what: "a barrier" };
+    let Some((timestamp, url)) = body.as_slice().split_first_chunk::<8>() else { return Err(damaged) };
+    let url = std::str::from_utf8(url).map_err(|_| damaged)?;
+    Ok(Barrier {
+        checkpoint: CheckpointId(header.value as u64),
+        timestamp_ms: i64::from_le_bytes(*timestamp),
+        savepoint: (!url.is_empty()).then(|| url.into()),
+    })
+}
+
 /// Reads the elements of one channel.
 #[derive(Clone, Debug)]
 pub struct Decoder {
@@ -117,16 +132,7 @@ impl Decoder {
         Ok(match header.kind {
             FrameKind::Batch => StreamElement::Batch(decode::batch(header, body, &self.schema)?),
             FrameKind::Watermark => StreamElement::Watermark(Watermark(header.value)),
-            FrameKind::Barrier => {
-                let damaged = FrameError::Damaged { what: "a barrier" };
-                let Some((timestamp, url)) = body.as_slice().split_first_chunk::<8>() else { return Err(damaged) };
-                let url = std::str::from_utf8(url).map_err(|_| damaged)?;
-                StreamElement::Barrier(Barrier {
-                    checkpoint: CheckpointId(header.value as u64),
-                    timestamp_ms: i64::from_le_bytes(*timestamp),
-                    savepoint: (!url.is_empty()).then(|| url.into()),
-                })
-            }
+            FrameKind::Barrier => StreamElement::Barrier(barrier(header, &body)?),
             FrameKind::Idle => StreamElement::Idle(flag()?),
             FrameKind::EndOfData => StreamElement::EndOfData { drain: flag()? },
             FrameKind::EndOfPartition => StreamElement::EndOfPartition,

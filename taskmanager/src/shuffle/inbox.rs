@@ -3,6 +3,10 @@
 //! Elements are whole batches, so that a lock per element costs nothing a row. A channel holds at most
 //! [`CHANNEL_CAPACITY_ELEMENTS`] elements: senders of this process wait for room, senders of others
 //! have a credit for each place.
+//!
+//! Where barriers may overtake, they have places of their own, one a channel: a newer one takes the place of
+//! an older, which was given up. The subtask is told of them before it reads on, and may take what waits
+//! before them ([`Inbox::capture`]).
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,15 +16,20 @@ use arrow::buffer::Buffer;
 use parking_lot::{Condvar, Mutex};
 use tidemill_common::batch::{Barrier, StreamElement};
 use tidemill_common::ids::{CheckpointId, OperatorId};
-use tidemill_common::limits::CHANNEL_CAPACITY_ELEMENTS;
+use tidemill_common::limits::{CHANNEL_CAPACITY_ELEMENTS, CHANNEL_OVERDRAFT_ELEMENTS};
 use tidemill_connectors::api::Split;
 
-use super::frame::Header;
+use super::codec;
+use super::frame::{FrameKind, Header};
+use super::overtaking::{Overtaking, Urgency};
+use crate::operators::window::system_clock;
 
 /// Consumed elements after which a remote sender gets their credits back.
 const CREDITS_RETURNED_AT: usize = CHANNEL_CAPACITY_ELEMENTS / 2;
 /// How often a sender that waits for room looks whether it was cancelled.
 pub(super) const CANCEL_CHECK: Duration = Duration::from_millis(50);
+/// How often it looks whether a barrier waits for its subtask.
+pub(super) const URGENCY_CHECK: Duration = Duration::from_millis(10);
 
 /// A control message to a subtask.
 #[derive(Debug)]
@@ -56,7 +65,7 @@ pub enum Mail {
 }
 
 /// What a channel carries.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Delivery {
     Element(StreamElement),
     /// A batch as it came over the network; decoded by the subtask, not by the network's threads.
@@ -68,6 +77,33 @@ pub enum Delivery {
     Aborted,
 }
 
+impl Delivery {
+    fn is_barrier(&self) -> bool {
+        match self {
+            Self::Element(element) => matches!(element, StreamElement::Barrier(_)),
+            Self::Frame { header, .. } => header.kind == FrameKind::Barrier,
+            Self::Aborted => false,
+        }
+    }
+
+    fn is_end_of_data(&self) -> bool {
+        match self {
+            Self::Element(element) => matches!(element, StreamElement::EndOfData { .. }),
+            Self::Frame { header, .. } => header.kind == FrameKind::EndOfData,
+            Self::Aborted => false,
+        }
+    }
+
+    /// The barrier, if it is one and can be read.
+    fn barrier(&self) -> Option<Barrier> {
+        match self {
+            Self::Element(StreamElement::Barrier(barrier)) => Some(barrier.clone()),
+            Self::Frame { header, body } if header.kind == FrameKind::Barrier => codec::barrier(header, body).ok(),
+            _ => None,
+        }
+    }
+}
+
 /// What [`Inbox::next`] gives.
 #[derive(Debug)]
 pub enum Received {
@@ -75,6 +111,11 @@ pub enum Received {
     Element {
         channel: usize,
         delivery: Delivery,
+    },
+    /// A barrier waits in a channel and may overtake what is before it. It will come in its turn, too.
+    Announced {
+        channel: usize,
+        barrier: Barrier,
     },
     /// Nothing came until the deadline.
     Nothing,
@@ -99,6 +140,10 @@ struct Channel {
     listed: bool,
     credit: Option<Box<dyn CreditReturn>>,
     consumed: usize,
+    /// Barriers in the queue that have a place of their own.
+    barriers: usize,
+    /// The end of the sender's data was put.
+    ended: bool,
 }
 
 #[derive(Default)]
@@ -107,6 +152,8 @@ struct State {
     channels: Vec<Channel>,
     /// Channels with something to read, in the order of their turn.
     ready: VecDeque<usize>,
+    /// Channels with a barrier that the subtask has not heard of.
+    announced: VecDeque<usize>,
     closed: bool,
     /// Whether the subtask waits.
     reader_waits: bool,
@@ -118,38 +165,102 @@ pub struct Inbox {
     state: Mutex<State>,
     filled: Condvar,
     room: Condvar,
+    overtaking: Option<Overtaking>,
+}
+
+impl Channel {
+    /// A newer barrier takes the place of an older one.
+    fn make_place_for_barrier(&mut self) {
+        if self.barriers > 0 {
+            self.queue.retain(|delivery| !delivery.is_barrier());
+        }
+        self.barriers = 1;
+    }
 }
 
 impl Inbox {
     /// An inbox with this many input channels.
     pub fn new(channels: usize) -> Self {
+        Self::with(channels, None)
+    }
+
+    /// An inbox in which barriers may overtake.
+    pub fn overtaking(overtaking: Overtaking) -> Self {
+        Self::with(overtaking.channels.len(), Some(overtaking))
+    }
+
+    fn with(channels: usize, overtaking: Option<Overtaking>) -> Self {
         let channels = (0..channels).map(|_| Channel::default()).collect();
-        Self { state: Mutex::new(State { channels, ..State::default() }), filled: Condvar::new(), room: Condvar::new() }
+        let state = Mutex::new(State { channels, ..State::default() });
+        Self { state, filled: Condvar::new(), room: Condvar::new(), overtaking }
+    }
+
+    /// How barriers may overtake, if they may.
+    pub fn overtakes(&self) -> Option<&Overtaking> {
+        self.overtaking.as_ref()
     }
 
     /// Puts mail. What is sent to a closed inbox is of no interest any more.
     pub fn mail(&self, mail: Mail) {
         let mut state = self.state.lock();
-        if !state.closed {
-            state.mail.push_back(mail);
-            self.wake_reader(&mut state);
+        if state.closed {
+            return;
         }
+        if let Some(overtaking) = &self.overtaking
+            && let Mail::TriggerCheckpoint { barrier, .. } = &mail
+            && barrier.savepoint.is_none()
+        {
+            overtaking.urgency.announce(overtaking.due_ms(barrier, system_clock()));
+        }
+        state.mail.push_back(mail);
+        self.wake_reader(&mut state);
     }
 
     /// The next mail, without waiting.
     pub fn try_mail(&self) -> Option<Mail> {
-        self.state.lock().mail.pop_front()
+        self.take_mail(&mut self.state.lock())
     }
 
-    /// Tries to put an element: `Ok(false)` if the channel is full (then nothing is taken).
-    fn try_put(&self, state: &mut State, channel: usize, delivery: &mut Option<Delivery>) -> Result<bool, Closed> {
+    fn take_mail(&self, state: &mut State) -> Option<Mail> {
+        let mail = state.mail.pop_front()?;
+        if let Some(overtaking) = &self.overtaking
+            && matches!(mail, Mail::TriggerCheckpoint { .. })
+        {
+            overtaking.urgency.heard();
+        }
+        Some(mail)
+    }
+
+    /// Tries to put an element into a channel of this capacity: `Ok(false)` if the channel is full (then
+    /// nothing is taken).
+    fn try_put(
+        &self,
+        state: &mut State,
+        channel: usize,
+        delivery: &mut Option<Delivery>,
+        capacity: usize,
+    ) -> Result<bool, Closed> {
         if state.closed {
             return Err(Closed);
         }
         let slot = &mut state.channels[channel];
-        if slot.queue.len() >= CHANNEL_CAPACITY_ELEMENTS {
+        if let Some(overtaking) = &self.overtaking
+            && delivery.as_ref().is_some_and(Delivery::is_barrier)
+        {
+            slot.make_place_for_barrier();
+            let barrier = delivery.as_ref().and_then(Delivery::barrier);
+            if let Some(barrier) = barrier.filter(|b| b.savepoint.is_none() && overtaking.channels[channel])
+                && !slot.ended
+            {
+                state.announced.push_back(channel);
+                if overtaking.everywhere() {
+                    overtaking.urgency.announce(overtaking.due_ms(&barrier, system_clock()));
+                }
+            }
+        } else if slot.queue.len() - slot.barriers >= capacity {
             return Ok(false);
         }
+        slot.ended |= self.overtaking.is_some() && delivery.as_ref().is_some_and(Delivery::is_end_of_data);
         slot.queue.extend(delivery.take());
         if !slot.blocked && !slot.listed {
             slot.listed = true;
@@ -162,32 +273,38 @@ impl Inbox {
     /// Puts an element without waiting, for remote senders, who have a credit for it. Gives `false` if
     /// the channel is full: the sender has broken the protocol.
     pub fn put(&self, channel: usize, delivery: Delivery) -> Result<bool, Closed> {
-        self.try_put(&mut self.state.lock(), channel, &mut Some(delivery))
+        let overdraft = if self.overtaking.is_some() { CHANNEL_OVERDRAFT_ELEMENTS } else { 0 };
+        let capacity = CHANNEL_CAPACITY_ELEMENTS + overdraft;
+        self.try_put(&mut self.state.lock(), channel, &mut Some(delivery), capacity)
     }
 
     /// Puts an element into a channel of this process. Calls `blocked` around the wait if the channel
-    /// is full. Gives up when the receiver has ended or `cancelled` is set.
+    /// is full. Gives up when the receiver has ended or `cancelled` is set; overdraws the channel if it is
+    /// urgent that the sender goes on.
     pub fn put_waiting(
         &self,
         channel: usize,
         element: StreamElement,
         cancelled: &AtomicBool,
+        urgency: &Urgency,
         blocked: impl FnOnce(&mut dyn FnMut()),
     ) -> Result<(), Closed> {
         let mut delivery = Some(Delivery::Element(element));
         let mut state = self.state.lock();
-        if self.try_put(&mut state, channel, &mut delivery)? {
+        if self.try_put(&mut state, channel, &mut delivery, CHANNEL_CAPACITY_ELEMENTS)? {
             return Ok(());
         }
         let mut result = Ok(false);
+        let check = if self.overtaking.is_some() { URGENCY_CHECK } else { CANCEL_CHECK };
         blocked(&mut || {
             state.writers_waiting += 1;
             loop {
-                result = self.try_put(&mut state, channel, &mut delivery);
+                let overdraft = if urgency.is_due() { CHANNEL_OVERDRAFT_ELEMENTS } else { 0 };
+                result = self.try_put(&mut state, channel, &mut delivery, CHANNEL_CAPACITY_ELEMENTS + overdraft);
                 if result != Ok(false) || cancelled.load(Ordering::Relaxed) {
                     break;
                 }
-                self.room.wait_for(&mut state, CANCEL_CHECK);
+                self.room.wait_for(&mut state, check);
             }
             state.writers_waiting -= 1;
         });
@@ -250,8 +367,13 @@ impl Inbox {
     }
 
     fn take(&self, state: &mut State) -> Option<Received> {
-        if let Some(mail) = state.mail.pop_front() {
+        if let Some(mail) = self.take_mail(state) {
             return Some(Received::Mail(mail));
+        }
+        if !state.announced.is_empty()
+            && let Some(announced) = self.take_announced(state)
+        {
+            return Some(announced);
         }
         let channel = state.ready.pop_front()?;
         let slot = &mut state.channels[channel];
@@ -261,7 +383,10 @@ impl Inbox {
             slot.listed = true;
             state.ready.push_back(channel);
         }
-        if let Some(credit) = &slot.credit {
+        if self.overtaking.is_some() && delivery.is_barrier() {
+            // It took no place that another could have.
+            slot.barriers = slot.barriers.saturating_sub(1);
+        } else if let Some(credit) = &slot.credit {
             slot.consumed += 1;
             if slot.consumed >= CREDITS_RETURNED_AT {
                 credit.grant(std::mem::take(&mut slot.consumed));
@@ -271,6 +396,30 @@ impl Inbox {
             self.room.notify_all();
         }
         Some(Received::Element { channel, delivery })
+    }
+
+    fn take_announced(&self, state: &mut State) -> Option<Received> {
+        let mut found = None;
+        while found.is_none()
+            && let Some(channel) = state.announced.pop_front()
+        {
+            let barrier = state.channels[channel].queue.iter().rev().find_map(Delivery::barrier);
+            found = barrier.map(|barrier| Received::Announced { channel, barrier });
+        }
+        if let Some(overtaking) = self.overtaking.as_ref().filter(|_| state.announced.is_empty()) {
+            overtaking.urgency.heard();
+        }
+        found
+    }
+
+    /// A copy of what waits in a channel before the barrier of this checkpoint; `None` if that does not wait
+    /// there.
+    pub fn capture(&self, channel: usize, checkpoint: CheckpointId) -> Option<Vec<Delivery>> {
+        let state = self.state.lock();
+        let queue = &state.channels.get(channel)?.queue;
+        let is_it = |delivery: &Delivery| delivery.barrier().is_some_and(|barrier| barrier.checkpoint == checkpoint);
+        let end = queue.iter().position(is_it)?;
+        Some(queue.iter().take(end).cloned().collect())
     }
 
     /// Stops or resumes the reading of a channel.
@@ -306,93 +455,5 @@ impl Inbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use tidemill_common::time::Watermark;
-
-    use super::*;
-
-    fn element(time: i64) -> StreamElement {
-        StreamElement::Watermark(Watermark(time))
-    }
-
-    fn wait(wait: &mut dyn FnMut()) {
-        wait();
-    }
-
-    fn channel_of(inbox: &Inbox) -> Option<usize> {
-        match inbox.next(Some(Instant::now()), wait) {
-            Received::Element { channel, .. } => Some(channel),
-            _ => None,
-        }
-    }
-
-    #[test]
-    fn channels_take_turns_and_blocked_ones_wait() {
-        let inbox = Inbox::new(3);
-        for channel in 0..3 {
-            for time in 0..3 {
-                assert_eq!(inbox.put(channel, Delivery::Element(element(time))), Ok(true));
-            }
-        }
-        assert_eq!([channel_of(&inbox), channel_of(&inbox), channel_of(&inbox)], [Some(0), Some(1), Some(2)]);
-        inbox.set_blocked(1, true);
-        let rest: Vec<_> = std::iter::from_fn(|| channel_of(&inbox)).collect();
-        assert_eq!(rest, [0, 2, 0, 2]);
-        inbox.set_blocked(1, false);
-        let rest: Vec<_> = std::iter::from_fn(|| channel_of(&inbox)).collect();
-        assert_eq!(rest, [1, 1]);
-    }
-
-    #[test]
-    fn mail_comes_before_data() {
-        let inbox = Inbox::new(1);
-        assert_eq!(inbox.put(0, Delivery::Element(element(1))), Ok(true));
-        inbox.mail(Mail::Cancel);
-        assert!(matches!(inbox.next(None, wait), Received::Mail(Mail::Cancel)));
-        assert!(matches!(inbox.next(None, wait), Received::Element { channel: 0, .. }));
-    }
-
-    #[test]
-    fn a_full_channel_makes_its_sender_wait_and_close_or_cancel_frees_it() {
-        let inbox = Arc::new(Inbox::new(1));
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let send = |count: i64| {
-            let (inbox, cancelled) = (inbox.clone(), cancelled.clone());
-            std::thread::spawn(move || {
-                (0..count).try_for_each(|time| inbox.put_waiting(0, element(time), &cancelled, wait))
-            })
-        };
-        let sender = send(1_000);
-        let mut next = 0;
-        while next < 1_000 {
-            match inbox.next(Some(Instant::now() + Duration::from_secs(5)), wait) {
-                Received::Element { delivery: Delivery::Element(StreamElement::Watermark(time)), .. } => {
-                    assert_eq!(time.0, next);
-                    next += 1;
-                }
-                other => panic!("{other:?}"),
-            }
-        }
-        assert_eq!(sender.join().unwrap(), Ok(()));
-        let sender = send(1_000);
-        std::thread::sleep(Duration::from_millis(20));
-        cancelled.store(true, Ordering::Relaxed);
-        assert_eq!(sender.join().unwrap(), Err(Closed));
-        cancelled.store(false, Ordering::Relaxed);
-        let sender = send(1_000);
-        std::thread::sleep(Duration::from_millis(20));
-        inbox.close();
-        assert_eq!(sender.join().unwrap(), Err(Closed));
-    }
-
-    #[test]
-    fn a_sender_without_credit_is_noticed() {
-        let inbox = Inbox::new(1);
-        for _ in 0..CHANNEL_CAPACITY_ELEMENTS {
-            assert_eq!(inbox.put(0, Delivery::Element(element(1))), Ok(true));
-        }
-        assert_eq!(inbox.put(0, Delivery::Element(element(1))), Ok(false));
-    }
-}
+#[path = "inbox_tests.rs"]
+mod tests;

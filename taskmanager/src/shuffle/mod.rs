@@ -1,18 +1,22 @@
 //! Exchanges between tasks: who sends a row to whom, and how it gets there.
 //!
 //! The sender's side is [`Outputs`]; the receiver's is an [`Inbox`], into which senders of this process
-//! put elements and [`network`] puts what comes from others.
+//! put elements and [`network`] puts what comes from others. Where checkpoints are not aligned, barriers
+//! get ahead of what waits ([`overtaking`]).
 
-mod codec;
-mod frame;
-mod gather;
+pub(crate) mod codec;
+pub(crate) mod frame;
+pub(crate) mod gather;
 mod inbox;
 pub mod network;
 mod outputs;
+mod overtaking;
 
 pub use codec::Decoder;
 pub use inbox::{Delivery, Inbox, Mail, Received};
+pub(crate) use outputs::bytes_of;
 pub use outputs::{Exchange, Outputs, Router, Target};
+pub use overtaking::{Overtaking, Urgency};
 
 use tidemill_common::ids::{SubtaskId, SubtaskIndex, TaskId};
 use tidemill_common::job_graph::{JobGraph, TaskEdge};
@@ -49,6 +53,17 @@ pub fn input_channels(graph: &JobGraph, subtask: SubtaskId) -> Vec<InputChannel>
             })
         })
         .collect()
+}
+
+/// In which channels of a subtask barriers may overtake: where any row may go to any subtask, so that rows
+/// in flight can be routed again. Where each subtask has one receiver of its own, or all are receivers, they
+/// may not.
+pub fn overtakable_channels(graph: &JobGraph, subtask: SubtaskId) -> Vec<bool> {
+    let overtakable = |channel: InputChannel| match graph.edges[channel.edge as usize].partitioning {
+        Partitioning::Hash { .. } | Partitioning::Rebalance | Partitioning::Global => true,
+        Partitioning::Forward | Partitioning::Broadcast => false,
+    };
+    input_channels(graph, subtask).into_iter().map(overtakable).collect()
 }
 
 /// The receivers of what a subtask sends along an edge, in the order of the partitioner.

@@ -123,14 +123,15 @@ impl Network {
     }
 
     /// Opens a channel to a subtask of another task manager; the connection is made in the background.
-    /// `lost` is called once if it fails before the channel has ended.
-    pub fn open(&self, address: &str, key: &ChannelKey, lost: OnLost) -> RemoteChannel {
+    /// `lost` is called once if it fails before the channel has ended. With `overtaking` barriers may
+    /// overtake, as the receiver knows, too.
+    pub fn open(&self, address: &str, key: &ChannelKey, lost: OnLost, overtaking: bool) -> RemoteChannel {
         let mut connections = self.connections.lock();
         connections.retain(|_, connection| !connection.is_lost());
         let connection =
             connections.entry(address.to_owned()).or_insert_with(|| Connection::start(address, &self.io)).clone();
         drop(connections);
-        RemoteChannel::open(connection, key, lost, self.compression == Compression::Lz4)
+        RemoteChannel::open(connection, key, lost, self.compression == Compression::Lz4, overtaking)
     }
 
     /// Ends all connections.

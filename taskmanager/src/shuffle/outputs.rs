@@ -16,6 +16,7 @@ use tidemill_common::time::Watermark;
 use super::gather::Selection;
 use super::inbox::Inbox;
 use super::network::RemoteChannel;
+use super::overtaking::Urgency;
 use crate::metrics::{TaskMetrics, Wait};
 use crate::operator::OperatorError;
 
@@ -96,11 +97,11 @@ impl Sender {
     fn send_with(&mut self, element: StreamElement, more: bool, owner: &Owner) -> Result<(), OperatorError> {
         let sent = match &mut self.target {
             Target::Local { inbox, channel } => inbox
-                .put_waiting(*channel, element, &owner.cancelled, |wait| {
+                .put_waiting(*channel, element, &owner.cancelled, &owner.urgency, |wait| {
                     owner.metrics.waiting(Wait::Backpressured, wait);
                 })
                 .map_err(|_| OperatorError::ExchangeClosed),
-            Target::Remote(channel) => channel.send(element, more, &owner.cancelled, &mut |wait| {
+            Target::Remote(channel) => channel.send(element, more, &owner.cancelled, &owner.urgency, &mut |wait| {
                 owner.metrics.waiting(Wait::Backpressured, wait);
             }),
         };
@@ -224,7 +225,7 @@ impl Exchange {
 }
 
 /// Bytes of the rows of a batch, not of the buffers they are slices of.
-fn bytes_of(batch: &Batch) -> usize {
+pub fn bytes_of(batch: &Batch) -> usize {
     let size = |array: &dyn Array| array.to_data().get_slice_memory_size().unwrap_or(0);
     batch.records.columns().iter().map(|column| size(column)).sum()
 }
@@ -232,6 +233,7 @@ fn bytes_of(batch: &Batch) -> usize {
 struct Owner {
     cancelled: Arc<AtomicBool>,
     metrics: Arc<TaskMetrics>,
+    urgency: Arc<Urgency>,
 }
 
 /// All edges out of a subtask.
@@ -241,9 +243,15 @@ pub struct Outputs {
 }
 
 impl Outputs {
-    /// The edges of a subtask. Sending gives up when `cancelled` is set.
-    pub fn new(exchanges: Vec<Exchange>, cancelled: Arc<AtomicBool>, metrics: Arc<TaskMetrics>) -> Self {
-        Self { exchanges, owner: Owner { cancelled, metrics } }
+    /// The edges of a subtask. Sending gives up when `cancelled` is set, and waits for no room while
+    /// `urgency` says so.
+    pub fn new(
+        exchanges: Vec<Exchange>,
+        cancelled: Arc<AtomicBool>,
+        metrics: Arc<TaskMetrics>,
+        urgency: Arc<Urgency>,
+    ) -> Self {
+        Self { exchanges, owner: Owner { cancelled, metrics, urgency } }
     }
 
     /// Sends rows, or keeps them until there are enough of them.

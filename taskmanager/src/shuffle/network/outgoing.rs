@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use tidemill_common::batch::StreamElement;
+use tidemill_common::limits::CHANNEL_OVERDRAFT_ELEMENTS;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -20,7 +21,8 @@ use super::{ChannelKey, OnLost};
 use crate::operator::OperatorError;
 use crate::shuffle::codec::{self, Frame};
 use crate::shuffle::frame::{FrameError, FrameKind, HEADER_BYTES, Header};
-use crate::shuffle::inbox::CANCEL_CHECK;
+use crate::shuffle::inbox::{CANCEL_CHECK, URGENCY_CHECK};
+use crate::shuffle::overtaking::Urgency;
 
 /// How long a task manager tries to reach another.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,7 +32,10 @@ const SLICES_MAX: usize = 256;
 
 #[derive(Default)]
 struct Credit {
-    free: usize,
+    /// Below 0 if the channel is overdrawn.
+    free: i64,
+    /// The receiver is there: before, nothing may be sent.
+    connected: bool,
     /// The receiver has ended, or the connection is lost.
     closed: bool,
 }
@@ -240,7 +245,10 @@ impl Connection {
             let channel = self.channels.lock().get(&header.channel).cloned();
             match (header.kind, channel) {
                 (FrameKind::Credit, Some(channel)) => {
-                    channel.credit.lock().free += usize::try_from(header.value).unwrap_or(0);
+                    let mut credit = channel.credit.lock();
+                    credit.free = credit.free.saturating_add(header.value.max(0));
+                    credit.connected = true;
+                    drop(credit);
                     channel.changed.notify_all();
                 }
                 (FrameKind::Closed, Some(channel)) => {
@@ -262,10 +270,18 @@ pub struct RemoteChannel {
     id: u32,
     attempt: u32,
     compress: bool,
+    /// Barriers may overtake: they need no credit.
+    overtaking: bool,
 }
 
 impl RemoteChannel {
-    pub(super) fn open(connection: Arc<Connection>, key: &ChannelKey, lost: OnLost, compress: bool) -> Self {
+    pub(super) fn open(
+        connection: Arc<Connection>,
+        key: &ChannelKey,
+        lost: OnLost,
+        compress: bool,
+        overtaking: bool,
+    ) -> Self {
         let id = connection.next_channel.fetch_add(1, Ordering::Relaxed);
         let channel = Arc::new(Channel { credit: Mutex::default(), changed: Condvar::new(), lost });
         connection.channels.lock().insert(id, channel.clone());
@@ -278,16 +294,17 @@ impl RemoteChannel {
             (channel.lost)(cause);
             channel.close();
         }
-        Self { connection, channel, id, attempt, compress }
+        Self { connection, channel, id, attempt, compress, overtaking }
     }
 
     /// Sends an element, when there is credit for it; with `more` it may wait for the next one. Gives up
-    /// when `cancelled` is set.
+    /// when `cancelled` is set; overdraws the channel if it is urgent that the sender goes on.
     pub fn send(
         &mut self,
         element: StreamElement,
         more: bool,
         cancelled: &AtomicBool,
+        urgency: &Urgency,
         wait: &mut dyn FnMut(&mut dyn FnMut()),
     ) -> Result<(), OperatorError> {
         let frame = match codec::encode(&element, self.id, self.attempt, self.compress) {
@@ -295,8 +312,8 @@ impl RemoteChannel {
             Err(FrameError::TooLong { .. }) if rows_of(&element) > 1 => {
                 if let StreamElement::Batch(batch) = element {
                     let half = batch.rows() / 2;
-                    self.send(StreamElement::Batch(batch.slice(0, half)), true, cancelled, wait)?;
-                    self.send(StreamElement::Batch(batch.slice(half, batch.rows() - half)), more, cancelled, wait)?;
+                    self.send(StreamElement::Batch(batch.slice(0, half)), true, cancelled, urgency, wait)?;
+                    self.send(StreamElement::Batch(batch.slice(half, batch.rows() - half)), more, cancelled, urgency, wait)?;
                 }
                 return Ok(());
             }
@@ -305,7 +322,8 @@ impl RemoteChannel {
                 return Err(OperatorError::Evaluation { operator: "the exchange".to_owned(), reason });
             }
         };
-        self.take_credit(cancelled, wait)?;
+        let free = self.overtaking && matches!(element, StreamElement::Barrier(_));
+        self.take_credit(free, cancelled, urgency, wait)?;
         let last = matches!(element, StreamElement::EndOfPartition);
         self.connection.enqueue(frame, more);
         if last {
@@ -314,20 +332,37 @@ impl RemoteChannel {
         Ok(())
     }
 
-    fn take_credit(&self, cancelled: &AtomicBool, wait: &mut dyn FnMut(&mut dyn FnMut())) -> Result<(), OperatorError> {
+    /// Waits until the element may be sent: at no cost (`free`), or for a credit.
+    fn take_credit(
+        &self,
+        free: bool,
+        cancelled: &AtomicBool,
+        urgency: &Urgency,
+        wait: &mut dyn FnMut(&mut dyn FnMut()),
+    ) -> Result<(), OperatorError> {
         let mut credit = self.channel.credit.lock();
-        if credit.free == 0 && !credit.closed {
+        let may_send = |credit: &Credit| {
+            let overdraft = self.overtaking
+                && credit.free <= 0
+                && credit.free > -(CHANNEL_OVERDRAFT_ELEMENTS as i64)
+                && urgency.is_due();
+            credit.connected && (free || credit.free > 0 || overdraft)
+        };
+        let mut sendable = may_send(&credit);
+        if !sendable && !credit.closed {
+            let check = if self.overtaking { URGENCY_CHECK } else { CANCEL_CHECK };
             self.connection.kick();
             wait(&mut || {
-                while credit.free == 0 && !credit.closed && !cancelled.load(Ordering::Relaxed) {
-                    self.channel.changed.wait_for(&mut credit, CANCEL_CHECK);
+                while !sendable && !credit.closed && !cancelled.load(Ordering::Relaxed) {
+                    self.channel.changed.wait_for(&mut credit, check);
+                    sendable = may_send(&credit);
                 }
             });
         }
-        if credit.closed || credit.free == 0 {
+        if credit.closed || !sendable {
             return Err(OperatorError::ExchangeClosed);
         }
-        credit.free -= 1;
+        credit.free -= i64::from(!free);
         Ok(())
     }
 

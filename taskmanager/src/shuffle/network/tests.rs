@@ -12,6 +12,7 @@ use super::*;
 use crate::operator::OperatorError;
 use crate::shuffle::Decoder;
 use crate::shuffle::inbox::{Delivery, Mail, Received};
+use crate::shuffle::{Overtaking, Urgency};
 
 fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -43,11 +44,11 @@ fn register(network: &Network, attempt: u32, inbox: &Arc<Inbox>) {
 
 fn open(network: &Network, to: &Network, attempt: u32, lost: &Arc<Inbox>) -> RemoteChannel {
     let lost = lost.clone();
-    network.open(&to.address(), &key(attempt), Box::new(move |cause| lost.mail(Mail::Fail { cause })))
+    network.open(&to.address(), &key(attempt), Box::new(move |cause| lost.mail(Mail::Fail { cause })), false)
 }
 
 fn send(channel: &mut RemoteChannel, time: i64, cancelled: &AtomicBool) -> Result<(), OperatorError> {
-    channel.send(StreamElement::Watermark(Watermark(time)), false, cancelled, &mut |wait| wait())
+    channel.send(StreamElement::Watermark(Watermark(time)), false, cancelled, &Urgency::default(), &mut |wait| wait())
 }
 
 fn received(inbox: &Inbox) -> Received {
@@ -148,7 +149,8 @@ fn nobody_there_is_told_with_the_address() {
     let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
     let lost = Arc::new(Inbox::new(0));
     let inbox = lost.clone();
-    let _channel = sender.open(&free.to_string(), &key(1), Box::new(move |cause| inbox.mail(Mail::Fail { cause })));
+    let _channel =
+        sender.open(&free.to_string(), &key(1), Box::new(move |cause| inbox.mail(Mail::Fail { cause })), false);
     match received(&lost) {
         Received::Mail(Mail::Fail { cause }) => assert!(cause.contains(&free.to_string()), "{cause}"),
         other => panic!("{other:?}"),
@@ -192,7 +194,8 @@ fn large_frames_arrive_whole_whoever_writes_them() {
             let (batch, decoder) = (batch.clone(), Decoder::new(schema.clone()));
             scope.spawn(move || {
                 let mut send = |element, more| {
-                    channel.send(element, more, &AtomicBool::new(false), &mut |wait: &mut dyn FnMut()| wait()).unwrap();
+                    let (cancelled, urgency) = (AtomicBool::new(false), Urgency::default());
+                    channel.send(element, more, &cancelled, &urgency, &mut |wait: &mut dyn FnMut()| wait()).unwrap();
                 };
                 for time in 0..BATCHES {
                     send(StreamElement::Watermark(Watermark(time)), true);
@@ -221,4 +224,69 @@ fn large_frames_arrive_whole_whoever_writes_them() {
 
 fn values(column: i64, rows: i64) -> ArrayRef {
     Arc::new((0..rows).map(|row| Some(row * column)).collect::<Int64Array>())
+}
+
+/// Barriers go to a receiver without credit; and nothing is sent to one that is not there yet, as it would
+/// be lost.
+#[test]
+fn barriers_overtake_in_the_network_and_wait_for_the_receiver_only() {
+    let io = runtime();
+    let (sender, receiver) = (network(&io), network(&io));
+    let inbox = Arc::new(Inbox::overtaking(Overtaking::new(Duration::ZERO, vec![true])));
+    let mut channel = sender.open(&receiver.address(), &key(1), Box::new(|_| {}), true);
+    let element = |id| {
+        let barrier = tidemill_common::batch::Barrier {
+            checkpoint: tidemill_common::ids::CheckpointId(id),
+            timestamp_ms: 0,
+            savepoint: None,
+        };
+        StreamElement::Barrier(barrier)
+    };
+    let sending = std::thread::spawn(move || {
+        let (cancelled, urgency) = (AtomicBool::new(false), Urgency::default());
+        urgency.plan(Some(0));
+        channel.send(element(1), false, &cancelled, &urgency, &mut |wait| wait()).unwrap();
+        channel
+    });
+    std::thread::sleep(Duration::from_millis(50));
+    assert!(!sending.is_finished(), "nothing may be sent before the receiver is there");
+    register(&receiver, 1, &inbox);
+    let mut channel = sending.join().unwrap();
+    let announced = |expected: u64| match received(&inbox) {
+        Received::Announced { channel: 0, barrier } => assert_eq!(barrier.checkpoint.0, expected),
+        other => panic!("{other:?}"),
+    };
+    announced(1);
+    // All credit is used up, then as much again is overdrawn.
+    let urgency = Urgency::default();
+    let mut sent = 0;
+    for overdraft in [false, true] {
+        urgency.plan(overdraft.then_some(0));
+        let impatient = AtomicBool::new(true);
+        let watermark = |time| StreamElement::Watermark(Watermark(time));
+        while channel.send(watermark(sent), false, &impatient, &urgency, &mut |wait| wait()).is_ok() {
+            sent += 1;
+        }
+    }
+    let full = tidemill_common::limits::CHANNEL_CAPACITY_ELEMENTS + tidemill_common::limits::CHANNEL_OVERDRAFT_ELEMENTS;
+    assert_eq!(sent, full as i64);
+    channel.send(element(2), false, &AtomicBool::new(false), &urgency, &mut |wait| wait()).unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while inbox.capture(0, tidemill_common::ids::CheckpointId(2)).is_none() && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    announced(2);
+    assert_eq!(inbox.capture(0, tidemill_common::ids::CheckpointId(2)).map(|captured| captured.len()), Some(full));
+    for expected in 0..full as i64 {
+        match received(&inbox) {
+            Received::Element { delivery: Delivery::Frame { header, .. }, .. } => assert_eq!(header.value, expected),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(matches!(received(&inbox), Received::Element { .. }), "the barrier comes in its turn, too");
+    // The credits come back, also those that were overdrawn.
+    let cancelled = AtomicBool::new(false);
+    for _ in 0..4 {
+        channel.send(StreamElement::Idle(true), false, &cancelled, &Urgency::default(), &mut |wait| wait()).unwrap();
+    }
 }
