@@ -11,9 +11,6 @@ pub const CHANNEL_CAPACITY_ELEMENTS: usize = 8;
 /// Elements that a sender whose barrier is to overtake may put into a full channel, so that it gets to the
 /// barrier.
 pub const CHANNEL_OVERDRAFT_ELEMENTS: usize = 8;
-/// Bytes of rows that one subtask keeps of what a barrier has overtaken; with more it declines the
-/// checkpoint.
-pub const IN_FLIGHT_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Largest shuffle frame a receiver accepts, in bytes.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// Largest single input record (a line, a Kafka message), in bytes.

@@ -201,7 +201,7 @@ impl Checkpoints {
                 }
                 let keep = move || {
                     let writer = writer.map_err(|error| error.to_string())?;
-                    in_flight::write(&collected, &writer, checkpoint)
+                    in_flight::write(collected, &writer, checkpoint)
                 };
                 let kept = io.spawn_blocking(keep).await.map_err(|error| error.to_string())??;
                 if let Some(kept) = kept {

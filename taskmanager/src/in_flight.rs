@@ -16,11 +16,11 @@ use tidemill_common::checkpoint::{InFlight, InFlightChannel, InFlightInput, Oper
 use tidemill_common::hash::hash_columns;
 use tidemill_common::ids::{CheckpointId, SubtaskIndex};
 use tidemill_common::key_group::{key_group_of, key_group_range};
-use tidemill_common::limits::IN_FLIGHT_BYTES_MAX;
 use tidemill_common::plan::{Partitioning, PlanOperator, StreamPlan};
 use tidemill_common::time::Watermark;
 use tidemill_state::storage::FileWriter;
 
+use crate::memory::InFlightShare;
 use crate::operator::OperatorError;
 use crate::shuffle::codec::{self, Frame};
 use crate::shuffle::frame::{FrameError, FrameKind, HEADER_BYTES, Header};
@@ -36,18 +36,23 @@ pub struct Collected {
     watermark: Watermark,
     /// By channel.
     elements: Vec<(usize, Delivery)>,
-    bytes: usize,
+    memory: InFlightShare,
 }
 
 impl Collected {
     /// Nothing yet, of channels that feed these inputs and stand so.
-    pub fn new(inputs: Arc<[InFlightInput]>, channels: impl Iterator<Item = usize>, merger: &WatermarkMerger) -> Self {
+    pub fn new(
+        inputs: Arc<[InFlightInput]>,
+        channels: impl Iterator<Item = usize>,
+        merger: &WatermarkMerger,
+        memory: InFlightShare,
+    ) -> Self {
         let channels = channels.zip(merger.inputs()).map(|(input, (standing, watermark))| InFlightChannel {
             input: input as u32,
             watermark_ms: (watermark > Watermark::MIN).then_some(watermark.0),
             standing,
         });
-        Self { inputs, channels: channels.collect(), watermark: merger.merged(), elements: Vec::new(), bytes: 0 }
+        Self { inputs, channels: channels.collect(), watermark: merger.merged(), elements: Vec::new(), memory }
     }
 
     /// Adds an element of a channel.
@@ -55,16 +60,17 @@ impl Collected {
     /// # Errors
     /// If there is more than may be kept.
     pub fn add(&mut self, channel: usize, delivery: Delivery) -> Result<(), String> {
-        self.bytes += match &delivery {
+        let bytes = match &delivery {
             Delivery::Element(StreamElement::Batch(batch)) => bytes_of(batch),
             Delivery::Element(_) | Delivery::Aborted => 0,
             Delivery::Frame { header, .. } => header.length.max(header.plain_length) as usize,
         };
-        if self.bytes > IN_FLIGHT_BYTES_MAX {
-            return Err(format!(
-                "more than {IN_FLIGHT_BYTES_MAX} bytes are in flight to it, as the barriers of some of its inputs come so much later than others (execution.checkpointing.unaligned.enabled)"
-            ));
-        }
+        self.memory.add(bytes).map_err(|whole| {
+            let megabytes = whole >> 20;
+            format!(
+                "more than {megabytes} MB are in flight to the subtasks here, as the barriers of some inputs come so much later than others (execution.checkpointing.unaligned.enabled); there is more room with a larger taskmanager.memory.size"
+            )
+        })?;
         self.elements.push((channel, delivery));
         Ok(())
     }
@@ -74,12 +80,14 @@ impl Collected {
 ///
 /// # Errors
 /// If it cannot be encoded or written.
-pub fn write(collected: &Collected, writer: &FileWriter, checkpoint: CheckpointId) -> Result<Option<InFlight>, String> {
+pub fn write(collected: Collected, writer: &FileWriter, checkpoint: CheckpointId) -> Result<Option<InFlight>, String> {
     let (mut content, mut rows) = (Vec::new(), 0);
-    for (channel, delivery) in &collected.elements {
-        rows += match delivery {
-            Delivery::Element(element) => encode(element, *channel as u32, &mut content),
-            Delivery::Frame { header, body } => Ok(copy(header, body, *channel as u32, &mut content)),
+    let Collected { inputs, channels, watermark, elements, memory: _memory } = collected;
+    // Each is given up once it is encoded, so that the memory is needed once.
+    for (channel, delivery) in elements {
+        rows += match &delivery {
+            Delivery::Element(element) => encode(element, channel as u32, &mut content),
+            Delivery::Frame { header, body } => Ok(copy(header, body, channel as u32, &mut content)),
             Delivery::Aborted => Ok(0),
         }
         .map_err(|error| format!("rows in flight cannot be kept: {error}"))?;
@@ -89,9 +97,9 @@ pub fn write(collected: &Collected, writer: &FileWriter, checkpoint: CheckpointI
     }
     let file = writer.write(content.into(), 0..0, checkpoint.0).map_err(|error| error.to_string())?;
     Ok(Some(InFlight {
-        inputs: collected.inputs.to_vec(),
-        channels: collected.channels.clone(),
-        watermark_ms: (collected.watermark > Watermark::MIN).then_some(collected.watermark.0),
+        inputs: inputs.to_vec(),
+        channels,
+        watermark_ms: (watermark > Watermark::MIN).then_some(watermark.0),
         rows,
         file,
     }))

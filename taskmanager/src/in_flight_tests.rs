@@ -13,6 +13,7 @@ use tidemill_common::types::{Field, LogicalType, Schema};
 use tidemill_state::storage::{Directory, StoreOptions, checksum};
 
 use super::*;
+use crate::memory::MemoryBudget;
 
 const MAX_PARALLELISM: u32 = 128;
 
@@ -90,7 +91,7 @@ impl Store {
         Directory::open(&self.url(), &StoreOptions::new()).unwrap()
     }
 
-    fn write(&self, collected: &Collected) -> Option<InFlight> {
+    fn write(&self, collected: Collected) -> Option<InFlight> {
         let writer = FileWriter::new(self.directory(), self.io.handle().clone(), false);
         write(collected, &writer, CheckpointId(1)).unwrap()
     }
@@ -156,7 +157,8 @@ fn bug_22_event_time_goes_on_among_rows_in_flight_as_it_did() {
     let mut merger = WatermarkMerger::new(2);
     merger.watermark(0, Watermark(40));
     merger.watermark(1, Watermark(45));
-    let mut collected = Collected::new(inputs_of(&plan), [0, 1].into_iter(), &merger);
+    let mut collected =
+        Collected::new(inputs_of(&plan), [0, 1].into_iter(), &merger, MemoryBudget::with_tables(1 << 20).in_flight());
     for (channel, delivery) in [
         (0, element(StreamElement::Batch(batch([41, 42])))),
         (0, element(watermark(50))),
@@ -168,7 +170,7 @@ fn bug_22_event_time_goes_on_among_rows_in_flight_as_it_did() {
     ] {
         collected.add(channel, delivery).unwrap();
     }
-    let restored = store.restored(vec![store.write(&collected)]);
+    let restored = store.restored(vec![store.write(collected)]);
     let mut replay = replay(&restored, &plan, 0).unwrap();
     assert_eq!(replay.watermark(), Watermark(40), "it is where it was");
     let played = play(&mut replay);
@@ -184,12 +186,17 @@ fn bug_24_idle_and_finished_channels_stay_aside_among_rows_in_flight() {
     let mut merger = WatermarkMerger::new(3);
     merger.idle(1, true);
     merger.finish(2);
-    let mut collected = Collected::new(inputs_of(&plan), [0, 0, 0].into_iter(), &merger);
+    let mut collected = Collected::new(
+        inputs_of(&plan),
+        [0, 0, 0].into_iter(),
+        &merger,
+        MemoryBudget::with_tables(1 << 20).in_flight(),
+    );
     collected.add(0, element(StreamElement::Batch(batch([1])))).unwrap();
     collected.add(0, element(watermark(7))).unwrap();
     collected.add(1, element(StreamElement::Idle(false))).unwrap();
     collected.add(0, element(watermark(9))).unwrap();
-    let restored = store.restored(vec![store.write(&collected)]);
+    let restored = store.restored(vec![store.write(collected)]);
     assert_eq!(play(&mut replay(&restored, &plan, 0).unwrap()), ["0: [1]", "watermark 7"], "channel 1 is back");
 }
 
@@ -198,7 +205,12 @@ fn scattered(store: &Store, old: u32) -> Restored {
     let plan = plan(&[hash(), Partitioning::Rebalance], old);
     let merger = WatermarkMerger::new(2);
     let in_flight = (0..old).map(|subtask| {
-        let mut collected = Collected::new(inputs_of(&plan), [0, 1].into_iter(), &merger);
+        let mut collected = Collected::new(
+            inputs_of(&plan),
+            [0, 1].into_iter(),
+            &merger,
+            MemoryBudget::with_tables(1 << 20).in_flight(),
+        );
         for start in [0, 500] {
             let all: Vec<i64> = (start..start + 500).collect();
             let mut hashes = Vec::new();
@@ -214,7 +226,7 @@ fn scattered(store: &Store, old: u32) -> Restored {
         let any = i64::from(subtask) * 10;
         collected.add(1, element(StreamElement::Batch(batch(any..any + 10)))).unwrap();
         collected.add(1, element(watermark(1_000_000))).unwrap();
-        store.write(&collected)
+        store.write(collected)
     });
     store.restored(in_flight.collect())
 }
@@ -269,10 +281,15 @@ fn bug_23_at_another_parallelism_rows_in_flight_do_not_advance_event_time() {
 fn watermarks_alone_are_not_kept() {
     let store = Store::new();
     let plan = plan(&[hash()], 1);
-    let mut collected = Collected::new(inputs_of(&plan), std::iter::once(0), &WatermarkMerger::new(1));
+    let mut collected = Collected::new(
+        inputs_of(&plan),
+        std::iter::once(0),
+        &WatermarkMerger::new(1),
+        MemoryBudget::with_tables(1 << 20).in_flight(),
+    );
     collected.add(0, element(watermark(7))).unwrap();
     collected.add(0, element(StreamElement::EndOfPartition)).unwrap();
-    assert_eq!(store.write(&collected), None);
+    assert_eq!(store.write(collected), None);
     let restored = store.restored(vec![None]);
     assert!(replay(&restored, &plan, 0).is_none());
 }
@@ -280,9 +297,14 @@ fn watermarks_alone_are_not_kept() {
 #[test]
 fn more_than_may_be_kept_is_refused() {
     let plan = plan(&[hash()], 1);
-    let mut collected = Collected::new(inputs_of(&plan), std::iter::once(0), &WatermarkMerger::new(1));
+    let mut collected = Collected::new(
+        inputs_of(&plan),
+        std::iter::once(0),
+        &WatermarkMerger::new(1),
+        MemoryBudget::with_tables(1 << 20).in_flight(),
+    );
     let Delivery::Frame { header, body } = frame(&StreamElement::Batch(batch([1]))) else { panic!("no frame") };
-    let header = Header { plain_length: (IN_FLIGHT_BYTES_MAX / 2 + 1) as u32, ..header };
+    let header = Header { plain_length: (1 << 18) + 1, ..header };
     collected.add(0, Delivery::Frame { header, body: body.clone() }).unwrap();
     let error = collected.add(0, Delivery::Frame { header, body }).unwrap_err();
     assert!(error.contains("unaligned.enabled"), "{error}");
@@ -292,10 +314,15 @@ fn more_than_may_be_kept_is_refused() {
 fn damage_is_told_and_rows_that_came_another_way_are_refused() {
     let store = Store::new();
     let plan = plan(&[hash()], 1);
-    let mut collected = Collected::new(inputs_of(&plan), std::iter::once(0), &WatermarkMerger::new(1));
+    let mut collected = Collected::new(
+        inputs_of(&plan),
+        std::iter::once(0),
+        &WatermarkMerger::new(1),
+        MemoryBudget::with_tables(1 << 20).in_flight(),
+    );
     collected.add(0, element(StreamElement::Batch(batch([1, 2, 3])))).unwrap();
     collected.add(0, element(watermark(7))).unwrap();
-    let mut kept = store.write(&collected).unwrap();
+    let mut kept = store.write(collected).unwrap();
     let content = Buffer::from(kept.file.inline.as_ref().unwrap().0.as_slice());
     assert_eq!(frames(&content, 1).unwrap().len(), 2);
     assert!(frames(&content, 0).is_err(), "there is no channel 0");

@@ -16,6 +16,8 @@ const BLOCKS_PERCENT: usize = 5;
 /// Resident memory, in percent of the whole, from which tables have to do with a quarter of their part:
 /// what else there is has grown beyond what was foreseen.
 const PRESSED_PERCENT: usize = 70;
+/// Of the memory for tables, in percent: what rows in flight may have at most while checkpoints are taken.
+const IN_FLIGHT_PERCENT: usize = 50;
 
 /// Of a page, where this is known to run.
 const PAGE_BYTES: usize = 4096;
@@ -34,8 +36,11 @@ struct Shared {
     tables: usize,
     /// Operators with keyed state.
     members: AtomicUsize,
-    /// Bytes of their tables.
+    /// Bytes of their tables, and of those tables that can go nowhere else.
     used: AtomicUsize,
+    fixed: AtomicUsize,
+    /// Bytes of rows in flight that checkpoints keep, which tables do not have meanwhile.
+    in_flight: AtomicUsize,
     blocks: BlockCache,
     /// Sorting takes several times what it sorts: one at a time.
     sorting: Mutex<()>,
@@ -53,6 +58,8 @@ impl MemoryBudget {
             tables: part(TABLES_PERCENT),
             members: 0.into(),
             used: 0.into(),
+            fixed: 0.into(),
+            in_flight: 0.into(),
             blocks,
             sorting: Mutex::new(()),
         };
@@ -73,6 +80,8 @@ impl MemoryBudget {
             tables: bytes,
             members: 0.into(),
             used: 0.into(),
+            fixed: 0.into(),
+            in_flight: 0.into(),
             blocks,
             sorting: Mutex::new(()),
         };
@@ -82,7 +91,12 @@ impl MemoryBudget {
     /// One more operator keeps state.
     pub fn join(&self) -> MemoryShare {
         self.shared.members.fetch_add(1, Ordering::Relaxed);
-        MemoryShare { shared: self.shared.clone(), used: 0 }
+        MemoryShare { shared: self.shared.clone(), used: 0, is_fixed: false }
+    }
+
+    /// Room for rows in flight, none yet.
+    pub fn in_flight(&self) -> InFlightShare {
+        InFlightShare { shared: self.shared.clone(), used: 0 }
     }
 
     /// Waits for the turn to sort state on its way to disk.
@@ -101,12 +115,14 @@ impl MemoryBudget {
 pub struct MemoryShare {
     shared: Arc<Shared>,
     used: usize,
+    is_fixed: bool,
 }
 
 impl MemoryShare {
     /// How many bytes the operator's tables may have: an equal part, and what others do not use.
     pub fn bytes(&self) -> usize {
-        let Shared { tables, members, used, .. } = &*self.shared;
+        let Shared { tables, members, used, in_flight, .. } = &*self.shared;
+        let tables = tables.saturating_sub(in_flight.load(Ordering::Relaxed));
         let others = used.load(Ordering::Relaxed).saturating_sub(self.used);
         let equal = tables / members.load(Ordering::Relaxed).max(1);
         equal.max(tables.saturating_sub(others))
@@ -120,9 +136,19 @@ impl MemoryShare {
 
     /// Tells what they have.
     pub fn set_used(&mut self, bytes: usize) {
-        self.shared.used.fetch_add(bytes, Ordering::Relaxed);
-        self.shared.used.fetch_sub(self.used, Ordering::Relaxed);
+        let Shared { used, fixed, .. } = &*self.shared;
+        for total in std::iter::once(used).chain(self.is_fixed.then_some(fixed)) {
+            total.fetch_add(bytes, Ordering::Relaxed);
+            total.fetch_sub(self.used, Ordering::Relaxed);
+        }
         self.used = bytes;
+    }
+
+    /// The operator's tables stay in memory, however little there is.
+    pub fn fix(&mut self) {
+        if !std::mem::replace(&mut self.is_fixed, true) {
+            self.shared.fixed.fetch_add(self.used, Ordering::Relaxed);
+        }
     }
 
     /// Bytes of all operators' tables, and how many they may have together.
@@ -135,6 +161,35 @@ impl Drop for MemoryShare {
     fn drop(&mut self) {
         self.set_used(0);
         self.shared.members.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What one checkpoint of a subtask keeps of the rows in flight.
+#[derive(Debug)]
+pub struct InFlightShare {
+    shared: Arc<Shared>,
+    used: usize,
+}
+
+impl InFlightShare {
+    /// Takes more.
+    ///
+    /// # Errors
+    /// How many bytes all rows in flight may have now, if that is not enough.
+    pub fn add(&mut self, bytes: usize) -> Result<(), usize> {
+        let Shared { tables, fixed, in_flight, .. } = &*self.shared;
+        let free = tables.saturating_sub(fixed.load(Ordering::Relaxed));
+        let whole = free / 100 * IN_FLIGHT_PERCENT;
+        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= whole);
+        in_flight.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).map_err(|_| whole)?;
+        self.used += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for InFlightShare {
+    fn drop(&mut self) {
+        self.shared.in_flight.fetch_sub(self.used, Ordering::Relaxed);
     }
 }
 
@@ -179,6 +234,26 @@ mod tests {
         assert_eq!(first.of_all(), (whole + 300, whole));
         drop(first);
         assert_eq!((second.bytes(), second.of_all().0), (whole, 300));
+    }
+
+    #[test]
+    fn rows_in_flight_take_memory_from_tables_that_can_spill() {
+        let budget = MemoryBudget::with_tables(1_000);
+        let (mut spills, mut stays) = (budget.join(), budget.join());
+        stays.fix();
+        stays.set_used(200);
+        spills.set_used(400);
+        let (mut one, mut other) = (budget.in_flight(), budget.in_flight());
+        assert_eq!(one.add(300), Ok(()));
+        assert_eq!(spills.bytes(), 500, "700 without the rows, less what the other has");
+        assert_eq!(other.add(101), Err(400));
+        assert_eq!(other.add(100), Ok(()));
+        drop(one);
+        assert_eq!(other.add(300), Ok(()));
+        drop(stays);
+        assert_eq!(other.add(100), Ok(()), "nothing stays in memory any more");
+        drop(other);
+        assert_eq!(spills.bytes(), 1_000);
     }
 
     #[test]

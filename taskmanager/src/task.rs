@@ -16,6 +16,7 @@ use crate::aligner::{AlignAction, BarrierAligner};
 use crate::chain::Chain;
 use crate::checkpoint::{Checkpoints, Collecting, OperatorPart};
 use crate::in_flight::{Collected, Replay, Replayed};
+use crate::memory::MemoryBudget;
 use crate::metrics::{TaskMetrics, Wait};
 use crate::operator::OperatorError;
 use crate::operators::window::system_clock;
@@ -72,6 +73,7 @@ pub struct Gate {
     in_flight: Option<InFlightCollector>,
     /// Inputs of the operator, as checkpoints know them.
     inputs: Arc<[InFlightInput]>,
+    memory: MemoryBudget,
 }
 
 /// Collects what a barrier has overtaken.
@@ -84,10 +86,16 @@ struct InFlightCollector {
 
 impl Gate {
     /// A gate over the channels of an inbox, in its order. `aligner` has as many.
-    pub fn new(channels: Vec<(InputChannel, Decoder)>, aligner: BarrierAligner, inputs: Vec<InFlightInput>) -> Self {
+    pub fn new(
+        channels: Vec<(InputChannel, Decoder)>,
+        aligner: BarrierAligner,
+        inputs: Vec<InFlightInput>,
+        memory: MemoryBudget,
+    ) -> Self {
         let count = channels.len();
         Self {
             inputs: inputs.into(),
+            memory,
             overtake_at: None,
             in_flight: None,
             channels: channels
@@ -547,7 +555,7 @@ impl Gate {
         let alignment = self.alignment(barrier.checkpoint);
         let (done, receiver) = oneshot::channel();
         let inputs = self.channels.iter().map(|channel| channel.channel.input);
-        let collected = Collected::new(self.inputs.clone(), inputs, &self.merger);
+        let collected = Collected::new(self.inputs.clone(), inputs, &self.merger, self.memory.in_flight());
         self.in_flight = Some(InFlightCollector { collected, recording: vec![false; self.channels.len()], done });
         let head = runtime.chain.head();
         let collecting = head.map(|operator| Collecting { operator, collected: receiver });

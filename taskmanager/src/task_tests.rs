@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::chain::Stage;
 use crate::executor::ExecutorEvent;
+use crate::memory::MemoryBudget;
 use crate::operator::{Operator, Output};
 use crate::shuffle::{Exchange, Outputs, Router, Target, Urgency};
 
@@ -134,7 +135,8 @@ impl Pipeline {
                 Way::Overtaking(_) => BarrierAligner::overtaking(vec![true; channels]),
             };
             let input = InFlightInput { from: format!("uid-{}", task - 1), schema: schema() };
-            let gate = Gate::new((0..channels).map(channel).collect(), aligner, vec![input]);
+            let gate =
+                Gate::new((0..channels).map(channel).collect(), aligner, vec![input], MemoryBudget::of_machine());
             let runtime = Runtime::new(chain, inbox, cancelled.clone(), metrics, checkpoints);
             let run = move || Task { head: Head::Inputs(Box::new(gate)), runtime, replays: Vec::new() }.run();
             threads.push(std::thread::spawn(run));

@@ -281,7 +281,7 @@ impl Launch {
             Some(InFlightInput { from: from.uid.clone(), schema: from.schema.clone() })
         });
         let inputs = inputs.collect();
-        Gate::new(channels, aligner, inputs)
+        Gate::new(channels, aligner, inputs, self.memory.clone())
     }
 
     fn exchanges(&self, id: SubtaskId, inbox: &Arc<Inbox>) -> Result<Vec<Exchange>, TaskError> {

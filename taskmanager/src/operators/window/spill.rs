@@ -64,6 +64,7 @@ impl Room {
     /// # Errors
     /// The reason, if all operators together have no room.
     pub fn look(&mut self, bytes: usize, groups: usize) -> Result<(), String> {
+        self.share.fix();
         self.looked(bytes, groups);
         let (used, whole) = self.share.of_all();
         if used <= whole {

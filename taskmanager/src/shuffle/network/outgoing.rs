@@ -313,7 +313,13 @@ impl RemoteChannel {
                 if let StreamElement::Batch(batch) = element {
                     let half = batch.rows() / 2;
                     self.send(StreamElement::Batch(batch.slice(0, half)), true, cancelled, urgency, wait)?;
-                    self.send(StreamElement::Batch(batch.slice(half, batch.rows() - half)), more, cancelled, urgency, wait)?;
+                    self.send(
+                        StreamElement::Batch(batch.slice(half, batch.rows() - half)),
+                        more,
+                        cancelled,
+                        urgency,
+                        wait,
+                    )?;
                 }
                 return Ok(());
             }
