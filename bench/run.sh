@@ -28,6 +28,10 @@ echo "== two task managers: the keyed window across two processes, beside one at
 "$bin/task_managers"
 
 echo
+echo "== recovery: with 1 GB of state, the last row before a task manager is killed, or the job rescaled, to the first beyond it"
+"$bin/recovery"
+
+echo
 echo "== json: decoding four of seven fields, beside the libraries (at least the best of them)"
 "$bin/json_decode"
 

@@ -37,6 +37,7 @@ impl Embedded {
             data_bind: any_port,
             data_host: Ipv4Addr::LOCALHOST.to_string(),
             slots: PARALLELISM_MAX,
+            cluster: "embedded".to_owned(),
             print,
             print_timeout: None,
             ..TaskManagerConfig::from_process(config)?

@@ -322,6 +322,10 @@ pub struct CheckpointOptions {
     pub unaligned: bool,
     /// `execution.checkpointing.aligned-checkpoint-timeout`: how long barriers are aligned before they overtake.
     pub aligned_timeout: Duration,
+    /// `execution.checkpointing.local-backup.enabled`: task managers keep copies of what they upload.
+    pub local_backup: bool,
+    /// `execution.state-recovery.from-local`: a restore uses copies on its machine.
+    pub from_local: bool,
     /// `state.checkpoints.dir`.
     pub directory: Option<String>,
     /// `state.savepoints.dir`.
@@ -362,7 +366,14 @@ impl CheckpointOptions {
             let value = keys.iter().find_map(|key| options.integer(key));
             value.map_or(default, |value| value.clamp(0, i64::from(u32::MAX)) as u32)
         };
+        let local = options.boolean("state.backend.local-recovery");
+        let from_local = options.boolean("execution.state-recovery.from-local").or(local).unwrap_or(false);
         Self {
+            local_backup: options
+                .boolean("execution.checkpointing.local-backup.enabled")
+                .or(local)
+                .unwrap_or(from_local),
+            from_local,
             interval: options.duration("execution.checkpointing.interval").filter(|interval| !interval.is_zero()),
             timeout: duration("execution.checkpointing.timeout", Duration::from_secs(600)),
             min_pause: duration("execution.checkpointing.min-pause", Duration::ZERO),
@@ -495,6 +506,22 @@ mod tests {
         assert_eq!((options.interval, options.retained), (Some(Duration::from_secs(1)), 3));
         assert_eq!((options.backend, options.directory.as_deref()), (StateBackend::HashMap, Some("file:///tmp/x")));
         assert_eq!(options.barriers(), Barriers::Aligned);
+    }
+
+    #[test]
+    fn one_option_is_enough_for_copies_on_local_disk() {
+        let local = |set: &[(&str, &str)]| {
+            let set = set.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+            let CheckpointOptions { local_backup, from_local, .. } = CheckpointOptions::new(&set);
+            (local_backup, from_local)
+        };
+        assert_eq!(local(&[]), (false, false));
+        let from_local = ("execution.state-recovery.from-local", "true");
+        assert_eq!(local(&[from_local]), (true, true));
+        assert_eq!(local(&[("state.backend.local-recovery", "true")]), (true, true));
+        let backup = |value| ("execution.checkpointing.local-backup.enabled", value);
+        assert_eq!(local(&[backup("true")]), (true, false));
+        assert_eq!(local(&[backup("false"), from_local]), (false, true));
     }
 
     #[test]

@@ -312,6 +312,24 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "The older name of execution.checkpointing.aligned-checkpoint-timeout.",
     ),
     job(
+        "execution.checkpointing.local-backup.enabled",
+        OptionKind::Boolean,
+        None,
+        "Whether task managers keep copies of the files of keyed state that they write into checkpoints, on local disk (execution.checkpointing.local-backup.dirs of the processes). As execution.state-recovery.from-local otherwise.",
+    ),
+    job(
+        "execution.state-recovery.from-local",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether a job that starts again goes where copies of its state are, and reads those instead of fetching files from the store. A copy that is missing or damaged is fetched.",
+    ),
+    job(
+        "state.backend.local-recovery",
+        OptionKind::Boolean,
+        Some("false"),
+        "The older name of execution.checkpointing.local-backup.enabled and execution.state-recovery.from-local, for both.",
+    ),
+    job(
         "execution.state-recovery.path",
         OptionKind::Text,
         None,
@@ -542,7 +560,7 @@ mod tests {
 
     #[test]
     fn options_of_flink_without_effect_pass_with_a_reason() {
-        assert_eq!(check_job_option("state.backend.local-recovery", "x"), Ok(()));
+        assert_eq!(check_job_option("state.backend.changelog.enabled", "x"), Ok(()));
         assert!(without_effect("execution.checkpointing.max-concurrent-checkpoints").is_some());
         assert_eq!(without_effect("execution.checkpointing.interval"), None);
         assert!(without_effect("table.optimizer.reuse-sub-plan-enabled").is_some());

@@ -67,6 +67,16 @@ pub struct Registration {
     pub data_address: String,
     pub slots: u32,
     pub version: String,
+    pub local_state: LocalState,
+}
+
+/// Copies of state on the machine of a task manager.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LocalState {
+    /// The same for all task managers that find the same copies; empty if there can be none.
+    pub id: String,
+    /// Whose state there are copies of.
+    pub jobs: Vec<(JobId, Vec<SubtaskId>)>,
 }
 
 /// From the job manager to a task manager.
@@ -131,6 +141,10 @@ pub enum JobManagerMessage {
         job: JobId,
         attempt: AttemptId,
         checkpoint: CheckpointId,
+    },
+    /// The job has ended for good, or is not known: copies of its state are of no use.
+    ForgetJob {
+        job: JobId,
     },
     /// The client has taken all chunks up to this one.
     LinesTaken {

@@ -51,6 +51,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         "How long a submission waits for the outside systems that its tables name.",
     ),
     option(
+        "execution.checkpointing.local-backup.dirs",
+        OptionKind::Text,
+        None,
+        "Directory on local disk in which a task manager keeps copies of the files of state that it writes into checkpoints, for jobs that want them (execution.checkpointing.local-backup.enabled). A task manager that is started with the same directory on the same host finds them. io.tmp.dirs otherwise; on the same file system as that, copies are links.",
+    ),
+    option(
         "heartbeat.interval",
         OptionKind::Duration,
         Some("1 s"),
@@ -192,6 +198,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         OptionKind::Duration,
         Some("5 min"),
         "How long a task manager tries to reach a job manager before it ends with an error.",
+    ),
+    option(
+        "taskmanager.state.local.root-dirs",
+        OptionKind::Text,
+        None,
+        "The older name of execution.checkpointing.local-backup.dirs.",
     ),
 ];
 

@@ -77,6 +77,12 @@ impl Cluster {
         self.members.values().filter_map(|member| member.used.get(job)).sum()
     }
 
+    /// What the local state of each task manager is known by.
+    pub fn homes(&self) -> BTreeMap<TaskManagerId, String> {
+        let homes = self.members.iter().map(|(id, member)| (id.clone(), member.registration.local_state.id.clone()));
+        homes.filter(|(_, home)| !home.is_empty()).collect()
+    }
+
     /// Number of task managers and of all their slots.
     pub fn size(&self) -> (usize, u32) {
         (self.members.len(), self.members.values().map(|member| member.registration.slots).sum())
@@ -115,7 +121,13 @@ mod tests {
     use super::*;
 
     fn registration(id: &str, slots: u32) -> Registration {
-        Registration { id: id.into(), data_address: "127.0.0.1:1".into(), slots, version: "1".into() }
+        Registration {
+            id: id.into(),
+            data_address: "127.0.0.1:1".into(),
+            slots,
+            version: "1".into(),
+            local_state: Default::default(),
+        }
     }
 
     #[test]

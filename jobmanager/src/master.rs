@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
-use tidemill_common::checkpoint::SplitPosition;
+use tidemill_common::checkpoint::{CheckpointOptions, SplitPosition};
 use tidemill_common::connector::ConnectorCatalog;
 use tidemill_common::control::{
-    ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, Registration, SubtaskState,
-    TaskManagerMessage,
+    ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, LocalState, Registration,
+    SubtaskState, TaskManagerMessage,
 };
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SubtaskId, TaskManagerId};
 use tidemill_connectors::api::ConnectorContext;
@@ -27,7 +27,7 @@ use crate::error::JobManagerError;
 use crate::job::{Job, JobAction, JobEvent};
 use crate::jobstore::JobStore;
 use crate::rows::Chunk;
-use crate::scheduler::{place, slots_needed};
+use crate::scheduler::{Homes, place, slots_needed};
 use crate::splits::{Discovered, SourceState, SplitAction, SplitAssigner};
 
 /// How often time-outs are looked at and counters shown.
@@ -57,6 +57,10 @@ pub struct Master {
     /// Where jobs are kept beyond a crash, if they are.
     pub(crate) store: Option<JobStore>,
     pub(crate) shutdown: Option<Reply<()>>,
+    /// Where copies of the state of each job's subtasks are.
+    homes: BTreeMap<JobId, BTreeMap<SubtaskId, String>>,
+    /// Jobs that were found at the start and have not been taken up.
+    pub(crate) not_admitted: BTreeSet<JobId>,
 }
 
 /// Milliseconds since the epoch that never go back.
@@ -107,6 +111,8 @@ pub async fn start(config: JobManagerConfig) -> Result<MasterHandle, JobManagerE
         dirty: Vec::new(),
         stuck: Vec::new(),
         shutdown: None,
+        homes: BTreeMap::new(),
+        not_admitted: stored.iter().map(|stored| stored.record.job.clone()).collect(),
     };
     master.recover(stored);
     tokio::spawn(master.run(inbox));
@@ -237,6 +243,7 @@ impl Master {
         self.connections += 1;
         let connection = ConnectionId(self.connections);
         tracing::info!(task_manager = %id, slots = registration.slots, data = %registration.data_address, "task manager joined");
+        let local_state = registration.local_state.clone();
         self.cluster.join(registration, connection, self.clock.now_ms());
         self.senders.insert(id.clone(), sender);
         let registered = JobManagerMessage::Registered {
@@ -244,8 +251,34 @@ impl Master {
             heartbeat_timeout_ms: self.config.heartbeat_timeout.as_millis() as u64,
         };
         self.send(&id, registered);
+        self.local_state_found(&id, local_state);
         self.schedule();
         Ok(connection)
+    }
+
+    /// A task manager has joined that finds copies of the state of jobs.
+    fn local_state_found(&mut self, id: &TaskManagerId, local_state: LocalState) {
+        for (job, subtasks) in local_state.jobs {
+            let ended = self.jobs.get(&job).is_none_or(|job| job.machine.state().is_terminal());
+            if ended && !self.not_admitted.contains(&job) {
+                self.send(id, JobManagerMessage::ForgetJob { job });
+                continue;
+            }
+            // Where a subtask ran last is known better.
+            let homes = self.homes.entry(job).or_default();
+            for subtask in subtasks {
+                homes.entry(subtask).or_insert_with(|| local_state.id.clone());
+            }
+        }
+    }
+
+    /// Nobody needs copies of a job's state any more, unless another job manager takes it up.
+    fn forget_local_state(&mut self, job: &JobId) {
+        if self.homes.remove(job).is_some() && !self.is_suspending() {
+            for id in self.senders.keys().cloned().collect::<Vec<_>>() {
+                self.send(&id, JobManagerMessage::ForgetJob { job: job.clone() });
+            }
+        }
     }
 
     fn is_current(&self, id: &TaskManagerId, connection: ConnectionId) -> bool {
@@ -444,7 +477,12 @@ impl Master {
             if job.recovering.as_ref().is_some_and(|recovering| !recovering.is_over(self.clock.now_ms(), is_joined)) {
                 continue;
             }
-            if let Ok(schedule) = place(&job.graph, &self.cluster.free_slots()) {
+            let of_subtasks = match CheckpointOptions::new(&job.plan.options).from_local {
+                true => self.homes.get(&id).cloned().unwrap_or_default(),
+                false => BTreeMap::new(),
+            };
+            let homes = Homes { of_subtasks, of_task_managers: self.cluster.homes() };
+            if let Ok(schedule) = place(&job.graph, &self.cluster.free_slots(), &homes) {
                 self.cluster.take_slots(&id, &schedule.slots);
                 self.place(&id, schedule);
             }
@@ -545,6 +583,7 @@ impl Master {
             JobAction::End => {
                 job.ended(now);
                 self.cluster.release_slots(id);
+                self.forget_local_state(id);
                 self.checkpoints_ended(id);
             }
         }
@@ -555,10 +594,18 @@ impl Master {
         let attempt = job.machine.attempt();
         let mut subtasks: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
         let mut locations = Vec::new();
+        let keeps_copies = CheckpointOptions::new(&job.plan.options).local_backup;
+        let mut homes = BTreeMap::new();
         for (subtask, task_manager) in job.machine.placement() {
             let Some(member) = self.cluster.member(task_manager) else { continue };
             locations.push((*subtask, task_manager.clone(), member.registration.data_address.clone()));
+            if keeps_copies {
+                homes.insert(*subtask, member.registration.local_state.id.clone());
+            }
             subtasks.entry(task_manager.clone()).or_default().push(*subtask);
+        }
+        if keeps_copies {
+            self.homes.insert(id.clone(), homes);
         }
         let (job_name, plan, restore) = (job.plan.name.clone(), job.plan_json.clone(), job.checkpoints.newest());
         let checkpoint_directory = job.checkpoints.directory();

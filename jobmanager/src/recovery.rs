@@ -178,6 +178,7 @@ impl Master {
             }
             tracing::info!(job = %job.id, name = job.plan.name, "job submitted");
             self.order.push(job.id.clone());
+            self.not_admitted.remove(&job.id);
             self.jobs.insert(job.id.clone(), job);
         }
         for id in &ids {

@@ -30,43 +30,102 @@ pub fn slots_needed(graph: &JobGraph) -> u32 {
     graph.tasks.iter().map(|task| task.parallelism).max().unwrap_or(0)
 }
 
-/// Places a job on the free slots, spread evenly over the task managers.
-pub fn place(graph: &JobGraph, free: &BTreeMap<TaskManagerId, u32>) -> Result<Schedule, NotEnoughSlots> {
+/// Where copies of a job's state are. A home is what the local state of a task manager is known by.
+#[derive(Clone, Debug, Default)]
+pub struct Homes {
+    pub of_subtasks: BTreeMap<SubtaskId, String>,
+    pub of_task_managers: BTreeMap<TaskManagerId, String>,
+}
+
+/// Places a job on the free slots: where copies of its state are, if there is room, and spread evenly over
+/// the task managers otherwise.
+pub fn place(graph: &JobGraph, free: &BTreeMap<TaskManagerId, u32>, homes: &Homes) -> Result<Schedule, NotEnoughSlots> {
     let needed = slots_needed(graph);
     let free_total = free.values().fold(0u32, |sum, slots| sum.saturating_add(*slots));
     if free_total < needed {
         return Err(NotEnoughSlots { needed, free: free_total });
     }
-    let slots = choose(needed, free);
-    // The slots of one task manager lie together, so that a narrow task, which takes every n-th
-    // slot, is spread over the task managers too.
-    let layout: Vec<&TaskManagerId> =
-        slots.iter().flat_map(|(id, count)| std::iter::repeat_n(id, *count as usize)).collect();
+    let layout = lay_out(needed, free, &slot_homes(graph, needed, homes), homes);
     let mut placement = Placement::new();
-    for task in &graph.tasks {
-        for index in 0..task.parallelism {
-            let slot = u64::from(index) * u64::from(needed) / u64::from(task.parallelism);
-            let subtask = SubtaskId { task: task.id, index: SubtaskIndex(index) };
-            placement.insert(subtask, layout[slot as usize].clone());
+    for (subtask, slot) in slots_of(graph, needed) {
+        if let Some(Some(task_manager)) = layout.get(slot) {
+            placement.insert(subtask, task_manager.clone());
         }
     }
+    let mut slots = BTreeMap::new();
+    layout.into_iter().flatten().for_each(|task_manager| *slots.entry(task_manager).or_insert(0) += 1);
     Ok(Schedule { placement, slots })
 }
 
-/// Takes slots one by one from the task manager with the fewest taken that has one left.
-fn choose(needed: u32, free: &BTreeMap<TaskManagerId, u32>) -> BTreeMap<TaskManagerId, u32> {
-    let mut taken: BTreeMap<TaskManagerId, u32> = BTreeMap::new();
+/// The slot of each subtask. A narrow task takes every n-th.
+fn slots_of(graph: &JobGraph, needed: u32) -> impl Iterator<Item = (SubtaskId, usize)> {
+    graph.tasks.iter().flat_map(move |task| {
+        (0..task.parallelism).map(move |index| {
+            let slot = u64::from(index) * u64::from(needed) / u64::from(task.parallelism);
+            (SubtaskId { task: task.id, index: SubtaskIndex(index) }, slot as usize)
+        })
+    })
+}
+
+/// The slots where most of whose subtasks have copies of their state, by home.
+fn slot_homes<'a>(graph: &JobGraph, needed: u32, homes: &'a Homes) -> BTreeMap<&'a String, Vec<usize>> {
+    let mut votes: Vec<BTreeMap<&String, u32>> = vec![BTreeMap::new(); needed as usize];
+    for (subtask, slot) in slots_of(graph, needed) {
+        if let Some(home) = homes.of_subtasks.get(&subtask) {
+            *votes[slot].entry(home).or_default() += 1;
+        }
+    }
+    let mut slots: BTreeMap<&String, Vec<usize>> = BTreeMap::new();
+    for (slot, votes) in votes.into_iter().enumerate() {
+        if let Some((home, _)) = votes.into_iter().max_by_key(|(home, count)| (*count, std::cmp::Reverse(*home))) {
+            slots.entry(home).or_default().push(slot);
+        }
+    }
+    slots
+}
+
+/// The task manager of each slot. Those of one task manager lie together, so that a narrow task is spread
+/// over the task managers too.
+fn lay_out(
+    needed: u32,
+    free: &BTreeMap<TaskManagerId, u32>,
+    slot_homes: &BTreeMap<&String, Vec<usize>>,
+    homes: &Homes,
+) -> Vec<Option<TaskManagerId>> {
+    let mut layout = vec![None; needed as usize];
+    let mut taken = BTreeMap::new();
+    for (home, slots) in slot_homes {
+        let is_home = |id: &TaskManagerId| homes.of_task_managers.get(id) == Some(*home);
+        let at_home = free.iter().filter(|(id, _)| is_home(id)).map(|(id, slots)| (id.clone(), *slots)).collect();
+        fill(&mut layout, slots, &choose(slots.len() as u32, &at_home, &mut taken));
+    }
+    let rest: Vec<usize> = (0..layout.len()).filter(|slot| layout[*slot].is_none()).collect();
+    fill(&mut layout, &rest, &choose(rest.len() as u32, free, &mut taken));
+    layout
+}
+
+fn fill(layout: &mut [Option<TaskManagerId>], slots: &[usize], chosen: &BTreeMap<TaskManagerId, u32>) {
+    let each = chosen.iter().flat_map(|(id, count)| std::iter::repeat_n(id, *count as usize));
+    slots.iter().zip(each).for_each(|(slot, id)| layout[*slot] = Some(id.clone()));
+}
+
+/// Takes slots one by one from the task manager with the fewest taken that has one left, while there is one.
+fn choose(
+    needed: u32,
+    free: &BTreeMap<TaskManagerId, u32>,
+    taken: &mut BTreeMap<TaskManagerId, u32>,
+) -> BTreeMap<TaskManagerId, u32> {
+    let mut chosen: BTreeMap<TaskManagerId, u32> = BTreeMap::new();
     for _ in 0..needed {
         let next = free
             .iter()
             .filter(|(id, slots)| taken.get(id).copied().unwrap_or(0) < **slots)
             .min_by_key(|(id, slots)| (taken.get(id).copied().unwrap_or(0), std::cmp::Reverse(**slots)));
-        match next {
-            Some((id, _)) => *taken.entry(id.clone()).or_insert(0) += 1,
-            None => break,
-        }
+        let Some((id, _)) = next else { break };
+        *taken.entry(id.clone()).or_insert(0) += 1;
+        *chosen.entry(id.clone()).or_insert(0) += 1;
     }
-    taken
+    chosen
 }
 
 #[cfg(test)]
@@ -94,12 +153,43 @@ mod tests {
 
     #[test]
     fn a_job_needs_as_many_slots_as_its_widest_task() {
-        assert_eq!(place(&graph(&[2, 4, 1]), &free(&[2, 1])), Err(NotEnoughSlots { needed: 4, free: 3 }));
-        let schedule = place(&graph(&[2, 4, 1]), &free(&[4, 4])).unwrap();
+        assert_eq!(
+            place(&graph(&[2, 4, 1]), &free(&[2, 1]), &Homes::default()),
+            Err(NotEnoughSlots { needed: 4, free: 3 })
+        );
+        let schedule = place(&graph(&[2, 4, 1]), &free(&[4, 4]), &Homes::default()).unwrap();
         assert_eq!(schedule.slots, free(&[2, 2]));
         let narrow: BTreeSet<_> =
             schedule.placement.iter().filter(|(s, _)| s.task == TaskId(0)).map(|(_, tm)| tm.clone()).collect();
         assert_eq!(narrow.len(), 2, "a narrow task is spread too");
+    }
+
+    /// Homes of the subtasks of one task, by index, and of the task managers.
+    fn homes(subtasks: &[&str], task_managers: &[&str]) -> Homes {
+        let subtask = |(index, home): (usize, &&str)| {
+            (SubtaskId { task: TaskId(0), index: SubtaskIndex(index as u32) }, (*home).to_owned())
+        };
+        let task_manager = |(i, home): (usize, &&str)| (TaskManagerId(format!("tm{i}")), (*home).to_owned());
+        Homes {
+            of_subtasks: subtasks.iter().enumerate().filter(|(_, home)| !home.is_empty()).map(subtask).collect(),
+            of_task_managers: task_managers.iter().enumerate().map(task_manager).collect(),
+        }
+    }
+
+    #[test]
+    fn subtasks_go_where_copies_of_their_state_are() {
+        let placed = |slots: &[u32], homes: &Homes| {
+            let schedule = place(&graph(&[4]), &free(slots), homes).unwrap();
+            schedule.placement.into_values().map(|id| id.0).collect::<Vec<_>>()
+        };
+        let crossed = homes(&["b", "a", "b", "a"], &["a", "b", "c"]);
+        assert_eq!(placed(&[2, 2, 2], &crossed), ["tm1", "tm0", "tm1", "tm0"]);
+        assert_eq!(placed(&[2, 1, 2], &crossed), ["tm1", "tm0", "tm2", "tm0"], "what has no room goes elsewhere");
+        assert_eq!(placed(&[0, 0, 4], &crossed), ["tm2"; 4]);
+        let together = homes(&["a"; 4], &["a", "a", "b"]);
+        assert_eq!(placed(&[2, 3, 4], &together), ["tm0", "tm0", "tm1", "tm1"], "spread over those of one machine");
+        let one_new = homes(&["a", "", "a", ""], &["a", "b"]);
+        assert_eq!(placed(&[2, 2], &one_new), ["tm0", "tm1", "tm0", "tm1"]);
     }
 
     proptest! {
@@ -107,9 +197,13 @@ mod tests {
         fn every_subtask_has_one_place_and_no_slot_is_taken_twice(
             parallelisms in proptest::collection::vec(1u32..20, 1..6),
             slots in proptest::collection::vec(0u32..12, 1..6),
+            preferred in proptest::collection::vec(0usize..4, 0..20),
         ) {
             let (graph, free) = (graph(&parallelisms), free(&slots));
-            match place(&graph, &free) {
+            let names = ["", "a", "b", "c"];
+            let preferred: Vec<&str> = preferred.into_iter().map(|home| names[home]).collect();
+            let homes = homes(&preferred, &["a", "b", "a", "c", "b"]);
+            match place(&graph, &free, &homes) {
                 Err(error) => {
                     prop_assert_eq!(error.needed, slots_needed(&graph));
                     prop_assert!(slots.iter().sum::<u32>() < error.needed);
@@ -126,6 +220,9 @@ mod tests {
                     }
                     prop_assert!(per_task.iter().all(|((_, id), count)| *count <= schedule.slots[*id]));
                     // Even: a task manager with slots left has at most one fewer than any other.
+                    if !homes.of_subtasks.is_empty() {
+                        return Ok(());
+                    }
                     let most = schedule.slots.values().max().copied().unwrap_or(0);
                     for (id, slots) in &free {
                         let taken = schedule.slots.get(id).copied().unwrap_or(0);

@@ -42,6 +42,8 @@ impl Pretender {
     async fn connect(manager: &JobManager, version: &str) -> (Self, v1::job_manager_message::Message) {
         let (outbound, messages) = mpsc::channel(16);
         let register = v1::Register {
+            local_state_id: String::new(),
+            local_jobs: Vec::new(),
             task_manager_id: "pretender".into(),
             data_address: "127.0.0.1:1".into(),
             slots: 2,

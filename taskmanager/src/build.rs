@@ -83,7 +83,9 @@ impl BuildContext {
     /// What an operator with keyed state gets.
     fn keyed_context(&self, operator: &PlanOperator) -> KeyedContext {
         static SWEPT: Once = Once::new();
-        SWEPT.call_once(|| sweep(&self.scratch));
+        // Beside: it may be much, when state of a process that was killed is waited for.
+        let scratch = self.scratch.clone();
+        SWEPT.call_once(|| drop(std::thread::spawn(move || sweep(&scratch))));
         let options = CheckpointOptions::new(&self.plan.options);
         let max_parallelism = self.plan.max_parallelism;
         KeyedContext {

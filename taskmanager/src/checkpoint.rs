@@ -14,7 +14,7 @@ use tidemill_common::checkpoint::{
 use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId};
 use tidemill_connectors::lease::Lease;
-use tidemill_state::storage::{Directory, FileWriter, StorageError, StoreOptions};
+use tidemill_state::storage::{Directory, FileWriter, JobCopies, StorageError, StoreOptions};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::executor::{ExecutorEvent, SubtaskState};
@@ -70,6 +70,8 @@ pub struct Checkpoints {
     ended: bool,
     /// Without it nothing is written: it would be left over.
     pub lease: Lease,
+    /// Copies of files of state that stay on this machine, if any do.
+    pub copies: Option<Arc<JobCopies>>,
 }
 
 impl Checkpoints {
@@ -100,6 +102,7 @@ impl Checkpoints {
             last: None,
             ended: false,
             lease: Lease::unlimited(),
+            copies: None,
         })
     }
 
@@ -165,8 +168,12 @@ impl Checkpoints {
         let (job, attempt, subtask, checkpoint) = (self.job.clone(), self.attempt, self.subtask, barrier.checkpoint);
         let (events, epochs, full) = (self.events.clone(), self.unpublished.clone(), barrier.savepoint.is_some());
         let (lease, held) = (self.lease.clone(), self.lease.clone());
+        let copies = self.copies.clone().filter(|_| !full);
         let writing = move || {
             let written = writer.and_then(|writer| write(&writer, parts, &epochs, checkpoint, full, stats));
+            if let (Ok(snapshot), Some(copies)) = (&written, copies) {
+                copies.record(checkpoint, snapshot.operators.iter().flat_map(|(_, kept)| &kept.files));
+            }
             written.map_err(|error| error.to_string())
         };
         let event = move |result: Result<SubtaskSnapshot, String>| {
@@ -225,7 +232,10 @@ impl Checkpoints {
         let io = self.io.clone();
         match (&barrier.savepoint, &self.directory) {
             (Some(url), _) => Ok(FileWriter::new(Directory::open(url, &self.options)?, io, true)),
-            (None, Some(directory)) => Ok(FileWriter::new(directory.clone(), io, false).of_attempt(self.attempt)),
+            (None, Some(directory)) => {
+                let writer = FileWriter::new(directory.clone(), io, false).of_attempt(self.attempt);
+                Ok(writer.keeping(self.copies.clone()))
+            }
             (None, None) => Err(StorageError::Url {
                 url: String::new(),
                 reason: "the job has no directory for checkpoints (execution.checkpointing.dir)".to_owned(),
@@ -237,6 +247,9 @@ impl Checkpoints {
     /// older ones are forgotten.
     pub fn complete(&mut self, checkpoint: CheckpointId) -> Option<Vec<SplitPosition>> {
         self.unpublished.lock().retain(|epoch| epoch.origin.checkpoint > checkpoint);
+        if let Some(copies) = self.copies.clone() {
+            self.io.spawn_blocking(move || copies.complete(checkpoint));
+        }
         let mut found = None;
         while self.positions.front().is_some_and(|(id, _)| *id <= checkpoint) {
             found = self.positions.pop_front().filter(|(id, _)| *id == checkpoint).map(|(_, positions)| positions);

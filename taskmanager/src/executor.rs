@@ -18,7 +18,7 @@ use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::StreamPlan;
 use tidemill_connectors::api::{ConnectorContext, Split};
 use tidemill_connectors::lease::Lease;
-use tidemill_state::storage::StoreOptions;
+use tidemill_state::storage::{JobCopies, LocalCopies, StoreOptions};
 use tokio::sync::mpsc;
 
 use crate::control::credit::LinePermit;
@@ -47,6 +47,8 @@ pub struct ExecutorConfig {
     /// Where files of state are made and kept.
     pub scratch: PathBuf,
     pub memory: MemoryBudget,
+    /// Copies of files of checkpoints on this machine.
+    pub copies: Arc<LocalCopies>,
     /// Whether this process may still have effects outside.
     pub lease: Lease,
 }
@@ -166,6 +168,7 @@ struct Subtask {
 /// An attempt of a job.
 struct Attempt {
     attempt: AttemptId,
+    copies: Option<Arc<JobCopies>>,
     graph: Arc<JobGraph>,
     cancelled: Arc<AtomicBool>,
     subtasks: BTreeMap<SubtaskId, Subtask>,
@@ -234,10 +237,10 @@ impl TaskExecutor {
         let before = attempts.iter().flat_map(|older| older.subtasks.values().map(|subtask| subtask.ended.clone()));
         let before = before.collect();
         let cancelled = Arc::new(AtomicBool::new(false));
-        let barriers = match deployment.checkpoint_directory {
-            Some(_) => CheckpointOptions::new(&deployment.plan.options).barriers(),
-            None => Barriers::Aligned,
-        };
+        let options = CheckpointOptions::new(&deployment.plan.options);
+        let is_checkpointed = deployment.checkpoint_directory.is_some();
+        let barriers = if is_checkpointed { options.barriers() } else { Barriers::Aligned };
+        let copies = self.copies(job, &options).filter(|_| is_checkpointed);
         let started = subtasks.iter().map(|id| {
             let operators = graph.tasks[id.task.0 as usize].operators.iter().copied();
             let subtask = Subtask {
@@ -251,7 +254,13 @@ impl TaskExecutor {
         for (id, subtask) in &subtasks {
             self.network.register(job, *attempt, &graph, *id, &subtask.inbox);
         }
-        let attempt = Attempt { attempt: *attempt, graph: graph.clone(), cancelled: cancelled.clone(), subtasks };
+        let attempt = Attempt {
+            attempt: *attempt,
+            copies: copies.clone(),
+            graph: graph.clone(),
+            cancelled: cancelled.clone(),
+            subtasks,
+        };
         let launch = Arc::new(Launch {
             connector: ConnectorContext {
                 io: self.config.io.clone(),
@@ -267,6 +276,8 @@ impl TaskExecutor {
             scratch: self.config.scratch.clone(),
             memory: self.config.memory.clone(),
             restored: OnceLock::new(),
+            copies,
+            options,
             barriers,
             before,
             graph,
@@ -287,6 +298,23 @@ impl TaskExecutor {
         }
         attempts.push(attempt);
         failed.map_or(Ok(()), Err)
+    }
+
+    /// Copies of a job's files here, if it is to keep or use any. That none can be kept is no reason to fail.
+    fn copies(&self, job: &JobId, options: &CheckpointOptions) -> Option<Arc<JobCopies>> {
+        if !options.local_backup && !options.from_local {
+            return None;
+        }
+        let copies = self.config.copies.of_job(job);
+        let told = copies.inspect_err(|error| tracing::warn!(%job, %error, "no local copies of state can be kept"));
+        told.ok().map(Arc::new)
+    }
+
+    /// A job has ended for good: no copies of its state are needed any more.
+    pub fn forget(&self, job: &JobId) {
+        self.jobs.lock().get(job).into_iter().flatten().for_each(cancel);
+        let (copies, job) = (self.config.copies.clone(), job.clone());
+        self.config.io.spawn_blocking(move || copies.forget(&job));
     }
 
     fn with_attempt<T>(&self, job: &JobId, attempt: AttemptId, use_it: impl FnOnce(&Attempt) -> T) -> Option<T> {
@@ -385,6 +413,9 @@ fn inbox(graph: &JobGraph, id: SubtaskId, barriers: Barriers) -> Inbox {
 }
 
 fn cancel(attempt: &Attempt) {
+    if let Some(copies) = &attempt.copies {
+        copies.close();
+    }
     attempt.cancelled.store(true, Ordering::Relaxed);
     for subtask in attempt.subtasks.values() {
         subtask.inbox.mail(Mail::Cancel);

@@ -5,10 +5,12 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use tidemill_common::checkpoint::{Blob, CheckpointMetadata, METADATA_NAME, OperatorState, StagedEpoch, StateFile};
-use tidemill_common::ids::{CheckpointId, SubtaskIndex};
+use tidemill_common::ids::{CheckpointId, SubtaskId, SubtaskIndex};
 use tidemill_common::key_group::key_group_range;
 use tidemill_common::plan::PlanOperator;
-use tidemill_state::storage::{Directory, FileReader, FileWriter, StorageError, StoreOptions, checksum};
+use tidemill_state::storage::{
+    Directory, FileReader, FileWriter, JobCopies, ReadStats, StorageError, StoreOptions, checksum,
+};
 
 /// Work that is left of a snapshot after its synchronous part: encodes and writes what was copied, on a
 /// thread beside the task.
@@ -41,6 +43,7 @@ impl Snapshot {
 
 /// A checkpoint that a deployment starts from.
 pub struct Restored {
+    checkpoint: CheckpointId,
     operators: Vec<OperatorState>,
     reader: Arc<FileReader>,
     /// Below which URL the job's own files are, which its checkpoints may name again.
@@ -60,7 +63,7 @@ impl Restored {
             reason: error.to_string(),
         })?;
         let reader = Arc::new(FileReader::new(directory, store.clone(), io.clone()));
-        Ok(Self { operators: metadata.operators, reader, own: None })
+        Ok(Self { checkpoint: metadata.checkpoint, operators: metadata.operators, reader, own: None })
     }
 
     /// Of a job that starts from its beginning and keeps its checkpoints in the directory `url`.
@@ -70,13 +73,22 @@ impl Restored {
     pub fn nothing(url: &str, store: &StoreOptions, io: &tokio::runtime::Handle) -> Result<Self, StorageError> {
         let directory = Directory::open(url, store)?;
         let reader = Arc::new(FileReader::new(directory, store.clone(), io.clone()));
-        Ok(Self { operators: Vec::new(), reader, own: None })
+        Ok(Self { checkpoint: CheckpointId(0), operators: Vec::new(), reader, own: None })
     }
 
     /// For a job that keeps its checkpoints in the directory `url`.
     #[must_use]
     pub fn of_job(mut self, url: &str) -> Self {
         self.own = Some(format!("{}/", url.trim_end_matches('/')));
+        self
+    }
+
+    /// For subtasks that keep copies of files on their machine, and may (`read`) use those that are there.
+    #[must_use]
+    pub fn with_copies(mut self, copies: &Arc<JobCopies>, subtasks: &[SubtaskId], read: bool) -> Self {
+        let files = self.operators.iter().flat_map(|operator| &operator.subtasks).flat_map(|(_, kept)| &kept.files);
+        copies.begin(self.checkpoint, &files.collect::<Vec<_>>(), subtasks, read);
+        self.reader = Arc::new(FileReader::clone(&self.reader).with_copies(Some(copies.clone())));
         self
     }
 
@@ -101,7 +113,7 @@ impl Restored {
             values: Vec::new(),
             files: Vec::new(),
             staged: Vec::new(),
-            reader: self.reader.clone(),
+            reader: Arc::new(self.reader.counting()),
             own: self.own.clone(),
         };
         let Some(old) = self.operator(&operator.uid) else { return state };
@@ -142,6 +154,16 @@ pub struct RestoredState {
 }
 
 impl RestoredState {
+    /// Says where files of an operator were read from.
+    pub fn log(&self, operator: &str) {
+        let ReadStats { files_local, bytes_local, files_fetched, bytes_fetched } = self.reader.stats();
+        if files_local + files_fetched > 0 {
+            tracing::info!(
+                operator, subtask = %self.subtask, files_local, bytes_local, files_fetched, bytes_fetched, "restored keyed state"
+            );
+        }
+    }
+
     /// The files of keyed state, if checkpoints of this subtask may name them again as they are: they are
     /// the job's own, and have rows of none but its key groups.
     pub fn own_files(&self) -> Option<Vec<StateFile>> {

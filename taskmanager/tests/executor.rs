@@ -8,7 +8,7 @@ mod common;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use common::{Cluster, PlanBuilder, id_and_text};
+use common::{Cluster, Job, PlanBuilder, id_and_text};
 use tidemill_common::ids::OperatorId;
 use tidemill_common::plan::{OperatorKind, Partitioning, StreamPlan};
 use tidemill_connectors::lease::Lease;
@@ -134,7 +134,12 @@ fn stopped_sources_end_the_job_as_if_the_input_had_ended() {
         let mut cluster = Cluster::new(executors, Compression::None);
         let mut job = cluster.start(&endless("blackhole"));
         job.serve(Duration::from_secs(20), |job| job.outcome.states.len() == 7);
-        std::thread::sleep(Duration::from_millis(100));
+        let since = Instant::now();
+        let has_read = |job: &Job<'_>| job.metrics().iter().flat_map(|s| &s.operators).any(|o| o.records_in > 0);
+        while !has_read(&job) {
+            assert!(since.elapsed() < Duration::from_secs(20), "nothing is read");
+            std::thread::sleep(Duration::from_millis(20));
+        }
         job.stop_sources(drain);
         let outcome = job.finish();
         assert!(outcome.states.values().all(|state| *state == SubtaskState::Finished), "{:?}", outcome.states);

@@ -1,5 +1,6 @@
 //! A cluster of processes.
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,7 @@ pub struct Cluster {
     /// Environment of every process that is started from now on.
     environment: Vec<(String, String)>,
     started: usize,
+    keeps_output: bool,
     directory: TempDir,
 }
 
@@ -60,6 +62,7 @@ impl Cluster {
             flags,
             environment,
             started: 0,
+            keeps_output: false,
             directory,
         };
         cluster.start_job_manager()?;
@@ -85,9 +88,14 @@ impl Cluster {
             .args(&self.flags)
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .envs(environment.iter().copied())
-            .stderr(std::fs::File::create(log)?)
-            .stdout(Stdio::null())
+            .stderr(File::create(&log)?)
+            .stdout(if self.keeps_output { File::create(log.with_extension("out"))?.into() } else { Stdio::null() })
             .spawn()?)
+    }
+
+    /// What processes print that are started from now on is kept beside their logs, in files `*.out`.
+    pub fn keep_output(&mut self) {
+        self.keeps_output = true;
     }
 
     /// Starts the job manager, at its old port if it was killed.
@@ -214,7 +222,10 @@ impl Cluster {
     pub fn logs(&self) -> String {
         let mut text = String::new();
         for entry in std::fs::read_dir(self.directory.path()).into_iter().flatten().flatten() {
-            let Ok(file) = std::fs::File::open(entry.path()) else { continue };
+            if entry.path().extension().is_some_and(|extension| extension == "out") {
+                continue;
+            }
+            let Ok(file) = File::open(entry.path()) else { continue };
             text += &format!("--- {}\n", entry.file_name().to_string_lossy());
             for line in BufReader::new(file).lines().map_while(Result::ok) {
                 text += &line;

@@ -87,6 +87,7 @@ fn run(way: Way, rows: u64, producers: u32, consumers: u32) -> anyhow::Result<()
         compression: if way == Way::NetworkLz4 { Compression::Lz4 } else { Compression::None },
         store: Default::default(),
         scratch: std::env::temp_dir(),
+        copies: std::sync::Arc::new(tidemill_state::storage::LocalCopies::new(&std::env::temp_dir(), "test")),
         memory: tidemill_taskmanager::memory::MemoryBudget::of_machine(),
         lease: tidemill_connectors::lease::Lease::unlimited(),
     };

@@ -46,10 +46,10 @@ impl KeyedState {
             .map_err(|error| local_error(scratch, "written", error))?;
         let names: Vec<String> = (0..files.len()).map(|file| format!("file-{file}")).collect();
         let db = open(&directory.path().join("db"), &names)?;
-        for (file, name) in files.iter().zip(&names) {
-            let path = directory.path().join(name);
-            let content = reader.read(file)?;
-            std::fs::write(&path, content).map_err(|error| local_error(&path, "written", error))?;
+        let mut at = names.iter();
+        let path = || directory.path().join(local_name());
+        reader.fetch(files, path, |file, path| {
+            let name = at.next().map_or("", String::as_str);
             let damaged = |reason: String| StorageError::Damaged { url: file.location.clone(), reason };
             let family = db.cf_handle(name).ok_or_else(|| local_error(&path, "opened", "it has no family"))?;
             let mut options = IngestExternalFileOptions::default();
@@ -57,9 +57,8 @@ impl KeyedState {
             db.ingest_external_file_cf_opts(family, &options, vec![&path])
                 .map_err(|error| damaged(error.to_string()))?;
             let range = intersection(&file.key_groups, key_groups);
-            self.scan(db.raw_iterator_cf(family), &range, &damaged, &mut each)?;
-        }
-        Ok(())
+            self.scan(db.raw_iterator_cf(family), &range, &damaged, &mut each)
+        })
     }
 
     fn scan(

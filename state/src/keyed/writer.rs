@@ -231,19 +231,30 @@ pub struct LocalFile {
 }
 
 impl LocalFile {
-    /// A local copy of a file of a checkpoint.
+    /// Brings files of a checkpoint to this machine, and calls `each` with one after the other.
     ///
     /// # Errors
-    /// If it is missing or damaged, or the copy cannot be written.
-    pub fn fetch(file: &StateFile, reader: &FileReader, scratch: &Path) -> Result<Self, StorageError> {
-        let path = LocalPath(scratch.join(format!("{}.sst", local_name())));
-        std::fs::write(&path.0, reader.read(file)?).map_err(|error| local_error(&path.0, "written", error))?;
-        Ok(Self { path, key_groups: file.key_groups.clone(), rows: 0 })
+    /// If one is missing or damaged, cannot be written here, or `each` fails.
+    pub fn fetch(
+        files: &[StateFile],
+        reader: &FileReader,
+        scratch: &Path,
+        mut each: impl FnMut(Self) -> Result<(), StorageError>,
+    ) -> Result<(), StorageError> {
+        let path = || scratch.join(format!("{}.sst", local_name()));
+        reader.fetch(files, path, |file, path| {
+            each(Self { path: LocalPath(path), key_groups: file.key_groups.clone(), rows: 0 })
+        })
     }
 
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path.0
+    }
+
+    /// The key groups of its rows.
+    pub fn key_groups(&self) -> &Range<u32> {
+        &self.key_groups
     }
 
     /// Number of rows.
@@ -257,7 +268,9 @@ impl LocalFile {
     /// If it cannot be read, or the copy cannot be written.
     pub fn upload(&self, sequence: u64, writer: &FileWriter) -> Result<StateFile, StorageError> {
         let content = std::fs::read(self.path()).map_err(|error| local_error(self.path(), "read", error))?;
-        writer.write(content.into(), self.key_groups.clone(), sequence)
+        let file = writer.write(content.into(), self.key_groups.clone(), sequence)?;
+        writer.keep(&file, self.path());
+        Ok(file)
     }
 }
 

@@ -1,17 +1,27 @@
 //! Files of keyed state and staged rows, in a checkpoint's directory.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io::Read;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tidemill_common::checkpoint::{Blob, StateFile};
 use tidemill_common::ids::AttemptId;
 
+use super::copies::{Copies, JobCopies};
 use super::{Directory, StorageError, StoreOptions};
 
 /// Files up to this size travel in the acknowledgement and the metadata.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
+/// Bytes of a copy that are compared at a time.
+const VERIFIED_BYTES: usize = 256 * 1024;
+/// Files that are fetched ahead of the one that is wanted.
+const FETCHED_AHEAD: usize = 3;
 
 /// CRC-32 of a content, as checkpoints keep it.
 pub fn checksum(content: &[u8]) -> u32 {
@@ -26,6 +36,7 @@ pub struct FileWriter {
     io: tokio::runtime::Handle,
     relative: bool,
     attempt: Option<AttemptId>,
+    copies: Copies,
     bytes_written: Arc<AtomicU64>,
 }
 
@@ -38,7 +49,7 @@ impl FileWriter {
     /// Writes into `directory`. In savepoints (`relative`) files are named by their path in it, so
     /// that it can be moved.
     pub fn new(directory: Directory, io: tokio::runtime::Handle, relative: bool) -> Self {
-        Self { directory, io, relative, attempt: None, bytes_written: Arc::default() }
+        Self { directory, io, relative, attempt: None, copies: None, bytes_written: Arc::default() }
     }
 
     /// Files are named after the attempt that writes them, so that those of a dead one can be told.
@@ -46,6 +57,20 @@ impl FileWriter {
     pub fn of_attempt(mut self, attempt: AttemptId) -> Self {
         self.attempt = Some(attempt);
         self
+    }
+
+    /// Copies of files that were made on this machine are kept.
+    #[must_use]
+    pub fn keeping(mut self, copies: Option<Arc<JobCopies>>) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// A file that was written is on this machine, too.
+    pub fn keep(&self, file: &StateFile, path: &Path) {
+        if let Some(copies) = &self.copies {
+            copies.keep(file, path, false);
+        }
     }
 
     /// Does work beside, that nobody waits for.
@@ -90,12 +115,64 @@ pub struct FileReader {
     metadata: Directory,
     options: StoreOptions,
     io: tokio::runtime::Handle,
+    copies: Copies,
+    /// Directories that files were read from.
+    directories: Arc<Mutex<BTreeMap<String, Directory>>>,
+    read: Arc<ReadCounters>,
 }
+
+#[derive(Debug, Default)]
+struct ReadCounters {
+    files_local: AtomicU64,
+    bytes_local: AtomicU64,
+    files_fetched: AtomicU64,
+    bytes_fetched: AtomicU64,
+}
+
+/// What was read, and from where.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ReadStats {
+    /// From copies on this machine.
+    pub files_local: u64,
+    pub bytes_local: u64,
+    /// From the store.
+    pub files_fetched: u64,
+    pub bytes_fetched: u64,
+}
+
+/// A file on its way.
+type Coming = tokio::task::JoinHandle<Result<Bytes, StorageError>>;
 
 impl FileReader {
     /// Reads for the checkpoint whose `_metadata` is in `metadata`.
     pub fn new(metadata: Directory, options: StoreOptions, io: tokio::runtime::Handle) -> Self {
-        Self { metadata, options, io }
+        let (directories, read) = (Arc::default(), Arc::default());
+        Self { metadata, options, io, copies: None, directories, read }
+    }
+
+    /// Uses copies on this machine, and keeps copies of what it fetches.
+    #[must_use]
+    pub fn with_copies(mut self, copies: Option<Arc<JobCopies>>) -> Self {
+        self.copies = copies;
+        self
+    }
+
+    /// The same, with counters of its own.
+    #[must_use]
+    pub fn counting(&self) -> Self {
+        Self { read: Arc::default(), ..self.clone() }
+    }
+
+    /// What was read so far.
+    pub fn stats(&self) -> ReadStats {
+        let ReadCounters { files_local, bytes_local, files_fetched, bytes_fetched } = &*self.read;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        ReadStats {
+            files_local: load(files_local),
+            bytes_local: load(bytes_local),
+            files_fetched: load(files_fetched),
+            bytes_fetched: load(bytes_fetched),
+        }
     }
 
     /// The content of a file, verified. Blocks.
@@ -103,20 +180,111 @@ impl FileReader {
     /// # Errors
     /// If it is missing, damaged, or the store does not answer.
     pub fn read(&self, file: &StateFile) -> Result<Bytes, StorageError> {
-        let (content, url) = match &file.inline {
-            Some(blob) => (Bytes::copy_from_slice(&blob.0), file.location.clone()),
-            None => {
-                let (directory, name) = self.locate(&file.location)?;
-                (self.io.block_on(directory.get(&name))?, directory.url_of(&name))
+        match &file.inline {
+            Some(blob) => {
+                let content = Bytes::copy_from_slice(&blob.0);
+                check(file, &content, || file.location.clone()).map(|()| content)
             }
+            None => self.receive(file, self.request(file)?),
+        }
+    }
+
+    /// Brings files to this machine, one after the other, and calls `each` with the path of each, which is
+    /// in `directory` and `each`'s to delete. Blocks.
+    ///
+    /// # Errors
+    /// If a file is missing or damaged, the store does not answer, or `each` fails.
+    pub fn fetch<E: From<StorageError>>(
+        &self,
+        files: &[StateFile],
+        path: impl Fn() -> PathBuf,
+        mut each: impl FnMut(&StateFile, PathBuf) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut ahead: VecDeque<(usize, Coming)> = VecDeque::new();
+        let mut asked = 0;
+        for (at, file) in files.iter().enumerate() {
+            while asked < files.len() && ahead.len() <= FETCHED_AHEAD {
+                let next = &files[asked];
+                if next.inline.is_none() && self.copy_of(next).is_none() {
+                    ahead.push_back((asked, self.request(next)?));
+                }
+                asked += 1;
+            }
+            let coming = ahead.pop_front_if(|(wanted, _)| *wanted == at).map(|(_, coming)| coming);
+            let to = path();
+            self.bring(file, coming, &to)?;
+            each(file, to)?;
+        }
+        Ok(())
+    }
+
+    /// Puts a file to a path on this machine: a link to a copy that is whole, or what comes from the store.
+    fn bring(&self, file: &StateFile, coming: Option<Coming>, to: &Path) -> Result<(), StorageError> {
+        let failed = |error: std::io::Error| StorageError::Failed {
+            url: to.display().to_string(),
+            doing: "written",
+            reason: error.to_string(),
         };
-        if content.len() as u64 != file.bytes {
-            let reason = format!("it has {} bytes, the checkpoint says {}", content.len(), file.bytes);
-            return Err(StorageError::Damaged { url, reason });
+        let linked = coming.is_none() && self.link(file, to);
+        if !linked {
+            let content = match coming {
+                Some(coming) => self.receive(file, coming)?,
+                None => self.read(file)?,
+            };
+            std::fs::write(to, content).map_err(failed)?;
         }
-        if checksum(&content) != file.checksum {
-            return Err(StorageError::Damaged { url, reason: "its checksum is wrong".to_owned() });
+        if let Some(copies) = &self.copies {
+            copies.keep(file, to, true);
         }
+        Ok(())
+    }
+
+    /// Makes a link to a copy, if there is one that is what the checkpoint names.
+    fn link(&self, file: &StateFile, to: &Path) -> bool {
+        let Some(copy) = self.copy_of(file) else { return false };
+        let verified = verify(file, &copy).and_then(|()| {
+            let linked = std::fs::hard_link(&copy, to).or_else(|_| std::fs::copy(&copy, to).map(drop));
+            linked.map_err(|error| error.to_string())
+        });
+        match verified {
+            Ok(()) => {
+                self.read.files_local.fetch_add(1, Ordering::Relaxed);
+                self.read.bytes_local.fetch_add(file.bytes, Ordering::Relaxed);
+                true
+            }
+            Err(reason) => {
+                if let Some(copies) = &self.copies {
+                    copies.spoiled(file);
+                }
+                let (copy, file) = (copy.display(), &file.location);
+                tracing::warn!(%copy, reason, file, "a local copy cannot be used; the file is read from the store");
+                false
+            }
+        }
+    }
+
+    fn copy_of(&self, file: &StateFile) -> Option<PathBuf> {
+        self.copies.as_ref()?.find(file)
+    }
+
+    /// Asks the store for a file.
+    fn request(&self, file: &StateFile) -> Result<Coming, StorageError> {
+        let (directory, name) = self.locate(&file.location)?;
+        Ok(self.io.spawn(async move { directory.get(&name).await }))
+    }
+
+    /// What the store answers, verified.
+    fn receive(&self, file: &StateFile, coming: Coming) -> Result<Bytes, StorageError> {
+        let ended = |error: tokio::task::JoinError| StorageError::Failed {
+            url: file.location.clone(),
+            doing: "read",
+            reason: error.to_string(),
+        };
+        let content = self.io.block_on(coming).map_err(ended)??;
+        let url = || self.locate(&file.location).map_or(file.location.clone(), |(place, name)| place.url_of(&name));
+        check(file, &content, url)?;
+        self.read.files_fetched.fetch_add(1, Ordering::Relaxed);
+        self.read.bytes_fetched.fetch_add(file.bytes, Ordering::Relaxed);
         Ok(content)
     }
 
@@ -129,6 +297,40 @@ impl FileReader {
             return Ok((self.metadata.clone(), location.to_owned()));
         }
         let (directory, name) = location.rsplit_once('/').ok_or_else(|| odd("it names no object"))?;
-        Ok((Directory::open(directory, &self.options)?, name.to_owned()))
+        // Connections are kept by directory.
+        let mut known = self.directories.lock();
+        let directory = match known.get(directory) {
+            Some(known) => known.clone(),
+            None => known.entry(directory.to_owned()).or_insert(Directory::open(directory, &self.options)?).clone(),
+        };
+        Ok((directory, name.to_owned()))
     }
+}
+
+/// Compares a copy with what the checkpoint says, a part at a time; the error is the reason.
+fn verify(file: &StateFile, copy: &Path) -> Result<(), String> {
+    let mut content = File::open(copy).map_err(|error| error.to_string())?;
+    let (mut hasher, mut bytes) = (crc32fast::Hasher::new(), 0);
+    let mut part = vec![0; VERIFIED_BYTES];
+    loop {
+        let read = content.read(&mut part).map_err(|error| error.to_string())?;
+        if read == 0 {
+            return is_right(file, bytes, hasher.finalize());
+        }
+        hasher.update(&part[..read]);
+        bytes += read as u64;
+    }
+}
+
+/// Compares a content with what the checkpoint says.
+fn check(file: &StateFile, content: &[u8], url: impl Fn() -> String) -> Result<(), StorageError> {
+    let checked = is_right(file, content.len() as u64, checksum(content));
+    checked.map_err(|reason| StorageError::Damaged { url: url(), reason })
+}
+
+fn is_right(file: &StateFile, bytes: u64, checksum: u32) -> Result<(), String> {
+    if bytes != file.bytes {
+        return Err(format!("it has {bytes} bytes, the checkpoint says {}", file.bytes));
+    }
+    if checksum == file.checksum { Ok(()) } else { Err("its checksum is wrong".to_owned()) }
 }

@@ -3,6 +3,7 @@
 //! Every write is complete and, on local disks, synced before it is reported. Credentials and
 //! endpoints of remote stores come from the process's own environment and options, never from a job.
 
+mod copies;
 mod files;
 
 use std::collections::BTreeMap;
@@ -16,7 +17,8 @@ use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 use tidemill_common::faults::{Promise, is_broken};
 use url::Url;
 
-pub use files::{FileReader, FileWriter, attempt_of, checksum};
+pub use copies::{JobCopies, LocalCopies};
+pub use files::{FileReader, FileWriter, ReadStats, attempt_of, checksum};
 
 /// The longest that one request to a store may take, retries included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);

@@ -13,11 +13,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tidemill_common::control::Registration;
+use tidemill_common::control::{LocalState, Registration};
 use tidemill_common::ids::TaskManagerId;
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
 use tidemill_connectors::lease::Lease;
-use tidemill_state::storage::StoreOptions;
+use tidemill_state::storage::{LocalCopies, StoreOptions};
 use tokio::sync::mpsc;
 
 use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor};
@@ -50,6 +50,10 @@ pub struct TaskManagerConfig {
     pub store: StoreOptions,
     /// Where files of state are made and kept.
     pub scratch: PathBuf,
+    /// Where copies of files of checkpoints are kept for jobs that want them.
+    pub copies: PathBuf,
+    /// Whose copies those are: other clusters do not find them.
+    pub cluster: String,
     /// Bytes that this process may use; `None` for a part of what the machine has.
     pub memory: Option<u64>,
     pub heartbeat_timeout: Duration,
@@ -64,6 +68,8 @@ impl TaskManagerConfig {
     /// Reads the options of the process.
     pub fn from_process(config: &ProcessConfig) -> Result<Self, ConfigError> {
         let text = |key: &str| config.text(key).unwrap_or_default().to_owned();
+        let scratch = config.text("io.tmp.dirs").map_or_else(std::env::temp_dir, PathBuf::from);
+        let copies = ["execution.checkpointing.local-backup.dirs", "taskmanager.state.local.root-dirs"];
         Ok(Self {
             jobmanager: format!("{}:{}", text("jobmanager.rpc.address"), config.port("jobmanager.rpc.port")),
             data_bind: SocketAddr::new(config.loopback("taskmanager.bind-host")?, config.port("taskmanager.data.port")),
@@ -74,7 +80,9 @@ impl TaskManagerConfig {
                 _ => Compression::None,
             },
             store: config.store_options(),
-            scratch: config.text("io.tmp.dirs").map_or_else(std::env::temp_dir, PathBuf::from),
+            copies: copies.iter().find_map(|key| config.text(key)).map_or_else(|| scratch.clone(), PathBuf::from),
+            scratch,
+            cluster: format!("{}:{}", text("jobmanager.rpc.address"), config.port("jobmanager.rpc.port")),
             memory: config.memory_size("taskmanager.memory.size"),
             heartbeat_timeout: config.duration("heartbeat.timeout"),
             registration_timeout: config.duration("taskmanager.registration.timeout"),
@@ -105,6 +113,7 @@ pub struct TaskManager {
     executor: Arc<TaskExecutor>,
     events: mpsc::Receiver<ExecutorEvent>,
     registration: Registration,
+    copies: Arc<LocalCopies>,
     lease: Lease,
 }
 
@@ -114,7 +123,9 @@ impl TaskManager {
         let (sender, events) = mpsc::channel(EVENTS_MAX);
         // Never longer than the job manager waits before it replaces this process.
         let lease = Lease::new(config.heartbeat_timeout);
+        let copies = Arc::new(LocalCopies::new(&config.copies, &config.cluster));
         let executor_config = ExecutorConfig {
+            copies: copies.clone(),
             id: id.clone(),
             data_bind: config.data_bind,
             data_host: config.data_host.clone(),
@@ -131,8 +142,9 @@ impl TaskManager {
             data_address: executor.data_address(),
             slots: config.slots,
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            local_state: LocalState::default(),
         };
-        Ok(Self { config, executor, events, registration, lease })
+        Ok(Self { config, executor, events, registration, copies, lease })
     }
 
     /// Serves the job manager, also when it comes back, until `stop` ends; then cancels what still
@@ -148,6 +160,14 @@ impl TaskManager {
         ended
     }
 
+    /// What there is on this machine of the state of jobs.
+    async fn local_state(&self) -> LocalState {
+        let copies = self.copies.clone();
+        let jobs = tokio::task::spawn_blocking(move || copies.jobs()).await.unwrap_or_default();
+        let jobs = jobs.into_iter().map(|(job, subtasks)| (job, subtasks.into_iter().collect())).collect();
+        LocalState { id: self.copies.id().to_owned(), jobs }
+    }
+
     async fn serve(
         &mut self,
         session: &mut Session,
@@ -156,6 +176,7 @@ impl TaskManager {
         let mut last_contact = Instant::now();
         let mut wait = RECONNECT_FIRST;
         loop {
+            self.registration.local_state = self.local_state().await;
             // A job manager that does not answer must not keep a signal or a subtask waiting.
             let tried = {
                 let connecting = connect(&self.config.jobmanager, &self.registration);

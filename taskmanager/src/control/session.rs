@@ -209,6 +209,7 @@ impl Session {
             JobManagerMessage::CheckpointAborted { job, attempt, checkpoint } => {
                 self.executor.checkpoint_aborted(&job, attempt, checkpoint);
             }
+            JobManagerMessage::ForgetJob { job } => self.executor.forget(&job),
             JobManagerMessage::LinesTaken { job, attempt, sequence } => {
                 if let Some(deployed) = self.jobs.get_mut(&job).filter(|deployed| deployed.attempt == attempt) {
                     while deployed.chunks_open.front().is_some_and(|(open, _)| *open <= sequence) {

@@ -74,6 +74,8 @@ fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
             data_address: registration.data_address,
             slots: registration.slots,
             version: registration.version,
+            local_state_id: registration.local_state.id,
+            local_jobs: registration.local_state.jobs.into_iter().map(local_job).collect(),
         }),
         TaskManagerMessage::Heartbeat { sequence, subtasks } => {
             Message::Heartbeat(v1::Heartbeat { sequence, subtasks: subtasks.into_iter().map(metrics).collect() })
@@ -126,6 +128,10 @@ fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
         }
     };
     v1::TaskManagerMessage { leader_epoch: fenced.epoch.0, message: Some(message) }
+}
+
+fn local_job((job, subtasks): (JobId, Vec<SubtaskId>)) -> v1::LocalJob {
+    v1::LocalJob { job_id: job.0, subtasks: subtasks.into_iter().map(subtask_id).collect() }
 }
 
 fn subtask_id(subtask: SubtaskId) -> v1::SubtaskId {
@@ -214,6 +220,7 @@ fn decode(message: v1::JobManagerMessage) -> Result<Fenced<JobManagerMessage>, S
             attempt: AttemptId(notice.attempt),
             checkpoint: CheckpointId(notice.checkpoint),
         },
+        Message::ForgetJob(forget) => JobManagerMessage::ForgetJob { job: JobId(forget.job_id) },
         Message::LinesTaken(taken) => JobManagerMessage::LinesTaken {
             job: JobId(taken.job_id),
             attempt: AttemptId(taken.attempt),

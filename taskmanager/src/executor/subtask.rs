@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 
 use chrono_tz::Tz;
 use parking_lot::Mutex;
-use tidemill_common::checkpoint::{Barriers, InFlightInput};
+use tidemill_common::checkpoint::{Barriers, CheckpointOptions, InFlightInput};
 use tidemill_common::ids::{AttemptId, JobId, SubtaskId, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::OperatorKind;
 use tidemill_connectors::api::{ConnectorContext, ConnectorError, RowOutput};
-use tidemill_state::storage::StoreOptions;
+use tidemill_state::storage::{JobCopies, StoreOptions};
 use tokio::sync::mpsc;
 
 use super::{Deployment, ExecutorEvent, LineTarget, Subtask, SubtaskState};
@@ -59,7 +59,10 @@ pub(super) struct Launch {
     pub before: Vec<Arc<Mutex<Option<Instant>>>>,
     /// What the deployment starts from, read by the first subtask that needs it.
     pub restored: OnceLock<Result<Option<Restored>, String>>,
+    pub options: CheckpointOptions,
     pub barriers: Barriers,
+    /// Copies of the job's files on this machine, if it keeps or uses any.
+    pub copies: Option<Arc<JobCopies>>,
 }
 
 /// The way of printed and collected rows: an event, with leave of the subtask's credit.
@@ -186,7 +189,9 @@ impl Launch {
             } else {
                 let mut built = context.operator(operator, counters)?;
                 if let Some(restored) = restored {
-                    built.restore(&restored.of(operator, id.index, plan.max_parallelism))?;
+                    let state = restored.of(operator, id.index, plan.max_parallelism);
+                    built.restore(&state)?;
+                    state.log(&operator.name);
                     let place = (stages.len(), stages.is_empty() && source.is_none());
                     replays.extend(Replay::read(restored, plan, operator, id.index, place)?);
                 }
@@ -210,6 +215,7 @@ impl Launch {
         )
         .map_err(|error| TaskError::Dependency(error.to_string()))?;
         checkpoints.lease = self.connector.lease.clone();
+        checkpoints.copies = self.copies.clone().filter(|_| self.options.local_backup);
         let chain = Chain::new(stages, outputs);
         let runtime = Runtime::new(chain, subtask.inbox.clone(), cancelled, metrics.clone(), checkpoints);
         Ok(Task { head, runtime, replays })
@@ -234,7 +240,7 @@ impl Launch {
     /// The checkpoint that the deployment starts from.
     fn restored(&self) -> Result<Option<&Restored>, String> {
         let restored = self.restored.get_or_init(|| {
-            let Deployment { restore, checkpoint_directory, .. } = &self.deployment;
+            let Deployment { restore, checkpoint_directory, subtasks, .. } = &self.deployment;
             let io = &self.connector.io;
             let restored = match (restore, checkpoint_directory) {
                 (Some(url), directory) => Restored::read(url, &self.store, io).map(|restored| {
@@ -247,7 +253,13 @@ impl Launch {
                 (None, Some(url)) => Restored::nothing(url, &self.store, io).map(Some),
                 (None, None) => Ok(None),
             };
-            restored.map_err(|error| error.to_string())
+            let restored = restored.map_err(|error| error.to_string())?;
+            Ok(match &self.copies {
+                Some(copies) => {
+                    restored.map(|restored| restored.with_copies(copies, subtasks, self.options.from_local))
+                }
+                None => restored,
+            })
         });
         restored.as_ref().map(Option::as_ref).map_err(Clone::clone)
     }

@@ -56,6 +56,10 @@ impl Cluster {
                     compression,
                     store: Default::default(),
                     scratch: std::env::temp_dir(),
+                    copies: std::sync::Arc::new(tidemill_state::storage::LocalCopies::new(
+                        &std::env::temp_dir(),
+                        "test",
+                    )),
                     memory: tidemill_taskmanager::memory::MemoryBudget::of_machine(),
                     lease: lease.clone(),
                 };

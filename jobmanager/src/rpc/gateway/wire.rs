@@ -5,7 +5,7 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::control::{
-    DeployRequest, Fenced, JobManagerMessage, OperatorCounters, Registration, SubtaskReport, SubtaskState,
+    DeployRequest, Fenced, JobManagerMessage, LocalState, OperatorCounters, Registration, SubtaskReport, SubtaskState,
     TaskManagerMessage,
 };
 use tidemill_common::ids::{
@@ -98,6 +98,10 @@ fn decode(message: v1::TaskManagerMessage) -> Result<Fenced<TaskManagerMessage>,
             data_address: register.data_address,
             slots: register.slots,
             version: register.version,
+            local_state: LocalState {
+                id: register.local_state_id,
+                jobs: register.local_jobs.into_iter().map(local_job).collect::<Result<_, _>>()?,
+            },
         }),
         Message::Heartbeat(heartbeat) => TaskManagerMessage::Heartbeat {
             sequence: heartbeat.sequence,
@@ -139,6 +143,11 @@ fn decode(message: v1::TaskManagerMessage) -> Result<Fenced<TaskManagerMessage>,
         },
     };
     Ok(Fenced { epoch, message })
+}
+
+fn local_job(local: v1::LocalJob) -> Result<(JobId, Vec<SubtaskId>), Status> {
+    let subtasks = local.subtasks.into_iter().map(|id| subtask(Some(id))).collect::<Result<_, _>>()?;
+    Ok((JobId(local.job_id), subtasks))
 }
 
 fn subtask(id: Option<v1::SubtaskId>) -> Result<SubtaskId, Status> {
@@ -230,6 +239,7 @@ fn encode(fenced: Fenced<JobManagerMessage>) -> v1::JobManagerMessage {
         JobManagerMessage::CheckpointAborted { job, attempt, checkpoint } => {
             Message::CheckpointAborted(notice(job, attempt, checkpoint))
         }
+        JobManagerMessage::ForgetJob { job } => Message::ForgetJob(v1::ForgetJob { job_id: job.0 }),
         JobManagerMessage::LinesTaken { job, attempt, sequence } => {
             Message::LinesTaken(v1::LinesTaken { job_id: job.0, attempt: attempt.0, sequence })
         }

@@ -193,9 +193,19 @@ impl Spill {
     /// # Errors
     /// If one is missing, damaged or not taken.
     pub fn ingest_restored(&mut self, files: &[StateFile], reader: &FileReader) -> Result<(), StorageError> {
-        for file in files {
-            let local = LocalFile::fetch(file, reader, &self.context.scratch)?;
-            self.store()?.ingest(&[Arc::new(local)])?;
+        let store = self.store()?.clone();
+        // Those that have no key group in common are taken in together.
+        let mut together: Vec<Arc<LocalFile>> = Vec::new();
+        LocalFile::fetch(files, reader, &self.context.scratch, |file| {
+            let is_behind = |last: &Arc<LocalFile>| last.key_groups().end <= file.key_groups().start;
+            if together.last().is_some_and(|last| !is_behind(last)) {
+                store.ingest(&std::mem::take(&mut together))?;
+            }
+            together.push(Arc::new(file));
+            Ok(())
+        })?;
+        if !together.is_empty() {
+            store.ingest(&together)?;
         }
         Ok(())
     }

@@ -27,6 +27,7 @@ fn network(io: &tokio::runtime::Runtime) -> Arc<Network> {
         compression: Compression::None,
         store: Default::default(),
         scratch: std::env::temp_dir(),
+        copies: Arc::new(tidemill_state::storage::LocalCopies::new(&std::env::temp_dir(), "test")),
         memory: crate::memory::MemoryBudget::of_machine(),
         lease: tidemill_connectors::lease::Lease::unlimited(),
     };
