@@ -186,12 +186,24 @@ impl Master {
         }
         for Found { job, files } in found {
             self.files_found(&job, files);
+            self.end_if_stopped(&job);
         }
         // A client that has gone away needs no answer.
         if let Some(reply) = reply {
             drop(reply.send(Ok(ids)));
         }
         self.schedule();
+    }
+
+    /// A job that was found with the savepoint it was to end with: whoever asked for that may go on from it.
+    fn end_if_stopped(&mut self, id: &JobId) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let Some(location) = job.checkpoints.coordinator.stopped_with() else { return };
+        let cause = format!(
+            "the savepoint {location} is complete, and the job manager ended before the job had; start the job again from it"
+        );
+        job.machine.never_restart();
+        self.apply(id, JobEvent::CoordinatorFailed { cause });
     }
 
     fn files_found(&mut self, id: &JobId, files: Result<Vec<(CheckpointId, Vec<String>)>, String>) {

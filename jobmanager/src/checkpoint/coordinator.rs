@@ -282,9 +282,11 @@ impl Coordinator {
         self.ids_end.max(self.next_id) + IDS_RESERVED
     }
 
-    /// The savepoint after which the job was to end, if it is complete.
+    /// The savepoint after which the job was to end, if it is complete. From then on the job is its owner's to
+    /// start again: another attempt of it would read on beyond what that starts from.
     pub fn stopped_with(&self) -> Option<&str> {
-        let newest = self.newest().filter(|newest| newest.kind == CheckpointKind::Savepoint && self.end_covered);
+        // No other savepoints are retained.
+        let newest = self.newest().filter(|newest| newest.kind == CheckpointKind::Savepoint);
         newest.map(|newest| newest.location.as_str())
     }
 
@@ -658,6 +660,12 @@ impl Coordinator {
             self.end_covered |= done.covers_end;
             self.pause(now_ms);
             actions.push(Action::Complete { checkpoint });
+        } else if done.savepoint.is_some() {
+            actions.push(Action::Fail {
+                cause: format!(
+                    "the savepoint {location} is complete, and the attempt of the job that was to end with it is over; start the job again from it"
+                ),
+            });
         }
         while self.retained.len() > self.options.retained as usize {
             let Some(old) = self.retained.pop_front() else { break };

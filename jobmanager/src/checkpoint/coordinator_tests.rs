@@ -356,6 +356,31 @@ fn a_job_stops_with_a_savepoint_that_is_its_newest_checkpoint() {
     assert_eq!(coordinator.ended(30, false), vec![], "savepoints are never deleted");
 }
 
+/// Its owner is told that it is complete and starts from it: another attempt would read the same again.
+#[test]
+fn a_savepoint_to_stop_with_that_is_complete_after_its_attempt_ends_the_job() {
+    let mut coordinator = running(&[("interval", "100 ms")]);
+    coordinator.apply(10, savepoint(1, Some(false)));
+    coordinator.apply(11, prepared(1));
+    for subtask in all() {
+        coordinator.apply(12, ack(1, subtask, 1));
+    }
+    coordinator.apply(13, written(1));
+    coordinator.apply(14, Event::Halted { reason: "the job is RESTARTING".into() });
+    coordinator.apply(15, deployed(2));
+    let actions = coordinator.apply(16, persisted(1));
+    let [Action::Retain { .. }, Action::Fail { cause }, Action::Answer { result: Ok(_), .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(cause.contains("start the job again from it"), "{cause}");
+    assert_eq!(coordinator.stopped_with(), Some(location(1).as_str()));
+
+    // So it is found by a job manager that is started anew.
+    let mut recovered = Coordinator::new(options(&[("interval", "100 ms")]), 1);
+    recovered.recover(64, coordinator.to_keep());
+    assert_eq!(recovered.stopped_with(), Some(location(1).as_str()));
+}
+
 #[test]
 fn a_savepoint_to_stop_with_that_fails_starts_the_job_again() {
     let mut coordinator = running(&[("interval", "1 h"), ("timeout", "50 ms"), ("tolerable-failed-checkpoints", "9")]);

@@ -253,7 +253,12 @@ impl Master {
                     drop(reply.send(result));
                 }
             }
-            Action::Fail { cause } => self.apply(id, crate::job::JobEvent::CoordinatorFailed { cause }),
+            Action::Fail { cause } => {
+                if job.checkpoints.coordinator.stopped_with().is_some() {
+                    job.machine.never_restart();
+                }
+                self.apply(id, crate::job::JobEvent::CoordinatorFailed { cause });
+            }
         }
     }
 

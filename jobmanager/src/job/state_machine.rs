@@ -155,9 +155,12 @@ impl JobMachine {
         self
     }
 
-    /// A failure from now on is for good.
+    /// A failure from now on is for good, and so is the one that the job was about to start again after.
     pub fn never_restart(&mut self) {
         self.restarts = RestartStrategy::None;
+        if self.state == JobState::Restarting {
+            self.state = JobState::Failing;
+        }
     }
 
     /// The first attempt, of a job that others have run before.

@@ -64,6 +64,25 @@ fn a_subtask_may_finish_before_another_has_started() {
     assert_eq!(machine.state(), JobState::Finished);
 }
 
+/// The savepoint that a job was to stop with may be complete while the job is about to start again.
+#[test]
+fn a_job_that_is_about_to_start_again_ends_if_it_never_may() {
+    let options = [("restart-strategy.type", "fixed-delay"), ("restart-strategy.fixed-delay.attempts", "9")];
+    let options = options.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    let mut machine = JobMachine::new(all(), BTreeSet::from([subtask(0, 0)]), RestartStrategy::new(&options));
+    machine.apply(JobEvent::Placed(placement()));
+    machine.apply(changed(subtask(0, 0), failed("boom")));
+    assert_eq!(machine.state(), JobState::Restarting);
+    machine.never_restart();
+    machine.apply(JobEvent::CoordinatorFailed { cause: "it was stopped".into() });
+    assert_eq!(machine.state(), JobState::Failing);
+    machine.apply(JobEvent::RestartDue);
+    for subtask in &all()[1..] {
+        machine.apply(changed(*subtask, SubtaskState::Canceled));
+    }
+    assert_eq!(machine.state(), JobState::Failed);
+}
+
 #[test]
 fn a_failed_subtask_cancels_the_rest_and_fails_the_job() {
     let mut machine = running();
