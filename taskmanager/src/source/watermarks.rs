@@ -74,6 +74,13 @@ impl SplitWatermarks {
 
     /// A split will be read, by itself or from where its watermark was `watermark`.
     pub fn add(&mut self, split: SplitId, watermark: Option<i64>, now: Duration) {
+        // What the reader goes on from was raised by the splits it had then. Rows of a split that it did not
+        // have are not late for that; nor are those of one that nobody has begun, where all are to be read.
+        if self.raised > self.sent
+            && let Some(behind) = watermark.or(self.in_order.then_some(i64::MIN))
+        {
+            self.raised = self.raised.min(behind);
+        }
         let watermark = watermark.unwrap_or(i64::MIN);
         let state = SplitState { watermark, idle: false, paused: false, silent_since: now };
         self.splits.insert(split, state);
@@ -302,6 +309,26 @@ mod tests {
         watermarks.finish(&split("a"));
         assert!(watermarks.is_empty());
         assert_eq!(watermarks.periodic(), None);
+    }
+
+    /// Classic bug 22: a reader that goes on with splits of another one takes their rows for late.
+    #[test]
+    fn bug_22_a_split_of_another_reader_holds_what_this_one_had_raised() {
+        for (behind, in_order, expected) in
+            [(Some(3_000), true, 3_000), (Some(3_000), false, 3_000), (None, true, i64::MIN)]
+        {
+            let mut watermarks = SplitWatermarks::new(200, in_order);
+            watermarks.restore(9_000);
+            watermarks.add(split("a"), Some(9_100), Duration::ZERO);
+            watermarks.add(split("b"), behind, Duration::ZERO);
+            assert_eq!(watermarks.raised(), expected, "{behind:?}");
+        }
+        // One that is found later, and has nothing to be late for, holds nothing.
+        let mut watermarks = SplitWatermarks::new(200, false);
+        watermarks.restore(9_000);
+        watermarks.add(split("a"), Some(9_100), Duration::ZERO);
+        watermarks.add(split("new"), None, Duration::ZERO);
+        assert_eq!(watermarks.after_batch(), Some(9_000));
     }
 
     #[test]
