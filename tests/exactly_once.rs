@@ -386,9 +386,11 @@ fn kafka_to_kafka_and_postgres_while_anybody_is_killed() {
     const CHUNK: u64 = 1_500;
     let Some(kafka) = Service::start("kafka.sh").unwrap() else { return };
     let Some(postgres) = Service::start("postgres.sh").unwrap() else { return };
+    // Under load a JVM takes seconds to start: one does it all.
+    let mut tool = kafka.session().unwrap();
     let mut chaos = Chaos::new(&Fault::ALL, seed(4));
     for (topic, partitions) in [("events", "3"), ("copies", "2"), ("sums", "2")] {
-        kafka.run("topic", &[topic, partitions]).unwrap();
+        tool.run(&format!("topic {topic} {partitions}")).unwrap();
     }
     let table = "CREATE TABLE sums (user_id BIGINT, ends TIMESTAMP(3), n BIGINT, total BIGINT);";
     postgres.run_with_input("sql", &[], table).unwrap();
@@ -443,7 +445,7 @@ END;
         }
         produced += CHUNK;
         std::fs::write(file.path(), lines).unwrap();
-        kafka.run("produce", &["events", &file.path().display().to_string()]).unwrap();
+        tool.run(&format!("produce events {}", file.path().display())).unwrap();
         let pause = chaos.pause(Duration::from_millis(900));
         std::thread::sleep(pause);
         let injected = chaos.inject(&mut cluster, &job);
@@ -454,7 +456,7 @@ END;
     let end = "{\"user_id\":-1,\"seq\":-1,\"amount\":0,\"ts\":\"2024-06-01 11:00:00\"}";
     let ends: String = (0..200).map(|key| format!("e{key}\t{end}\n")).collect();
     std::fs::write(file.path(), ends).unwrap();
-    kafka.run("produce", &["events", &file.path().display().to_string()]).unwrap();
+    tool.run(&format!("produce events {}", file.path().display())).unwrap();
 
     let expected: BTreeMap<String, usize> = windows
         .iter()
@@ -478,7 +480,7 @@ END;
         std::thread::sleep(Duration::from_millis(200));
     }
     let mut found = BTreeMap::new();
-    for line in kafka.run("drain", &["sums"]).unwrap().lines() {
+    for line in tool.run("drain sums").unwrap().lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
         let text = |key: &str| row[key].as_str().map_or_else(|| row[key].to_string(), str::to_owned);
         *found.entry(format!("{}|{}|{}|{}", text("user_id"), text("ends"), text("n"), text("total"))).or_default() += 1;
@@ -486,7 +488,7 @@ END;
     assert_same("sums in Kafka", &expected, &found, &cluster.logs());
     let mut last = BTreeMap::<i64, i64>::new();
     let mut copies = 0;
-    for line in kafka.run("drain", &["copies"]).unwrap().lines() {
+    for line in tool.run("drain copies").unwrap().lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
         let (user, seq) = (row["user_id"].as_i64().unwrap(), row["seq"].as_i64().unwrap());
         if user >= 0 {

@@ -1,3 +1,5 @@
+import java.io.BufferedReader;
+import java.io.InputStreamReader;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,12 +24,37 @@ import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.common.serialization.ByteArraySerializer;
 
-/** What kafka.sh does against a running broker; one short JVM a call. */
+/** What kafka.sh does against a running broker; one short JVM a call, or one for a session. */
 public final class KafkaTool {
     private static final Duration CONSUME_IDLE_MAX = Duration.ofSeconds(20);
     private static final Duration DRAIN_IDLE = Duration.ofSeconds(3);
 
     public static void main(String[] args) throws Exception {
+        if (args[0].equals("session")) {
+            session(args[1]);
+        } else {
+            run(args);
+        }
+    }
+
+    /** One command a line of standard input, without the server; a line ends the answer to each. */
+    private static void session(String servers) throws Exception {
+        BufferedReader lines = new BufferedReader(new InputStreamReader(System.in, StandardCharsets.UTF_8));
+        for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+            List<String> args = new ArrayList<>(List.of(line.split(" ")));
+            args.add(1, servers);
+            String end = "--- done";
+            try {
+                run(args.toArray(new String[0]));
+            } catch (Exception e) {
+                end = "--- failed: " + e;
+            }
+            System.out.println(end);
+            System.out.flush();
+        }
+    }
+
+    private static void run(String[] args) throws Exception {
         String command = args[0];
         Properties properties = new Properties();
         properties.put("bootstrap.servers", args[1]);

@@ -10,6 +10,8 @@
 #   kafka.sh produce DIR TOPIC FILE       one message a line of FILE; `key<TAB>value` where a tab is
 #   kafka.sh consume DIR TOPIC COUNT      print COUNT messages from the beginning (values), then end
 #   kafka.sh drain DIR TOPIC              print all committed messages, until none has come for three seconds
+#   kafka.sh session DIR                  take such commands from standard input, without DIR, one a line; a line
+#                                         `--- done` or `--- failed: REASON` ends the answer to each
 #   kafka.sh offsets DIR TOPIC            print `partition end-offset` a line (committed, read_committed)
 #
 # PORT+1 is the controller's. Starting in a DIR whose broker was killed takes up its data again.
@@ -209,6 +211,7 @@ case "${1:-}:$#" in
     produce:4) tool "$2" produce "$3" "$4" ;;
     consume:4) tool "$2" consume "$3" "$4" ;;
     drain:3) tool "$2" drain "$3" ;;
+    session:2) tool "$2" session ;;
     offsets:3) tool "$2" offsets "$3" ;;
-    *) sed -n '4,14s/^# *//p' "$0" >&2; exit 2 ;;
+    *) sed -n '4,16s/^# *//p' "$0" >&2; exit 2 ;;
 esac

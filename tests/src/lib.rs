@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod large_state;
 pub mod power;
 pub mod services;
+pub mod small_disk;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -1,7 +1,7 @@
 //! Real servers on loopback, by the scripts in `tests/services`.
 
-use std::io::{Seek, Write};
-use std::process::Command;
+use std::io::{BufRead, BufReader, Seek, Write};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use tempfile::TempDir;
 use tidemill_common::ports::free_port;
@@ -47,6 +47,19 @@ impl Service {
         self.run_with_input(command, arguments, "")
     }
 
+    /// A process of the script that takes one command after the other, which saves a start each.
+    pub fn session(&self) -> anyhow::Result<Session> {
+        let mut child = Command::new("bash")
+            .arg(crate::directory().join("services").join(self.script))
+            .arg("session")
+            .arg(self.directory.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let (commands, answers) = (child.stdin.take(), child.stdout.take().map(BufReader::new));
+        Ok(Session { child, commands, answers })
+    }
+
     /// [`Service::run`] with a text as standard input.
     pub fn run_with_input(&self, command: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
         let mut file = tempfile::tempfile()?;
@@ -65,8 +78,49 @@ impl Service {
     }
 }
 
+/// See [`Service::session`].
+pub struct Session {
+    child: Child,
+    commands: Option<ChildStdin>,
+    answers: Option<BufReader<ChildStdout>>,
+}
+
+impl Session {
+    /// Runs a command, such as `topic NAME 4`, and returns what it printed.
+    ///
+    /// # Errors
+    /// If it fails, or the process has ended.
+    pub fn run(&mut self, command: &str) -> anyhow::Result<String> {
+        let (Some(commands), Some(answers)) = (&mut self.commands, &mut self.answers) else {
+            anyhow::bail!("the session has ended")
+        };
+        writeln!(commands, "{command}")?;
+        commands.flush()?;
+        let mut text = String::new();
+        loop {
+            let mut line = String::new();
+            anyhow::ensure!(answers.read_line(&mut line)? > 0, "{command}: the session has ended");
+            match line.trim_end() {
+                "--- done" => return Ok(text),
+                failed if failed.starts_with("--- failed") => anyhow::bail!("{command}: {failed}"),
+                _ => text += &line,
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // It ends with its input.
+        self.commands = None;
+        if let Err(error) = self.child.wait() {
+            eprintln!("{error}");
+        }
+    }
+}
+
 /// Says on standard error why a test is skipped. Not by `eprintln`, which is kept back where tests pass.
-pub(crate) fn report_skipped(reason: &str) {
+pub fn report_skipped(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     let _ = writeln!(std::io::stderr().lock(), "test {test} ... skipped: {reason}");
 }

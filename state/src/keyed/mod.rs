@@ -174,7 +174,7 @@ pub fn sweep(scratch: &Path) {
 }
 
 fn local_error(path: &Path, doing: &'static str, reason: impl ToString) -> StorageError {
-    StorageError::Failed { url: path.display().to_string(), doing, reason: reason.to_string() }
+    StorageError::Local { path: path.display().to_string(), doing, reason: reason.to_string() }
 }
 
 /// What two ranges of key groups have in common.

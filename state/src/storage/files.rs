@@ -79,6 +79,11 @@ impl FileWriter {
         self.io.spawn_blocking(move || work(&writer));
     }
 
+    /// Whether no work is done beside: such work has a copy of the writer.
+    pub fn has_nothing_beside(&self) -> bool {
+        Arc::strong_count(&self.bytes_written) == 1
+    }
+
     /// Bytes of all files written so far.
     pub fn bytes_written(&self) -> u64 {
         self.bytes_written.load(Ordering::Relaxed)

@@ -51,6 +51,10 @@ pub enum StorageError {
     #[error("'{url}' cannot be {doing}: {reason}")]
     Failed { url: String, doing: &'static str, reason: String },
     #[error(
+        "the local file '{path}' cannot be {doing}: {reason}. Make room there, or have local files elsewhere (io.tmp.dirs)"
+    )]
+    Local { path: String, doing: &'static str, reason: String },
+    #[error(
         "'{url}' is damaged: {reason}. Put back a copy that is whole, or start from another checkpoint or savepoint"
     )]
     Damaged { url: String, reason: String },
