@@ -3,8 +3,9 @@
 # Cargo's directory; the binary is left in target/release in any case.
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO_SECONDS ?=
+SEEDS ?= 100000
 
-.PHONY: all deps build demo test mutants chaos bench compare expressions fmt lint docs
+.PHONY: all deps build demo test simulate mutants chaos bench compare expressions fmt lint docs
 
 all: build
 
@@ -22,6 +23,10 @@ demo: build
 
 test: build
 	cargo test --release --workspace
+
+# The simulator of `make test` at length: 100 000 seeds.
+simulate:
+	TIDEMILL_SIMULATOR_SEEDS=$(SEEDS) cargo test --release -p tidemill-tests --test simulator -- --nocapture
 
 # Breaks one promise after the other on purpose, and shows that a test notices each.
 mutants: deps

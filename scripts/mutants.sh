@@ -15,14 +15,16 @@ features=(--release --features faults)
 # Promise, target and name of the test, and the file whose assertion must fail.
 mutants() {
     cat <<'TABLE'
-alignment --lib aligner::tests::bug_11_every_interleaving_passes_each_barrier_once taskmanager/src/aligner.rs
+alignment --lib aligner::tests::bug_11_no_barrier_is_overtaken_or_mixed_up_in_any_interleaving taskmanager/src/aligner_tests.rs
 alignment --test=simulator what_is_published_is_that_of_a_run_without_faults tests/simulator/main.rs
 lease --test=executor bug_1_nothing_is_written_once_the_lease_has_run_out taskmanager/tests/executor.rs
 stale-attempt --lib jdbc::tests::bug_1_a_zombie_changes_nothing connectors/src/jdbc/tests.rs
 stale-answer --lib checkpoint::coordinator::tests::bug_29_answers_of_an_attempt_that_is_over_have_no_effect jobmanager/src/checkpoint/coordinator_tests.rs
+commit-marker --test=simulator what_is_published_is_that_of_a_run_without_faults tests/simulator/main.rs
 commit-marker --lib jdbc::tests::bug_17_rows_without_a_key_are_published_once_wherever_an_attempt_dies connectors/src/jdbc/tests.rs
 commit-marker --test=kafka kafka connectors/tests/kafka.rs
 sync-before-words --test=power bug_10_what_was_acknowledged_outlives_a_loss_of_power tests/power.rs
+watermark-restore --test=simulator what_is_published_is_that_of_a_run_without_faults tests/simulator/main.rs
 watermark-restore --lib operators::window::tests::restore::windows_do_not_fire_again_for_rows_that_were_late_before_the_break taskmanager/src/operators/window/tests/restore.rs
 TABLE
 }

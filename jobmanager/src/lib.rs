@@ -30,10 +30,11 @@ pub mod submit;
 /// The pure cores, for tests that drive them together.
 #[doc(hidden)]
 pub mod cores {
-    pub use crate::checkpoint::coordinator::{Action, Collected, Coordinator, Event, Retained, Standing};
-    pub use crate::checkpoint::metadata::{assemble, files_of, files_of_metadata};
+    pub use crate::checkpoint::coordinator::{Action, Collected, Coordinator, Event, RequestId, Retained, Standing};
+    pub use crate::checkpoint::metadata::{assemble, files_of, files_of_metadata, locations_of};
     pub use crate::checkpoint::registry::SharedFiles;
     pub use crate::job::{JobAction, JobEvent, JobMachine, Placement, RestartStrategy};
+    pub use crate::scheduler::{Homes, place};
 }
 
 pub use config::JobManagerConfig;

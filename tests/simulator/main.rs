@@ -10,20 +10,29 @@
 #[path = "../../taskmanager/src/aligner.rs"]
 #[allow(dead_code, reason = "not every way of alignment is simulated")]
 mod aligner;
+mod counter;
 mod manager;
+mod owner;
+mod source;
+#[path = "../../taskmanager/src/source/watermarks.rs"]
+#[allow(dead_code, reason = "no split is idle, and none waits for others")]
+mod split_watermarks;
 mod tasks;
+#[path = "../../taskmanager/src/watermark.rs"]
+#[allow(dead_code, reason = "no source is idle")]
+mod watermark;
+mod workload;
 mod world;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use manager::{LEASE, Manager, assert_complete};
-use tasks::{SPLITS, TaskManager, Up};
+use owner::Owner;
+use tasks::{TaskManager, Up};
 use world::{Landed, Link, Next, Outcome, World};
 
 const TASK_MANAGERS: usize = 3;
-/// Rows of each split: enough for some checkpoints between faults.
-const ROWS_PER_SPLIT: u64 = 140;
 /// Faults come until then, in milliseconds, or until enough have landed.
 const FAULTS_UNTIL: i64 = 1_500;
 /// I7: a run that needs more events does not recover.
@@ -31,6 +40,7 @@ const EVENTS_MAX: u64 = 200_000;
 
 struct Simulation {
     world: World,
+    owner: Owner,
     manager: Option<Manager>,
     manager_lives: u64,
     told: u64,
@@ -53,14 +63,18 @@ impl Simulation {
             world.after(1, Next::StartTaskManager(index));
         }
         world.after(100, Next::Fault);
+        world.after(120, Next::Owner);
+        let owner = Owner::new(&mut world);
+        let task_managers = (0..TASK_MANAGERS).map(|_| TaskManager::new(2 + world.delay(2) as u32)).collect();
         Self {
             world,
+            owner,
             manager: None,
             manager_lives: 0,
             told: 0,
             interval,
             retained,
-            task_managers: (0..TASK_MANAGERS).map(|_| TaskManager::new()).collect(),
+            task_managers,
             links: BTreeMap::new(),
             next_link: 1,
             finished: false,
@@ -73,15 +87,12 @@ impl Simulation {
             self.step(next);
         }
         assert!(self.finished, "I7: nothing happens any more, and the job has not finished");
-        // I8: nothing is left.
-        let left: Vec<_> = self.world.objects.keys().take(5).collect();
+        self.world.database.assert_whole();
+        self.owner.assert_kept(&self.world);
+        // I8: nothing is left, but for what is the owner's.
+        let left: Vec<_> = self.world.objects.keys().filter(|name| !name.contains("savepoints")).take(5).collect();
         assert!(left.is_empty(), "I8: {left:?} are left");
-        // I1: every row was published, once.
-        let mut rows: Vec<_> = self.world.database.rows.iter().map(|row| (row.split, row.index)).collect();
-        rows.sort_unstable();
-        let expected: Vec<_> =
-            (0..SPLITS).flat_map(|split| (0..ROWS_PER_SPLIT).map(move |index| (split, index))).collect();
-        assert!(rows == expected, "I1: {} rows were published, not {}", rows.len(), expected.len());
+        (self.world.landed.late, self.world.landed.windows) = (self.world.database.late, self.world.database.windows);
     }
 
     fn step(&mut self, next: Next) {
@@ -119,21 +130,26 @@ impl Simulation {
             }
             Next::LinkLost { link, manager_side: false } => self.task_manager_alone(link),
             Next::Data(channel) => self.data(channel),
-            Next::Step { attempt, subtask, life } => {
-                if let Some(found) = holder(task_managers, attempt, subtask).filter(|found| found.life == life) {
-                    found.step(world, attempt, subtask, ROWS_PER_SPLIT);
+            Next::Credit { channel: (attempt, from, to), credits } => {
+                if let Some(found) = holder(task_managers, attempt, from) {
+                    found.credit(world, attempt, from, to.index.0, credits);
                 }
             }
-            Next::Uploaded { attempt, subtask, life } => {
-                if let Some(found) = holder(task_managers, attempt, subtask).filter(|found| found.life == life) {
-                    found.uploaded(world, attempt, subtask);
+            Next::Step(at) => {
+                let found = holder(task_managers, at.attempt, at.subtask);
+                if let Some(found) = found.filter(|found| found.life == at.life) {
+                    found.step(world, at);
+                }
+            }
+            Next::Uploaded(at) => {
+                let found = holder(task_managers, at.attempt, at.subtask);
+                if let Some(found) = found.filter(|found| found.life == at.life) {
+                    found.uploaded(world, at);
                 }
             }
             Next::Manager { life, event } => {
                 if let Some(manager) = manager.as_mut().filter(|manager| manager.life == life) {
                     manager.event(world, event);
-                    self.told = manager.told;
-                    self.finished |= manager.ended;
                 }
             }
             Next::DiskWrite { life, record } => {
@@ -143,9 +159,16 @@ impl Simulation {
                 }
             }
             Next::Delete { life, names, tries } => self.delete(life, names, tries),
-            Next::DeleteAll { life } => {
-                let names: Vec<String> = world.objects.keys().cloned().collect();
-                self.delete(life, names, 20);
+            Next::DeleteAll { directory } => {
+                world.objects.retain(|name, _| !name.starts_with(&directory));
+                assert_complete(world);
+            }
+            Next::Owner => {
+                let more = self.owner.act(world, manager.as_mut());
+                if more && !self.finished {
+                    let delay = 20 + world.delay(150);
+                    world.after(delay, Next::Owner);
+                }
             }
             Next::StartTaskManager(index) => self.start_task_manager(index),
             Next::StartManager => {
@@ -155,9 +178,23 @@ impl Simulation {
             }
             Next::Fault => self.fault(),
         }
-        if let Some(manager) = &self.manager {
-            self.told = manager.told;
-            self.finished |= manager.ended;
+        self.hear();
+    }
+
+    /// What the job manager has told.
+    fn hear(&mut self) {
+        let Some(manager) = &mut self.manager else { return };
+        self.told = manager.told;
+        for (request, result) in std::mem::take(&mut manager.answers) {
+            self.owner.answered(&mut self.world, request, result);
+        }
+        let Some(ended) = manager.ended.take() else { return };
+        if self.owner.job_ended(&mut self.world, &ended) {
+            // As another process would, so that nothing of the job before is left in it.
+            self.told = 0;
+            self.end_manager();
+        } else {
+            self.finished = true;
         }
     }
 
@@ -176,9 +213,8 @@ impl Simulation {
                 self.links.get(link).map_or(0, |(index, life, _)| until(*index, *life))
             }
             Next::Data((attempt, _, to)) => of_subtask(*attempt, *to),
-            Next::Step { attempt, subtask, .. } | Next::Uploaded { attempt, subtask, .. } => {
-                of_subtask(*attempt, *subtask)
-            }
+            Next::Credit { channel: (attempt, from, _), .. } => of_subtask(*attempt, *from),
+            Next::Step(at) | Next::Uploaded(at) => of_subtask(at.attempt, at.subtask),
             _ => 0,
         }
     }
@@ -218,7 +254,8 @@ impl Simulation {
         self.next_link += 1;
         self.links.insert(link, (index, life, manager.life));
         self.task_managers[index].link = Some(link);
-        self.world.up(link, Up::Register { id: format!("tm{index}-{life}-{link}") });
+        let slots = self.task_managers[index].slots;
+        self.world.up(link, Up::Register { id: format!("tm{index}-{life}-{link}"), slots });
     }
 
     /// A task manager has lost its job manager: it ends all, and looks for one again.
@@ -260,9 +297,10 @@ impl Simulation {
 
     fn fault(&mut self) {
         let landed = self.world.landed;
+        // What is not reached by then is reached with a store that answers.
+        self.world.faulty &= self.world.now <= FAULTS_UNTIL;
         let enough = self.world.now > FAULTS_UNTIL && landed.completed >= 2 && landed.crashes() >= 1;
         if enough || self.finished {
-            self.world.faulty = false;
             return;
         }
         let wait = 20 + self.world.delay(160);
@@ -318,9 +356,15 @@ impl Simulation {
     }
 
     fn kill_manager(&mut self) {
-        let Some(manager) = self.manager.take() else { return };
-        self.told = manager.told;
-        self.world.landed.managers_killed += 1;
+        if self.manager.is_some() {
+            self.world.landed.managers_killed += 1;
+            self.owner.cut_off(&mut self.world);
+            self.end_manager();
+        }
+    }
+
+    fn end_manager(&mut self) {
+        self.manager = None;
         let links: Vec<Link> = self.task_managers.iter().filter_map(|found| found.link).collect();
         for link in links {
             self.world.cut(link, LEASE / 2);
@@ -416,8 +460,17 @@ fn what_is_published_is_that_of_a_run_without_faults() {
         total.restarts,
         total.overtaken,
         total.replayed,
+        total.backpressured,
+        total.rescaled,
+        total.moved,
+        total.savepoints,
+        total.stopped,
+        total.late,
+        total.windows,
+        total.aborted,
     ];
     assert!(total.fenced > 0 || seeds < 1_000, "no effect of a past attempt was refused: {total:?}");
+    assert!(total.stops_unheard > 0 || seeds < 1_000, "no job manager died while it stopped a job: {total:?}");
     let few = seeds / 50;
     assert!(each.iter().all(|landed| *landed >= few), "every kind of fault lands, at least {few} times: {total:?}");
 }

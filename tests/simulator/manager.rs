@@ -3,30 +3,49 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_common::checkpoint::{CheckpointKind, CheckpointOptions};
+use tidemill_common::checkpoint::{CheckpointMetadata, CheckpointOptions};
 use tidemill_common::control::{JobState, SubtaskState};
-use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, TaskManagerId};
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, TaskId, TaskManagerId};
+use tidemill_common::job_graph::{JobGraph, Task};
 use tidemill_common::plan::StateDescriptor;
 use tidemill_common::plan::{ChangelogMode, OperatorKind, PLAN_VERSION, PlanOperator, StreamPlan};
 use tidemill_common::types::Schema;
 use tidemill_jobmanager::cores::{
-    Action, Collected, Coordinator, Event, JobAction, JobEvent, JobMachine, Placement, RestartStrategy, Retained,
-    SharedFiles, Standing, assemble, files_of, files_of_metadata,
+    Action, Collected, Coordinator, Event, Homes, JobAction, JobEvent, JobMachine, Placement, RequestId,
+    RestartStrategy, Retained, SharedFiles, Standing, assemble, files_of, files_of_metadata, locations_of, place,
 };
 
-use crate::tasks::{COUNTERS, Down, SOURCES, SPLITS, Up, counter, source};
+use crate::tasks::{ATTEMPTS, Down, Shape, Up, job_of, source};
+use crate::workload::{GROUPS, Position, SPLITS, assert_consistent, positions, resolved};
 use crate::world::{Link, Next, Object, Outcome, World};
 
 /// How long a task manager may have effects after it lost its job manager.
 pub const LEASE: i64 = 100;
-const DIRECTORY: &str = "store://job";
 
 /// What is found again after a crash.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Record {
     attempts_end: u32,
     ids_end: u64,
     retained: Vec<Retained>,
+    shape: Shape,
+    /// The savepoint that the job was submitted with.
+    restored: Option<String>,
+}
+
+impl Record {
+    /// Of a job that is submitted.
+    pub fn submitted(job: u32, shape: Shape, restored: Option<String>) -> Self {
+        Self { attempts_end: job * ATTEMPTS + 1, ids_end: 1, retained: Vec::new(), shape, restored }
+    }
+}
+
+/// How a job has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Finished,
+    /// With this savepoint, from which another is to go on.
+    Stopped(String),
 }
 
 /// What comes back to the manager from elsewhere.
@@ -51,19 +70,28 @@ pub struct Manager {
     files: SharedFiles,
     plan: StreamPlan,
     job: JobId,
-    /// Task managers that are connected.
-    members: BTreeMap<TaskManagerId, Link>,
-    unassigned: Vec<(u64, u64)>,
+    /// URL of the job's directory.
+    directory: String,
+    pub shape: Shape,
+    /// What the record on the disk says.
+    kept_shape: Shape,
+    next_shape: Option<Shape>,
+    restored: Option<String>,
+    /// Task managers that are connected, and their slots.
+    members: BTreeMap<TaskManagerId, (Link, u32)>,
+    unassigned: Vec<Position>,
     asking: BTreeSet<u32>,
     placing: bool,
     not_before: i64,
     wake: Option<i64>,
     /// The highest id that was told complete, over all lives.
     pub told: u64,
-    pub ended: bool,
+    pub ended: Option<Ended>,
+    /// What the owner's requests have come to.
+    pub answers: Vec<(RequestId, Result<String, String>)>,
 }
 
-fn plan() -> StreamPlan {
+fn plan(shape: Shape) -> StreamPlan {
     let operator = |id, uid: &str, parallelism| PlanOperator {
         id: OperatorId(id),
         uid: uid.to_owned(),
@@ -79,19 +107,21 @@ fn plan() -> StreamPlan {
     StreamPlan {
         version: PLAN_VERSION,
         name: "job".to_owned(),
-        operators: vec![operator(0, "source", SOURCES), operator(1, "counter", COUNTERS)],
+        operators: vec![operator(0, "source", shape.sources), operator(1, "counter", shape.counters)],
         options: BTreeMap::new(),
-        max_parallelism: 1,
+        max_parallelism: GROUPS,
     }
 }
 
-fn subtasks() -> impl Iterator<Item = SubtaskId> {
-    (0..SOURCES).map(source).chain((0..COUNTERS).map(counter))
+fn graph(shape: Shape) -> JobGraph {
+    let task = |id, parallelism| Task { id: TaskId(id), operators: Vec::new(), parallelism };
+    JobGraph { tasks: vec![task(0, shape.sources), task(1, shape.counters)], edges: Vec::new() }
 }
 
 impl Manager {
     /// Begins with what is on the disk.
     pub fn new(world: &mut World, life: u64, told: u64, interval: i64, retained: u32) -> Self {
+        let record = world.disk.clone().expect("a job");
         let options = BTreeMap::from([
             ("execution.checkpointing.interval".to_owned(), format!("{interval} ms")),
             ("execution.checkpointing.timeout".to_owned(), "200 ms".to_owned()),
@@ -102,31 +132,37 @@ impl Manager {
             ("restart-strategy.fixed-delay.delay".to_owned(), "20 ms".to_owned()),
         ]);
         let mut coordinator = Coordinator::new(CheckpointOptions::new(&options), 1);
-        let sources = (0..SOURCES).map(source).collect();
-        let mut machine = JobMachine::new(subtasks(), sources, RestartStrategy::new(&options));
+        let Record { attempts_end, ids_end, retained, shape, restored } = record;
+        let sources = (0..shape.sources).map(source).collect();
+        let mut machine = JobMachine::new(shape.subtasks(), sources, RestartStrategy::new(&options));
+        machine.begin_at(AttemptId(attempts_end));
+        coordinator.recover(ids_end, retained.clone());
         let mut files = SharedFiles::default();
-        let job = JobId::from("job");
-        files.job_started(&job, DIRECTORY);
-        let mut not_before = world.now;
-        if let Some(record) = world.disk.clone() {
-            machine.begin_at(AttemptId(record.attempts_end));
-            coordinator.recover(record.ids_end, record.retained.clone());
-            for retained in &record.retained {
-                // I4: what the disk names is there.
-                let found = world.objects.get(&format!("{}/_metadata", retained.location));
-                let Some(Object::Metadata(metadata)) = found else { panic!("{} is gone", retained.location) };
-                files.reported(&job, retained.checkpoint, files_of_metadata(metadata));
-                files.completed(&job, retained.checkpoint);
-            }
-            not_before += LEASE;
+        let job = job_of(attempts_end);
+        let directory = format!("store://{job}");
+        files.job_started(&job, &directory);
+        for retained in &retained {
+            // I4: what the disk names is there.
+            files.reported(&job, retained.checkpoint, files_of_metadata(metadata_at(world, &retained.location)));
+            files.completed(&job, retained.checkpoint);
         }
-        let manager = Self {
+        if let Some(restored) = &restored {
+            files.restored(&job, files_of_metadata(metadata_at(world, restored)));
+        }
+        // Earlier attempts may have effects until their leases have ended.
+        let not_before = if attempts_end % ATTEMPTS > 1 { world.now + LEASE } else { world.now };
+        let mut manager = Self {
             life,
             coordinator,
             machine,
             files,
-            plan: plan(),
+            plan: plan(shape),
             job,
+            directory,
+            shape,
+            kept_shape: shape,
+            next_shape: None,
+            restored,
             members: BTreeMap::new(),
             unassigned: Vec::new(),
             asking: BTreeSet::new(),
@@ -134,8 +170,12 @@ impl Manager {
             not_before,
             wake: None,
             told,
-            ended: false,
+            ended: None,
+            answers: Vec::new(),
         };
+        if manager.coordinator.stopped_with().is_some() {
+            manager.fail(world, "it was stopped".to_owned());
+        }
         manager.later(world, 1, ManagerEvent::Schedule);
         manager
     }
@@ -153,6 +193,8 @@ impl Manager {
             attempts_end: self.attempt() + 1,
             ids_end: self.coordinator.ids_end(),
             retained: self.coordinator.to_keep(),
+            shape: self.kept_shape,
+            restored: self.restored.clone(),
         }
     }
 
@@ -168,11 +210,11 @@ impl Manager {
     // Connections.
 
     pub fn message(&mut self, world: &mut World, link: Link, message: Up) {
-        if let Up::Register { id } = message {
-            self.members.insert(TaskManagerId(id), link);
+        if let Up::Register { id, slots } = message {
+            self.members.insert(TaskManagerId(id), (link, slots));
             return self.schedule(world);
         }
-        let Some((id, _)) = self.members.iter().find(|(_, known)| **known == link) else { return };
+        let Some((id, _)) = self.members.iter().find(|(_, (known, _))| *known == link) else { return };
         let id = id.clone();
         match message {
             Up::Register { .. } => {}
@@ -207,7 +249,8 @@ impl Manager {
     }
 
     pub fn lose(&mut self, world: &mut World, link: Link) {
-        let Some(id) = self.members.iter().find(|(_, known)| **known == link).map(|(id, _)| id.clone()) else { return };
+        let found = self.members.iter().find(|(_, (known, _))| *known == link);
+        let Some(id) = found.map(|(id, _)| id.clone()) else { return };
         self.members.remove(&id);
         self.apply(world, JobEvent::TaskManagerLost { task_manager: id, reason: "lost".to_owned() });
         self.schedule(world);
@@ -218,7 +261,7 @@ impl Manager {
     }
 
     fn send(&self, world: &mut World, id: &TaskManagerId, message: Down) {
-        if let Some(link) = self.members.get(id) {
+        if let Some((link, _)) = self.members.get(id) {
             world.down(*link, message);
         }
     }
@@ -230,33 +273,64 @@ impl Manager {
     fn assign(&mut self, world: &mut World) {
         for reader in std::mem::take(&mut self.asking) {
             let splits: Vec<_> = self.unassigned.pop().into_iter().collect();
-            let no_more = self.unassigned.is_empty();
-            let attempt = self.attempt();
-            if let Some(id) = self.machine.placement().get(&source(reader)).cloned() {
-                self.send(world, &id, Down::Assign { attempt, reader, splits, no_more });
-            }
+            self.assign_to(world, reader, splits);
         }
+    }
+
+    fn assign_to(&self, world: &mut World, reader: u32, splits: Vec<Position>) {
+        let (attempt, no_more) = (self.attempt(), self.unassigned.is_empty());
+        if let Some(id) = self.machine.placement().get(&source(reader)).cloned() {
+            self.send(world, &id, Down::Assign { attempt, reader, splits, no_more });
+        }
+    }
+
+    /// All splits at once, to each reader in turn.
+    fn assign_all(&mut self, world: &mut World) {
+        let splits = std::mem::take(&mut self.unassigned);
+        for reader in 0..self.shape.sources {
+            let mine = splits.iter().skip(reader as usize).step_by(self.shape.sources as usize);
+            self.assign_to(world, reader, mine.cloned().collect());
+        }
+    }
+
+    // What the owner asks for.
+
+    /// Whether a savepoint or another parallelism can be asked for.
+    pub fn runs(&self) -> bool {
+        matches!(self.machine.state(), JobState::Running)
+    }
+
+    pub fn savepoint(&mut self, world: &mut World, request: RequestId, directory: String, stop: Option<bool>) {
+        self.checkpoint(world, Event::SavepointRequested { request, directory, stop });
+    }
+
+    /// Goes on with other numbers of subtasks, if there is a checkpoint to go on from.
+    pub fn rescale(&mut self, world: &mut World, shape: Shape) {
+        if self.coordinator.newest().is_none() || shape == self.shape {
+            return;
+        }
+        world.landed.rescaled += 1;
+        self.next_shape = Some(shape);
+        let sources = (0..shape.sources).map(source).collect();
+        self.apply(world, JobEvent::Redeploy { subtasks: shape.subtasks().collect(), sources });
     }
 
     // The job.
 
     fn schedule(&mut self, world: &mut World) {
-        if self.ended || self.placing || self.machine.state() != JobState::Created || self.members.is_empty() {
+        if self.ended.is_some() || self.placing || self.machine.state() != JobState::Created || self.members.is_empty()
+        {
             return;
         }
         if world.now < self.not_before {
             let wait = self.not_before - world.now;
             return self.later(world, wait, ManagerEvent::Schedule);
         }
-        let members: Vec<_> = self.members.keys().cloned().collect();
-        let placement: Placement = subtasks()
-            .map(|subtask| {
-                let chosen = world.delay(members.len() as i64 - 1) as usize;
-                (subtask, members[chosen].clone())
-            })
-            .collect();
+        let free = self.members.iter().map(|(id, (_, slots))| (id.clone(), *slots)).collect();
+        let Ok(schedule) = place(&graph(self.shape), &free, &Homes::default()) else { return };
+        let placement = schedule.placement;
         self.placing = true;
-        let (fine, delay) = self.keep(world, self.record());
+        let (fine, delay) = self.keep(world, Record { shape: self.shape, ..self.record() });
         self.later(world, delay, ManagerEvent::Placed { attempt: self.attempt(), placement, fine });
     }
 
@@ -289,51 +363,68 @@ impl Manager {
                 self.later(world, 300, ManagerEvent::CancellationTimedOut { attempt });
             }
             JobAction::StopSources { .. } => unreachable!("nobody stops the job"),
-            JobAction::RecordFailure { cause, .. } => world.trace(format!("failure: {cause}")),
+            JobAction::RecordFailure { cause, .. } => world.trace(|| format!("failure: {cause}")),
             JobAction::RestartAfter { delay_ms } => {
                 world.landed.restarts += 1;
                 self.later(world, delay_ms, ManagerEvent::RestartDue { attempt });
             }
-            JobAction::Reschedule => self.later(world, 1, ManagerEvent::Schedule),
+            JobAction::Reschedule => {
+                if let Some(shape) = self.next_shape.take() {
+                    (self.shape, self.plan) = (shape, plan(shape));
+                }
+                self.later(world, 1, ManagerEvent::Schedule);
+            }
             JobAction::End => {
-                assert_eq!(self.machine.state(), JobState::Finished, "nothing else ends the job");
-                self.ended = true;
-                self.coordinator.ended(world.now, false);
+                let stopped = self.coordinator.stopped_with().map(str::to_owned);
+                let finished = self.machine.state() == JobState::Finished;
+                assert!(finished || stopped.is_some(), "nothing else ends the job");
+                self.ended = Some(stopped.map_or(Ended::Finished, Ended::Stopped));
+                for action in self.coordinator.ended(world.now, false) {
+                    if let Action::Answer { request, result } = action {
+                        self.answers.push((request, result));
+                    }
+                }
                 self.files.job_ended(&self.job, false);
                 world.after(1, Next::DiskWrite { life: self.life, record: None });
-                world.after(5, Next::DeleteAll { life: self.life });
                 // Task managers that were cut off may have written until now.
-                world.after(2 * LEASE, Next::DeleteAll { life: self.life });
+                for delay in [5, 3 * LEASE] {
+                    world.after(delay, Next::DeleteAll { directory: format!("{}/", self.directory) });
+                }
             }
         }
     }
 
+    /// The job is over, and is not to begin another attempt.
+    fn fail(&mut self, world: &mut World, cause: String) {
+        if self.coordinator.stopped_with().is_some() {
+            self.machine.never_restart();
+        }
+        self.apply(world, JobEvent::CoordinatorFailed { cause });
+    }
+
     fn deploy(&mut self, world: &mut World) {
         let attempt = self.attempt();
-        let newest = self.coordinator.newest().cloned();
+        let newest = self.coordinator.newest().map(|newest| newest.location.clone());
+        let newest = newest.or_else(|| self.restored.clone());
         self.asking.clear();
-        self.unassigned = (0..SPLITS).map(|split| (split, 0)).collect();
-        if let Some(newest) = &newest {
-            let found = world.objects.get(&format!("{}/_metadata", newest.location));
-            let Some(Object::Metadata(metadata)) = found else { panic!("{} is gone", newest.location) };
-            let operator = metadata.operators.iter().find(|operator| operator.uid == "source").expect("the source");
-            let kept: Vec<(u64, u64)> =
-                serde_json::from_value(operator.coordinator.clone().expect("the enumerator")).expect("splits");
-            let read = operator.subtasks.iter().flat_map(|(_, state)| &state.splits);
-            let read =
-                read.map(|split| (split.id.0.parse().expect("a number"), split.state.as_u64().expect("a position")));
-            self.unassigned = kept.into_iter().chain(read).collect();
-        }
-        let sources = (0..SOURCES).map(source).collect();
-        let all = subtasks().collect();
+        let begin = |split| Position { split, next: 0, watermark: None };
+        self.unassigned = match &newest {
+            Some(location) => positions(metadata_at(world, location)),
+            None => (0..SPLITS).map(begin).collect(),
+        };
+        let sources = (0..self.shape.sources).map(source).collect();
+        let all = self.shape.subtasks().collect();
         self.checkpoint(world, Event::Deployed { attempt: AttemptId(attempt), subtasks: all, sources });
         let mut per_member: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
         for (subtask, id) in self.machine.placement() {
             per_member.entry(id.clone()).or_default().push(*subtask);
         }
-        let restore = newest.map(|newest| newest.location);
         for (id, subtasks) in per_member {
-            self.send(world, &id, Down::Deploy { attempt, subtasks, restore: restore.clone() });
+            let (shape, directory, restore) = (self.shape, self.directory.clone(), newest.clone());
+            self.send(world, &id, Down::Deploy { attempt, shape, directory, subtasks, restore });
+        }
+        if world.all_at_once {
+            self.assign_all(world);
         }
     }
 
@@ -361,9 +452,10 @@ impl Manager {
                 let delay = world.delay(6);
                 self.later(world, delay, ManagerEvent::Prepare { checkpoint });
             }
-            Action::Trigger { checkpoint, .. } => {
+            Action::Trigger { checkpoint, savepoint, stop, .. } => {
                 for id in self.everyone() {
-                    self.send(world, &id, Down::Trigger { attempt, checkpoint });
+                    let savepoint = savepoint.clone();
+                    self.send(world, &id, Down::Trigger { attempt, checkpoint, savepoint, stop });
                 }
             }
             Action::Write(collected) => self.write(world, *collected),
@@ -381,15 +473,25 @@ impl Manager {
                 let newest = world.disk.as_ref().and_then(|record| record.retained.last());
                 assert_eq!(newest.map(|newest| newest.checkpoint), Some(checkpoint), "not on disk");
                 world.landed.completed += 1;
+                if self.coordinator.stopped_with().is_some() {
+                    self.machine.never_restart();
+                }
                 for id in self.everyone() {
                     self.send(world, &id, Down::Complete { attempt, checkpoint });
                 }
             }
             Action::Retain { checkpoint } => {
+                let newest = self.coordinator.newest().expect("one that is retained");
+                assert_consistent(metadata_at(world, &newest.location), &newest.location, &world.objects);
                 let garbage = self.files.completed(&self.job, checkpoint);
                 self.delete(world, garbage);
             }
-            Action::Aborted { .. } => {}
+            Action::Aborted { checkpoint } => {
+                world.landed.aborted += 1;
+                for id in self.everyone() {
+                    self.send(world, &id, Down::Aborted { attempt, checkpoint });
+                }
+            }
             Action::Discard { checkpoint, location } => {
                 let mut names = vec![format!("{location}/_metadata")];
                 names.extend(self.files.discarded(&self.job, checkpoint));
@@ -401,8 +503,8 @@ impl Manager {
                 let (fine, delay) = self.keep(world, record);
                 self.later(world, delay, ManagerEvent::Reserved { end, fine });
             }
-            Action::Answer { .. } => {}
-            Action::Fail { cause } => self.apply(world, JobEvent::CoordinatorFailed { cause }),
+            Action::Answer { request, result } => self.answers.push((request, result)),
+            Action::Fail { cause } => self.fail(world, cause),
         }
     }
 
@@ -417,7 +519,8 @@ impl Manager {
     fn write(&mut self, world: &mut World, collected: Collected) {
         assert_eq!(collected.attempt.0, self.attempt(), "I5: no part of another attempt");
         let checkpoint = collected.checkpoint;
-        let location = format!("{DIRECTORY}/chk-{checkpoint}");
+        let own = format!("{}/chk-{checkpoint}", self.directory);
+        let location = collected.directory.clone().unwrap_or(own);
         let name = format!("{location}/_metadata");
         let metadata = Object::Metadata(Box::new(assemble(&self.job, &self.plan, 1, collected)));
         let mut outcome = world.store_outcome();
@@ -463,6 +566,7 @@ impl Manager {
                 if !fine {
                     return self.apply(world, JobEvent::CoordinatorFailed { cause: "disk".to_owned() });
                 }
+                self.kept_shape = self.shape;
                 match placement.values().all(|id| self.members.contains_key(id)) {
                     true => self.apply(world, JobEvent::Placed(placement)),
                     false => self.schedule(world),
@@ -483,15 +587,21 @@ impl Manager {
     }
 }
 
+fn metadata_at<'a>(world: &'a World, location: &str) -> &'a CheckpointMetadata {
+    match world.objects.get(&format!("{location}/_metadata")) {
+        Some(Object::Metadata(metadata)) => metadata,
+        _ => panic!("I4: {location} is gone"),
+    }
+}
+
 /// I4: everything that a crash now would start from is there.
 pub fn assert_complete(world: &World) {
     let Some(record) = &world.disk else { return };
-    for retained in &record.retained {
-        assert_eq!(retained.kind, CheckpointKind::Checkpoint);
-        let found = world.objects.get(&format!("{}/_metadata", retained.location));
-        let Some(Object::Metadata(metadata)) = found else { panic!("I4: {} is gone", retained.location) };
-        for file in files_of_metadata(metadata) {
-            assert!(world.objects.contains_key(file), "I4: {file} of {} is gone", retained.location);
+    let locations = record.retained.iter().map(|retained| &retained.location).chain(&record.restored);
+    for location in locations {
+        for file in locations_of(metadata_at(world, location)) {
+            let file = resolved(file, location);
+            assert!(world.objects.contains_key(&file), "I4: {file} of {location} is gone");
         }
     }
 }

@@ -6,19 +6,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use tidemill_common::checkpoint::CheckpointMetadata;
-use tidemill_common::ids::SubtaskId;
+use tidemill_common::faults::{Promise, is_broken};
+use tidemill_common::ids::{JobId, SubtaskId};
 
+use crate::counter::Epoch;
 use crate::manager::{ManagerEvent, Record};
-use crate::tasks::{Down, Element, Up};
-
-/// One row on its way: the `count`th of its key, the `index`th of its split.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-pub struct Row {
-    pub key: u64,
-    pub count: u64,
-    pub split: u64,
-    pub index: u64,
-}
+use crate::tasks::{At, Down, Element, Up, job_of};
+use crate::workload::{Output, ROWS_PER_SPLIT, Row, SPLITS};
 
 /// A connection between a task manager and the job manager.
 pub type Link = u64;
@@ -42,16 +36,13 @@ pub enum Next {
     },
     /// The head of a channel arrives.
     Data(ChannelId),
-    Step {
-        attempt: u32,
-        subtask: SubtaskId,
-        life: u64,
+    /// A sender gets credits back.
+    Credit {
+        channel: ChannelId,
+        credits: usize,
     },
-    Uploaded {
-        attempt: u32,
-        subtask: SubtaskId,
-        life: u64,
-    },
+    Step(At),
+    Uploaded(At),
     Manager {
         life: u64,
         event: ManagerEvent,
@@ -65,10 +56,12 @@ pub enum Next {
         names: Vec<String>,
         tries: u32,
     },
-    /// Of a job that has ended.
+    /// Of a job that has ended: all below its directory.
     DeleteAll {
-        life: u64,
+        directory: String,
     },
+    /// The job's owner wants something, or looks whether it has got it.
+    Owner,
     StartTaskManager(usize),
     StartManager,
     Fault,
@@ -78,10 +71,17 @@ pub enum Next {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Object {
     Metadata(Box<CheckpointMetadata>),
-    Counts(BTreeMap<u64, u64>),
-    Rows(Vec<Row>),
-    /// Rows that a barrier has overtaken: split, index and key.
-    InFlight(Vec<(u64, u64, u64)>),
+    State(State),
+    Outputs(Vec<Output>),
+    /// Rows that a barrier has overtaken.
+    InFlight(Vec<Row>),
+}
+
+/// A file of keyed state: how many rows each key has had, and rows of windows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    pub counts: BTreeMap<u64, u64>,
+    pub rows: Vec<Row>,
 }
 
 /// How a request to the store ends.
@@ -94,51 +94,58 @@ pub enum Outcome {
     Unheard,
 }
 
-/// How many faults have landed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Landed {
-    pub task_managers_killed: u64,
-    pub managers_killed: u64,
-    pub links_cut: u64,
+macro_rules! landed {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// How often what has happened.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub struct Landed {
+            $($(#[$doc])* pub $name: u64,)*
+        }
+
+        impl Landed {
+            pub fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
+}
+
+landed! {
+    task_managers_killed,
+    managers_killed,
+    links_cut,
     /// Task managers that stood still until they had been replaced, and then went on.
-    pub frozen: u64,
-    pub store_refused: u64,
-    pub store_unheard: u64,
-    pub disk_failed: u64,
-    pub commits_unheard: u64,
-    pub commits_refused: u64,
-    pub messages_lost: u64,
+    frozen,
+    store_refused,
+    store_unheard,
+    disk_failed,
+    commits_unheard,
+    commits_refused,
+    messages_lost,
     /// Effects of past attempts that were refused.
-    pub fenced: u64,
+    fenced,
     /// Subtasks' parts of checkpoints with rows in flight, and rows that were taken from them again.
-    pub overtaken: u64,
-    pub replayed: u64,
-    pub completed: u64,
-    pub restarts: u64,
-    pub events: u64,
+    overtaken,
+    replayed,
+    /// Rows, watermarks and barriers that had to wait for a credit.
+    backpressured,
+    /// Jobs that were rescaled, and subtasks that restored what was kept at another parallelism.
+    rescaled,
+    moved,
+    savepoints,
+    /// Jobs that were stopped with a savepoint and went on from it as others, and those of which it was
+    /// not known at first whether they had been stopped.
+    stopped,
+    stops_unheard,
+    late,
+    windows,
+    completed,
+    aborted,
+    restarts,
+    events,
 }
 
 impl Landed {
-    pub fn add(&mut self, other: &Self) {
-        let sum = |a: &mut u64, b: u64| *a += b;
-        sum(&mut self.task_managers_killed, other.task_managers_killed);
-        sum(&mut self.managers_killed, other.managers_killed);
-        sum(&mut self.links_cut, other.links_cut);
-        sum(&mut self.frozen, other.frozen);
-        sum(&mut self.store_refused, other.store_refused);
-        sum(&mut self.store_unheard, other.store_unheard);
-        sum(&mut self.disk_failed, other.disk_failed);
-        sum(&mut self.commits_unheard, other.commits_unheard);
-        sum(&mut self.commits_refused, other.commits_refused);
-        sum(&mut self.messages_lost, other.messages_lost);
-        sum(&mut self.fenced, other.fenced);
-        sum(&mut self.overtaken, other.overtaken);
-        sum(&mut self.replayed, other.replayed);
-        sum(&mut self.completed, other.completed);
-        sum(&mut self.restarts, other.restarts);
-        sum(&mut self.events, other.events);
-    }
-
     pub fn crashes(&self) -> u64 {
         self.task_managers_killed + self.managers_killed
     }
@@ -147,42 +154,81 @@ impl Landed {
 /// The database of the sinks: rows and markers change in one transaction.
 #[derive(Debug, Default)]
 pub struct Database {
-    pub rows: Vec<Row>,
-    last: BTreeMap<u64, u64>,
-    /// The newest checkpoint whose rows are published, per subtask of the sink.
-    markers: BTreeMap<u32, u64>,
-    /// The newest attempt that has taken over, per subtask.
-    fences: BTreeMap<u32, u32>,
+    /// How many rows of each key were counted.
+    counted: BTreeMap<u64, u64>,
+    /// The last of them from each split.
+    order: BTreeMap<(u64, u64), u64>,
+    /// Rows that came into a window or were late.
+    gathered: BTreeSet<Row>,
+    /// The newest window of each key that has fired.
+    fired: BTreeMap<u64, i64>,
+    pub late: u64,
+    pub windows: u64,
+    /// The newest checkpoint whose rows are published, per job and subtask of the sink.
+    markers: BTreeMap<(JobId, u32), u64>,
+    /// The newest attempt of each job that has taken over.
+    fences: BTreeMap<JobId, u32>,
 }
 
 impl Database {
-    /// An attempt takes over: older ones have no effect any more.
-    pub fn fence(&mut self, subtask: u32, attempt: u32) -> bool {
-        let fence = self.fences.entry(subtask).or_default();
-        if *fence > attempt {
+    /// An attempt takes over: older ones of its job have no effect any more.
+    pub fn fence(&mut self, attempt: u32) -> bool {
+        let fence = self.fences.entry(job_of(attempt)).or_default();
+        *fence = attempt.max(*fence);
+        *fence == attempt
+    }
+
+    /// Publishes epochs that are newer than their markers. `false` if the attempt is past.
+    pub fn commit(&mut self, attempt: u32, epochs: Vec<Epoch>) -> bool {
+        let current = self.fences.get(&job_of(attempt)) == Some(&attempt);
+        if !current && !is_broken(Promise::StaleAttempt) {
             return false;
         }
-        *fence = attempt;
+        for (origin, outputs) in epochs {
+            let checkpoint = origin.checkpoint.0;
+            let marker = self.markers.entry((origin.job, origin.subtask.0)).or_default();
+            if checkpoint > *marker || is_broken(Promise::CommitMarker) {
+                *marker = checkpoint;
+                outputs.into_iter().for_each(|output| self.publish(output, checkpoint));
+            }
+        }
         true
     }
 
-    /// Publishes epochs that are newer than the marker. `false` if the attempt is past.
-    pub fn commit(&mut self, subtask: u32, attempt: u32, epochs: &[(u64, Vec<Row>)]) -> bool {
-        if self.fences.get(&subtask).is_some_and(|fence| *fence > attempt) {
-            return false;
-        }
-        let marker = self.markers.entry(subtask).or_default();
-        for (checkpoint, rows) in epochs.iter().filter(|(checkpoint, _)| *checkpoint > *marker) {
-            for row in rows {
-                let last = self.last.entry(row.key).or_default();
+    fn publish(&mut self, output: Output, checkpoint: u64) {
+        match output {
+            Output::Counted { row, count } => {
+                let last = self.counted.entry(row.key()).or_default();
                 // I1 and I2 at once: no row of a key is lost, doubled or out of order.
-                assert_eq!(row.count, *last + 1, "of key {} comes {row:?} of checkpoint {checkpoint}", row.key);
-                *last = row.count;
-                self.rows.push(*row);
+                assert_eq!(count, *last + 1, "I1: of key {} comes {row:?} of checkpoint {checkpoint}", row.key());
+                *last = count;
+                let before = self.order.insert((row.key(), row.split), row.index);
+                assert!(before < Some(row.index), "I2: {row:?} comes after row {before:?} of its key and split");
+            }
+            Output::Late(row) => {
+                assert!(row.is_stray(), "I6: {row:?} is in time, and was late for its window");
+                self.late += 1;
+                self.gather(row);
+            }
+            Output::Window { window, key, rows } => {
+                let before = self.fired.insert(key, window);
+                let rises = before.is_none_or(|before| before < window);
+                assert!(rises, "I6: window {window} of key {key} fires after {before:?}, in checkpoint {checkpoint}");
+                self.windows += 1;
+                rows.into_iter().for_each(|row| self.gather(row));
             }
         }
-        *marker = epochs.iter().map(|(checkpoint, _)| *checkpoint).max().unwrap_or(0).max(*marker);
-        true
+    }
+
+    fn gather(&mut self, row: Row) {
+        assert!(self.gathered.insert(row), "I1: {row:?} is in a window, or late, for the second time");
+    }
+
+    /// I1: what is published is the answer of a run without faults.
+    pub fn assert_whole(&self) {
+        let rows = SPLITS * ROWS_PER_SPLIT;
+        assert_eq!(self.counted.values().sum::<u64>(), rows, "I1: rows are counted");
+        assert_eq!(self.gathered.len() as u64, rows, "I1: rows are in windows, or late");
     }
 }
 
@@ -200,6 +246,11 @@ pub struct World {
     pub faulty: bool,
     /// Whether barriers overtake rows, and tasks are slow enough for it.
     pub overtaking: bool,
+    /// Whether all splits are assigned when the job starts, and there are watermarks; else one after the
+    /// other, and all windows end with the input.
+    pub all_at_once: bool,
+    /// Elements that wait in a channel at most.
+    pub capacity: usize,
     store_fault: f64,
     disk_fault: f64,
     commit_fault: f64,
@@ -209,6 +260,7 @@ pub struct World {
     pub cut: BTreeSet<Link>,
     /// Connections that the job manager has given up: what was sent before may still arrive.
     pub given_up: BTreeSet<Link>,
+    pub traced: bool,
     pub trace: VecDeque<String>,
 }
 
@@ -220,9 +272,13 @@ impl World {
         let disk_fault = chance([0.0, 0.0, 0.02, 0.1]);
         let commit_fault = chance([0.0, 0.01, 0.05, 0.2]);
         let overtaking = random.random_bool(0.5);
+        let all_at_once = random.random_bool(0.75);
+        let capacity = random.random_range(2..=8);
         Self {
             random,
             overtaking,
+            all_at_once,
+            capacity,
             now: 0,
             sequence: 0,
             queue: BTreeMap::new(),
@@ -238,6 +294,7 @@ impl World {
             channels: BTreeMap::new(),
             cut: BTreeSet::new(),
             given_up: BTreeSet::new(),
+            traced: std::env::var("TIDEMILL_SIMULATOR_SEED").is_ok(),
             trace: VecDeque::new(),
         }
     }
@@ -246,12 +303,16 @@ impl World {
         let ((at, _), next) = self.queue.pop_first()?;
         self.now = self.now.max(at);
         self.landed.events += 1;
-        let line = format!("{} {next:?}", self.now);
-        self.trace(line);
+        self.trace(|| format!("{next:?}"));
         Some(next)
     }
 
-    pub fn trace(&mut self, line: String) {
+    /// Shows what happens, if anybody looks.
+    pub fn trace(&mut self, line: impl FnOnce() -> String) {
+        if !self.traced {
+            return;
+        }
+        let line = format!("{} {}", self.now, line());
         if self.trace.len() == 400 {
             self.trace.pop_front();
         }
@@ -304,6 +365,15 @@ impl World {
         self.after(delay, Next::Data(channel));
     }
 
+    pub fn step(&mut self, delay: i64, at: At) {
+        self.after(delay, Next::Step(at));
+    }
+
+    pub fn credit(&mut self, channel: ChannelId, credits: usize) {
+        let delay = self.delay(3);
+        self.after(delay, Next::Credit { channel, credits });
+    }
+
     /// How a request to the store ends.
     pub fn store_outcome(&mut self) -> Outcome {
         if !self.faulty || !self.chance(self.store_fault) {
@@ -328,7 +398,8 @@ impl World {
     }
 
     pub fn get(&mut self, name: &str) -> Result<Object, String> {
-        if self.store_outcome() != Outcome::Done {
+        // A reader tries again, as it does no harm.
+        if (0..3).all(|_| self.store_outcome() != Outcome::Done) {
             return Err("the store does not answer".to_owned());
         }
         // I4: what is named is there.
