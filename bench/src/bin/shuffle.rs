@@ -143,13 +143,13 @@ fn run(way: Way, rows: u64, producers: u32, consumers: u32) -> anyhow::Result<()
                 } else {
                     let key = ChannelKey { job: job.clone(), attempt, edge: 0, from, to };
                     let lost = Box::new(|cause| eprintln!("{cause}"));
-                    Target::Remote(sending.open(&receiving.address(), &key, lost))
+                    Target::Remote(sending.open(&receiving.address(), &key, lost, false))
                 })
             });
             let router = Router::new(&edge.partitioning, index, consumers, plan.max_parallelism);
             let exchange = Exchange::new(router, targets.collect());
             let metrics = Arc::new(TaskMetrics::new(job.clone(), attempt, from, [OperatorId(0)]));
-            let mut outputs = Outputs::new(vec![exchange], Arc::new(AtomicBool::new(false)), metrics);
+            let mut outputs = Outputs::new(vec![exchange], Arc::new(AtomicBool::new(false)), metrics, Arc::default());
             let batch = batch.clone();
             scope.spawn(move || {
                 let sent = (0..batches)
