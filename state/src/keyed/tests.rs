@@ -19,7 +19,7 @@ struct Place {
 
 impl Place {
     fn new() -> Self {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Self { directory: tempfile::tempdir().unwrap(), runtime }
     }
 
