@@ -233,7 +233,8 @@ fn overtaken(cluster: &Cluster, job: &str) -> (Option<serde_json::Value>, usize)
 #[test]
 fn rows_in_flight_survive_kills_and_a_change_of_parallelism() {
     let events = number("TIDEMILL_CHAOS_EVENTS", 1_500_000);
-    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 3), number("TIDEMILL_CHAOS_SEED", 5));
+    // The job has an end, before which it is moved, too.
+    let (faults, seed) = (number("TIDEMILL_CHAOS_FAULTS", 3).min(6), number("TIDEMILL_CHAOS_SEED", 5));
     let mut random = seed;
     let expected = oracle_of(|place| backpressured(place, events), "per_auction");
     let mut cluster = Cluster::start(3, 1).unwrap();
