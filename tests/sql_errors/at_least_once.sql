@@ -1,1 +1,0 @@
-SET 'execution.checkpointing.mode' = 'AT_LEAST_ONCE';
