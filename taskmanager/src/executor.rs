@@ -155,6 +155,8 @@ pub enum ExecutorError {
     NoLocation { subtask: SubtaskId },
     #[error("the operating system gives no thread for subtask {subtask}: {source}")]
     Thread { subtask: SubtaskId, source: std::io::Error },
+    #[error("the operating system gives no thread for the shuffle: {0}")]
+    ShuffleThread(std::io::Error),
 }
 
 /// A subtask from outside its thread.
@@ -198,7 +200,7 @@ impl TaskExecutor {
         config: ExecutorConfig,
         events: mpsc::Sender<ExecutorEvent>,
     ) -> Result<Arc<Self>, ExecutorError> {
-        let network = Network::start(&config).await?;
+        let network = Network::start(&config)?;
         Ok(Arc::new(Self { config, network, events, jobs: Mutex::new(BTreeMap::new()) }))
     }
 

@@ -91,7 +91,7 @@ fn run(way: Way, rows: u64, producers: u32, consumers: u32) -> anyhow::Result<()
         memory: tidemill_taskmanager::memory::MemoryBudget::of_machine(),
         lease: tidemill_connectors::lease::Lease::unlimited(),
     };
-    let (sending, receiving) = (io.block_on(Network::start(&config))?, io.block_on(Network::start(&config))?);
+    let (sending, receiving) = (Network::start(&config)?, Network::start(&config)?);
     let (job, attempt) = (JobId::from("bench"), AttemptId(1));
     let id = |task, index| SubtaskId { task: TaskId(task), index: SubtaskIndex(index) };
     let inboxes: Vec<Arc<Inbox>> = (0..consumers)

@@ -213,7 +213,7 @@ impl Inbox {
             overtaking.urgency.announce(overtaking.due_ms(barrier, system_clock()));
         }
         state.mail.push_back(mail);
-        self.wake_reader(&mut state);
+        self.wake_reader(&state);
     }
 
     /// The next mail, without waiting.
@@ -232,7 +232,7 @@ impl Inbox {
     }
 
     /// Tries to put an element into a channel of this capacity: `Ok(false)` if the channel is full (then
-    /// nothing is taken).
+    /// nothing is taken). The reader is not woken.
     fn try_put(
         &self,
         state: &mut State,
@@ -266,25 +266,34 @@ impl Inbox {
             slot.listed = true;
             state.ready.push_back(channel);
         }
-        self.wake_reader(state);
         Ok(true)
     }
 
     /// Puts an element without waiting, for remote senders, who have a credit for it. Gives `false` if
-    /// the channel is full: the sender has broken the protocol.
+    /// the channel is full: the sender has broken the protocol. The reader hears of it with [`Inbox::wake`],
+    /// so that it is woken once for elements that come together.
     pub fn put(&self, channel: usize, delivery: Delivery) -> Result<bool, Closed> {
         let overdraft = if self.overtaking.is_some() { CHANNEL_OVERDRAFT_ELEMENTS } else { 0 };
         let capacity = CHANNEL_CAPACITY_ELEMENTS + overdraft;
         self.try_put(&mut self.state.lock(), channel, &mut Some(delivery), capacity)
     }
 
-    /// Puts an element into a channel of this process. Calls `blocked` around the wait if the channel
-    /// is full. Gives up when the receiver has ended or `cancelled` is set; overdraws the channel if it is
+    /// Wakes the reader if it waits: there is something for it.
+    pub fn wake(&self) {
+        let state = self.state.lock();
+        if !state.ready.is_empty() || !state.announced.is_empty() {
+            self.wake_reader(&state);
+        }
+    }
+
+    /// Puts an element into a channel of this process; with `more` the reader is not woken before the next one
+    /// is put. Calls `blocked` around the wait if the channel is full. Gives up when the receiver has ended or `cancelled` is set; overdraws the channel if it is
     /// urgent that the sender goes on.
     pub fn put_waiting(
         &self,
         channel: usize,
         element: StreamElement,
+        more: bool,
         cancelled: &AtomicBool,
         urgency: &Urgency,
         blocked: impl FnOnce(&mut dyn FnMut()),
@@ -292,8 +301,13 @@ impl Inbox {
         let mut delivery = Some(Delivery::Element(element));
         let mut state = self.state.lock();
         if self.try_put(&mut state, channel, &mut delivery, CHANNEL_CAPACITY_ELEMENTS)? {
+            if !more {
+                self.wake_reader(&state);
+            }
             return Ok(());
         }
+        // Of what was put with `more`.
+        self.wake_reader(&state);
         let mut result = Ok(false);
         let check = if self.overtaking.is_some() { URGENCY_CHECK } else { CANCEL_CHECK };
         blocked(&mut || {
@@ -302,6 +316,7 @@ impl Inbox {
                 let overdraft = if urgency.is_due() { CHANNEL_OVERDRAFT_ELEMENTS } else { 0 };
                 result = self.try_put(&mut state, channel, &mut delivery, CHANNEL_CAPACITY_ELEMENTS + overdraft);
                 if result != Ok(false) || cancelled.load(Ordering::Relaxed) {
+                    self.wake_reader(&state);
                     break;
                 }
                 self.room.wait_for(&mut state, check);
@@ -326,7 +341,7 @@ impl Inbox {
             slot.listed = true;
             state.ready.push_back(channel);
         }
-        self.wake_reader(&mut state);
+        self.wake_reader(&state);
     }
 
     /// Credits of this channel go back to a remote sender.
@@ -341,6 +356,13 @@ impl Inbox {
     /// The next mail or element: mail first, then channels in turn. Waits until `deadline` (for ever
     /// without one); `waiting` is called around the wait.
     pub fn next(&self, deadline: Option<Instant>, waiting: impl FnOnce(&mut dyn FnMut())) -> Received {
+        let mut state = self.state.lock();
+        if let Some(received) = self.take(&mut state) {
+            return received;
+        }
+        // Often a sender is about to put something: to let it run costs less than to sleep and be woken.
+        drop(state);
+        std::thread::yield_now();
         let mut state = self.state.lock();
         if let Some(received) = self.take(&mut state) {
             return received;
@@ -447,7 +469,7 @@ impl Inbox {
         drop(dropped);
     }
 
-    fn wake_reader(&self, state: &mut State) {
+    fn wake_reader(&self, state: &State) {
         if state.reader_waits {
             self.filled.notify_one();
         }

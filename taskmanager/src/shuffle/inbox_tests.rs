@@ -53,7 +53,7 @@ fn a_full_channel_makes_its_sender_wait_and_close_or_cancel_frees_it() {
         let (inbox, cancelled) = (inbox.clone(), cancelled.clone());
         std::thread::spawn(move || {
             let urgency = Urgency::default();
-            (0..count).try_for_each(|time| inbox.put_waiting(0, element(time), &cancelled, &urgency, wait))
+            (0..count).try_for_each(|time| inbox.put_waiting(0, element(time), false, &cancelled, &urgency, wait))
         })
     };
     let sender = send(1_000);
@@ -153,11 +153,11 @@ fn a_sender_that_is_urgent_overdraws_a_full_channel() {
     }
     let urgency = Urgency::default();
     let impatient = AtomicBool::new(true);
-    assert_eq!(inbox.put_waiting(0, element(1), &impatient, &urgency, wait), Err(Closed), "there is no room");
+    assert_eq!(inbox.put_waiting(0, element(1), false, &impatient, &urgency, wait), Err(Closed), "there is no room");
     urgency.plan(Some(0));
     for _ in 0..CHANNEL_OVERDRAFT_ELEMENTS {
-        assert_eq!(inbox.put_waiting(0, element(1), &impatient, &urgency, wait), Ok(()));
+        assert_eq!(inbox.put_waiting(0, element(1), false, &impatient, &urgency, wait), Ok(()));
     }
-    assert_eq!(inbox.put_waiting(0, element(1), &impatient, &urgency, wait), Err(Closed), "it is bounded");
-    assert_eq!(inbox.put_waiting(0, barrier(1), &impatient, &Urgency::default(), wait), Ok(()));
+    assert_eq!(inbox.put_waiting(0, element(1), false, &impatient, &urgency, wait), Err(Closed), "it is bounded");
+    assert_eq!(inbox.put_waiting(0, barrier(1), false, &impatient, &Urgency::default(), wait), Ok(()));
 }

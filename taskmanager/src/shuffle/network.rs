@@ -3,12 +3,13 @@
 //!
 //! A receiver grants a credit for each place in a channel's queue; a sender without credit waits, and
 //! only its subtask with it. So whatever arrives has a place, reading never stops, and a slow subtask
-//! never holds up others on its connection. Subtasks never touch a socket: sockets are served on the
-//! I/O runtime, and batches are decoded by the subtasks that read them.
+//! never holds up others on its connection. Subtasks never wait for a socket: sockets are served by a
+//! thread of their own, and batches are decoded by the subtasks that read them.
 
 mod bodies;
 mod incoming;
 mod outgoing;
+mod sockets;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,6 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use tidemill_common::ids::{AttemptId, JobId, SubtaskId, SubtaskIndex, TaskId};
 use tidemill_common::job_graph::JobGraph;
-use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use super::{Inbox, input_channels};
@@ -27,6 +27,7 @@ use crate::executor::{Compression, ExecutorConfig, ExecutorError};
 use incoming::Receivers;
 use outgoing::Connection;
 pub use outgoing::RemoteChannel;
+use sockets::Sockets;
 
 /// Called with the cause when a channel's connection is lost.
 pub type OnLost = Box<dyn Fn(String) + Send + Sync>;
@@ -74,7 +75,7 @@ impl ChannelKey {
 /// The shuffle of one task manager.
 pub struct Network {
     address: String,
-    io: tokio::runtime::Handle,
+    sockets: Sockets,
     compression: Compression,
     receivers: Arc<Receivers>,
     /// To other task managers, by address.
@@ -84,15 +85,17 @@ pub struct Network {
 
 impl Network {
     /// Starts to listen.
-    pub async fn start(config: &ExecutorConfig) -> Result<Arc<Self>, ExecutorError> {
+    pub fn start(config: &ExecutorConfig) -> Result<Arc<Self>, ExecutorError> {
         let bind = |source| ExecutorError::Bind { address: config.data_bind, source };
-        let listener = TcpListener::bind(config.data_bind).await.map_err(bind)?;
+        let listener = std::net::TcpListener::bind(config.data_bind).map_err(bind)?;
+        listener.set_nonblocking(true).map_err(bind)?;
         let port = listener.local_addr().map_err(bind)?.port();
         let receivers = Arc::new(Receivers::default());
-        let serving = config.io.spawn(incoming::listen(listener, receivers.clone()));
+        let sockets = Sockets::start().map_err(ExecutorError::ShuffleThread)?;
+        let serving = sockets.spawn(incoming::listen(listener, receivers.clone(), sockets.clone()));
         Ok(Arc::new(Self {
             address: format!("{}:{port}", config.data_host),
-            io: config.io.clone(),
+            sockets,
             compression: config.compression,
             receivers,
             connections: Mutex::new(BTreeMap::new()),
@@ -129,7 +132,7 @@ impl Network {
         let mut connections = self.connections.lock();
         connections.retain(|_, connection| !connection.is_lost());
         let connection =
-            connections.entry(address.to_owned()).or_insert_with(|| Connection::start(address, &self.io)).clone();
+            connections.entry(address.to_owned()).or_insert_with(|| Connection::start(address, &self.sockets)).clone();
         drop(connections);
         RemoteChannel::open(connection, key, lost, self.compression == Compression::Lz4, overtaking)
     }

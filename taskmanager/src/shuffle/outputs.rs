@@ -97,7 +97,7 @@ impl Sender {
     fn send_with(&mut self, element: StreamElement, more: bool, owner: &Owner) -> Result<(), OperatorError> {
         let sent = match &mut self.target {
             Target::Local { inbox, channel } => inbox
-                .put_waiting(*channel, element, &owner.cancelled, &owner.urgency, |wait| {
+                .put_waiting(*channel, element, more, &owner.cancelled, &owner.urgency, |wait| {
                     owner.metrics.waiting(Wait::Backpressured, wait);
                 })
                 .map_err(|_| OperatorError::ExchangeClosed),

@@ -14,6 +14,7 @@ use tokio::sync::Notify;
 
 use super::ChannelKey;
 use super::bodies::Bodies;
+use super::sockets::Sockets;
 use crate::shuffle::frame::{FrameKind, HEADER_BYTES, Header};
 use crate::shuffle::inbox::{CreditReturn, Delivery, Inbox, Mail};
 
@@ -187,7 +188,16 @@ impl Peer {
         let mut read = BufReader::with_capacity(READ_AHEAD, read);
         let mut head = [0; HEADER_BYTES];
         let mut bodies = Bodies::default();
+        // An inbox that got something its reader was not woken for: what came with it is put first.
+        let mut filled: Option<Arc<Inbox>> = None;
         loop {
+            if read.buffer().len() < HEADER_BYTES
+                && let Some(inbox) = filled.take()
+            {
+                inbox.wake();
+                // Whoever sends the next frame, or reads this one, may go on before this thread sleeps.
+                std::thread::yield_now();
+            }
             match read.read_exact(&mut head).await {
                 Ok(_) => {}
                 Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
@@ -216,12 +226,21 @@ impl Peer {
                 | FrameKind::Barrier
                 | FrameKind::Idle
                 | FrameKind::EndOfData
-                | FrameKind::EndOfPartition => self.deliver(header, body)?,
+                | FrameKind::EndOfPartition => {
+                    let inbox = self.deliver(header, body)?;
+                    if let Some(other) =
+                        filled.take().filter(|known| !inbox.as_ref().is_some_and(|i| Arc::ptr_eq(i, known)))
+                    {
+                        other.wake();
+                    }
+                    filled = inbox;
+                }
             }
         }
     }
 
-    fn deliver(&self, header: Header, body: Buffer) -> Result<(), String> {
+    /// Puts a frame into its inbox, whose reader is to be woken.
+    fn deliver(&self, header: Header, body: Buffer) -> Result<Option<Arc<Inbox>>, String> {
         let mut channels = self.channels.lock();
         let receiver = if header.kind == FrameKind::EndOfPartition {
             channels.remove(&header.channel)
@@ -229,15 +248,15 @@ impl Peer {
             channels.get(&header.channel).cloned()
         };
         // Of a receiver that has ended.
-        let Some(receiver) = receiver else { return Ok(()) };
+        let Some(receiver) = receiver else { return Ok(None) };
         match receiver.inbox.put(receiver.channel, Delivery::Frame { header, body }) {
-            Ok(true) => Ok(()),
+            Ok(true) => Ok(Some(receiver.inbox)),
             Ok(false) => Err("it sent more than its credit".to_owned()),
             Err(_) => {
                 channels.remove(&header.channel);
                 drop(channels);
                 self.reply(Header::control(FrameKind::Closed, header.channel, header.attempt, 0));
-                Ok(())
+                Ok(None)
             }
         }
     }
@@ -250,11 +269,18 @@ async fn read_body(read: &mut BufReader<OwnedReadHalf>, length: usize, bodies: &
 }
 
 /// Accepts connections until it is dropped.
-pub async fn listen(listener: TcpListener, receivers: Arc<Receivers>) {
+pub async fn listen(listener: std::net::TcpListener, receivers: Arc<Receivers>, sockets: Sockets) {
+    let listener = match TcpListener::from_std(listener) {
+        Ok(listener) => listener,
+        Err(error) => {
+            tracing::error!(%error, "no other task manager can connect");
+            return;
+        }
+    };
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
-                tokio::spawn(serve(stream, address.to_string(), receivers.clone()));
+                sockets.spawn(serve(stream, address.to_string(), receivers.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");

@@ -17,6 +17,7 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::Notify;
 
+use super::sockets::Sockets;
 use super::{ChannelKey, OnLost};
 use crate::operator::OperatorError;
 use crate::shuffle::codec::{self, Frame};
@@ -106,7 +107,7 @@ pub struct Connection {
 
 impl Connection {
     /// A connection that is made in the background.
-    pub fn start(address: &str, io: &tokio::runtime::Handle) -> Arc<Self> {
+    pub fn start(address: &str, sockets: &Sockets) -> Arc<Self> {
         let connection = Arc::new(Self {
             address: address.to_owned(),
             queue: Mutex::default(),
@@ -115,7 +116,7 @@ impl Connection {
             channels: Mutex::default(),
         });
         let serving = connection.clone();
-        io.spawn(async move {
+        sockets.spawn(async move {
             if let Err(reason) = serving.serve().await {
                 serving.lose(&reason);
             }

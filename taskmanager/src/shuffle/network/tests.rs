@@ -31,7 +31,7 @@ fn network(io: &tokio::runtime::Runtime) -> Arc<Network> {
         memory: crate::memory::MemoryBudget::of_machine(),
         lease: tidemill_connectors::lease::Lease::unlimited(),
     };
-    io.block_on(Network::start(&config)).unwrap()
+    Network::start(&config).unwrap()
 }
 
 fn key(attempt: u32) -> ChannelKey {
