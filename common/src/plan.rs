@@ -118,6 +118,8 @@ pub enum OperatorKind {
     WindowAggregate(WindowAggregateSpec),
     /// Joins the rows of two inputs that are in the same window.
     WindowJoin(WindowJoinSpec),
+    /// Joins each row with the rows that a table function makes of it.
+    Correlate(CorrelateSpec),
     Sink(SinkSpec),
 }
 
@@ -191,6 +193,27 @@ pub struct CalcSpec {
     pub filter: Option<Expr>,
     /// The emitted columns, over the input's.
     pub projection: Vec<Expr>,
+}
+
+/// Calls a table function for every row. Emits for each row that it gives the kept columns of the input, then
+/// the function's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CorrelateSpec {
+    pub function: TableFunction,
+    /// Columns of the input that are the function's arguments.
+    pub args: Vec<usize>,
+    /// Columns of the input that are emitted.
+    pub kept: Vec<usize>,
+    /// A row for which the function gives nothing is emitted once, with NULLs.
+    pub outer: bool,
+}
+
+/// What makes several rows of one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TableFunction {
+    /// The elements of an array (of those that are rows, their fields), the keys and values of a map, the
+    /// members of a multiset as often as they are in it; with `ordinality` and their number from 1.
+    Unnest { ordinality: bool },
 }
 
 /// Windows over a time attribute.

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{
-    AggregateCall, AggregateFunction, AggregatePhase, OperatorKind, Partitioning, StreamPlan, WindowKind, WindowSpec,
-    WindowTime,
+    AggregateCall, AggregateFunction, AggregatePhase, OperatorKind, Partitioning, StreamPlan, TableFunction,
+    WindowKind, WindowSpec, WindowTime,
 };
 use tidemill_common::types::{LogicalType, Schema, units_per_millisecond};
 
@@ -86,6 +86,13 @@ pub(crate) fn operator_name(kind: &OperatorKind, schema: &Schema, input: Option<
             }
         }
         OperatorKind::Union => format!("Union(fields=[{}])", all(schema)),
+        OperatorKind::Correlate(correlate) => {
+            let join = if correlate.outer { "LEFT" } else { "INNER" };
+            let function = match correlate.function {
+                TableFunction::Unnest { .. } => "UNNEST",
+            };
+            format!("Correlate(invocation=[{function}({})], join=[{join}])", names(input, &correlate.args))
+        }
         OperatorKind::WindowTableFunction(window) => {
             format!("WindowTableFunction(window=[{}])", window_text(window, input))
         }

@@ -37,6 +37,13 @@ fn map_inputs(rel: &Rel, map: &mut impl FnMut(&Rel) -> Rel) -> Rel {
             RelOp::Calc { input: map(input), filter: filter.clone(), projection: projection.clone() }
         }
         RelOp::Union { inputs } => RelOp::Union { inputs: inputs.iter().map(map).collect() },
+        RelOp::Correlate { input, function, args, kept, outer } => RelOp::Correlate {
+            input: map(input),
+            function: function.clone(),
+            args: args.clone(),
+            kept: kept.clone(),
+            outer: *outer,
+        },
         RelOp::WindowTableFunction { input, kind, over } => {
             RelOp::WindowTableFunction { input: map(input), kind: kind.clone(), over: over.clone() }
         }
@@ -75,7 +82,7 @@ fn fold_all(rel: &Rel, zone: &str) -> Rel {
     Rel { op: Rc::new(RelOp::Calc { input: input.clone(), filter, projection }), ..rel.clone() }
 }
 
-/// Filters move below unions and window functions, which then have fewer rows to copy. They stay
+/// Filters move below unions, table functions and window functions, which then have fewer rows to copy. They stay
 /// above the source, whose watermark sees every row, and above aggregations, which several queries
 /// of a job may share.
 fn push_filters(rel: &Rel) -> Rel {
@@ -104,22 +111,36 @@ fn push(rel: &Rel, filter: &Expr) -> (Rel, Option<Expr>) {
         // A row that is filtered away would have held a session together.
         RelOp::WindowTableFunction { kind: WindowKind::Session { .. }, .. } => return nothing(),
         RelOp::WindowTableFunction { input, kind, over } => {
-            let width = input.columns.len();
-            let mut conditions = Vec::new();
-            conjuncts(filter, &mut conditions);
-            // Conditions are pushed in order up to the first that cannot be: one that fails on some
-            // rows may rely on those before it.
-            let pushable =
-                |condition: &Expr| is_deterministic(condition) && condition.columns().iter().all(|at| *at < width);
-            let count = conditions.iter().take_while(|condition| pushable(condition)).count();
-            let rest = conditions.split_off(count).into_iter().reduce(and);
-            let Some(pushed) = conditions.into_iter().reduce(and) else { return nothing() };
+            let (Some(pushed), rest) = split_off(filter, input.columns.len()) else { return nothing() };
             let input = filtered(input, pushed);
             (RelOp::WindowTableFunction { input, kind: kind.clone(), over: over.clone() }, rest)
+        }
+        RelOp::Correlate { input, function, args, kept, outer } => {
+            let (Some(pushed), rest) = split_off(filter, kept.len()) else { return nothing() };
+            let pushed = pushed.map_columns(&mut |index, data_type| Expr::column(kept[index], data_type.clone()));
+            let op = RelOp::Correlate {
+                input: filtered(input, pushed),
+                function: function.clone(),
+                args: args.clone(),
+                kept: kept.clone(),
+                outer: *outer,
+            };
+            (op, rest)
         }
         _ => return nothing(),
     };
     (Rel { op: Rc::new(op), ..rel.clone() }, rest)
+}
+
+/// Splits a filter into what can be asked of the first `width` columns, and the rest.
+fn split_off(filter: &Expr, width: usize) -> (Option<Expr>, Option<Expr>) {
+    let mut conditions = Vec::new();
+    conjuncts(filter, &mut conditions);
+    // In order up to the first that cannot be asked: one that fails on some rows may rely on those before it.
+    let asked = |condition: &Expr| is_deterministic(condition) && condition.columns().iter().all(|at| *at < width);
+    let count = conditions.iter().take_while(|condition| asked(condition)).count();
+    let rest = conditions.split_off(count).into_iter().reduce(and);
+    (conditions.into_iter().reduce(and), rest)
 }
 
 /// The conditions that a filter joins by AND, left to right.
@@ -237,6 +258,24 @@ impl Pruner {
                 let columns = needed.iter().map(|old| rel.columns[*old].clone()).collect();
                 let positions = needed.iter().enumerate().map(|(new, old)| (*old, new)).collect();
                 Pruned { rel: Rel { op: Rc::new(RelOp::Union { inputs }), columns, window: None }, positions }
+            }
+            RelOp::Correlate { input, function, args, kept, outer } => {
+                let old_width = kept.len();
+                let read: Vec<usize> = needed.iter().copied().filter(|column| *column < old_width).collect();
+                let below = read.iter().map(|column| kept[*column]).chain(args.iter().copied()).collect();
+                let input = self.prune(input, &below);
+                let mut positions: BTreeMap<usize, usize> =
+                    read.iter().enumerate().map(|(new, old)| (*old, new)).collect();
+                positions.extend((old_width..rel.columns.len()).map(|old| (old, old - old_width + read.len())));
+                let columns = positions.keys().map(|old| rel.columns[*old].clone()).collect();
+                let op = RelOp::Correlate {
+                    function: function.clone(),
+                    args: args.iter().map(|arg| input.positions[arg]).collect(),
+                    kept: read.iter().map(|column| input.positions[&kept[*column]]).collect(),
+                    outer: *outer,
+                    input: input.rel,
+                };
+                Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions }
             }
             RelOp::WindowTableFunction { input, kind, over } => {
                 let width = input.columns.len();

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use tidemill_common::expr::Expr;
 use tidemill_common::limits::{EXPR_DEPTH_MAX, EXPR_PARTS_MAX};
-use tidemill_common::plan::{AggregateCall, JoinKind, WindowJoinSide, WindowKind, WindowTime};
+use tidemill_common::plan::{AggregateCall, JoinKind, TableFunction, WindowJoinSide, WindowKind, WindowTime};
 use tidemill_common::types::DataType;
 
 use crate::table::Table;
@@ -62,6 +62,14 @@ pub enum RelOp {
     },
     Union {
         inputs: Vec<Rel>,
+    },
+    /// Columns: those of the input that are kept, then those of the function.
+    Correlate {
+        input: Rel,
+        function: TableFunction,
+        args: Vec<usize>,
+        kept: Vec<usize>,
+        outer: bool,
     },
     /// Appends `window_start`, `window_end`, `window_time`.
     WindowTableFunction {
@@ -170,6 +178,7 @@ pub(crate) fn is_larger_than(rel: &Rel, limit: usize) -> bool {
         match &*rel.op {
             RelOp::Scan(_) | RelOp::OneRow => {}
             RelOp::Calc { input, .. }
+            | RelOp::Correlate { input, .. }
             | RelOp::WindowTableFunction { input, .. }
             | RelOp::WindowAggregate { input, .. } => waiting.push(input),
             RelOp::WindowJoin { left, right, .. } => waiting.extend([left, right]),

@@ -10,9 +10,9 @@ use tidemill_common::ids::OperatorId;
 use tidemill_common::key_group::default_max_parallelism;
 use tidemill_common::limits::{PARALLELISM_MAX, PLAN_OPERATORS_MAX};
 use tidemill_common::plan::{
-    AggregateCall, AggregatePhase, CalcSpec, ChangelogMode, MetadataColumn, OperatorKind, PLAN_VERSION, Partitioning,
-    PlanEdge, PlanOperator, SinkSpec, SourceSpec, StateDescriptor, StateKind, StreamPlan, TableSpec, WatermarkSpec,
-    WindowAggregateSpec, WindowJoinSpec, WindowKind, WindowSpec, WindowTime, accumulator_types,
+    AggregateCall, AggregatePhase, CalcSpec, ChangelogMode, CorrelateSpec, MetadataColumn, OperatorKind, PLAN_VERSION,
+    Partitioning, PlanEdge, PlanOperator, SinkSpec, SourceSpec, StateDescriptor, StateKind, StreamPlan, TableSpec,
+    WatermarkSpec, WindowAggregateSpec, WindowJoinSpec, WindowKind, WindowSpec, WindowTime, accumulator_types,
 };
 use tidemill_common::types::{Field, LogicalType, Schema};
 
@@ -138,6 +138,19 @@ impl<'a> StreamPlanner<'a> {
                     .map(|from| PlanEdge { from, partitioning: self.direct(from, parallelism) })
                     .collect();
                 self.add(OperatorKind::Union, edges, schema(rel), parallelism, ChangelogMode::InsertOnly, None, vec![])
+            }
+            RelOp::Correlate { input, function, args, kept, outer } => {
+                let input = self.relation(input)?;
+                self.insert_only(input, "a table function")?;
+                let parallelism = self.operators[input.0 as usize].parallelism;
+                let kind = OperatorKind::Correlate(CorrelateSpec {
+                    function: function.clone(),
+                    args: args.clone(),
+                    kept: kept.clone(),
+                    outer: *outer,
+                });
+                let mode = ChangelogMode::InsertOnly;
+                self.add(kind, vec![forward(input)], schema(rel), parallelism, mode, None, Vec::new())
             }
             RelOp::WindowTableFunction { input, kind, over } => {
                 if matches!(kind, WindowKind::Session { .. }) {

@@ -18,7 +18,7 @@ use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError};
 use crate::operators::not_null::{NotNull, NotNullEnforcer};
 use crate::operators::window::KeyedContext;
-use crate::operators::{calc, sink::Sink, union::Union, window, window_table_function};
+use crate::operators::{calc, correlate, sink::Sink, union::Union, window, window_table_function};
 
 /// What operators get from their subtask.
 pub struct BuildContext {
@@ -115,6 +115,9 @@ impl BuildContext {
                 calc::create(&operator.name, spec, self.input_schema(operator)?, output, self.zone)
             }
             OperatorKind::Union => Ok(Box::new(Union)),
+            OperatorKind::Correlate(spec) => {
+                correlate::create(&operator.name, spec, self.input_schema(operator)?, output)
+            }
             OperatorKind::WindowTableFunction(spec) => {
                 window_table_function::create(spec, self.input_schema(operator)?, output, max_parallelism)
             }

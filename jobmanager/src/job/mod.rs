@@ -355,6 +355,7 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::Union => "union",
         OperatorKind::WindowTableFunction(_) => "window-table-function",
         OperatorKind::WindowJoin(_) => "window-join",
+        OperatorKind::Correlate(_) => "correlate",
         OperatorKind::WindowAggregate(_) => "window-aggregate",
         OperatorKind::Sink(_) => "sink",
     }

@@ -13,6 +13,7 @@ use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowTime};
 use tidemill_common::types::LogicalType;
 use tidemill_expr::bind::{bind_call, coerce, common_type, fold_constants};
 
+use super::table_function::is_table_function;
 use super::{ExprBinder, QueryBinder, Scope, Source, boolean};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, WindowColumns, calc};
@@ -26,17 +27,26 @@ impl QueryBinder<'_> {
         let mut source = self.table_factor(&from.relation)?;
         let mut scope = Scope::of(source.name.as_deref(), &source.rel.columns);
         for join in &from.joins {
-            let right = self.table_factor(&join.relation)?;
-            let right_scope = Scope::of(right.name.as_deref(), &right.rel.columns);
-            let place = join.relation.span();
-            let (kind, on) = kind_of(join)?;
-            scope = scope.beside(right_scope);
-            let condition = boolean(fold_constants(ExprBinder::scalar(&scope).bind(on)?, self.zone), on.span())?;
-            let rel = window_join(source.rel, right.rel, kind, condition, place)?;
-            scope = scope.with_types(&rel.columns);
-            source = Source { rel, name: None };
+            self.join(&mut source, &mut scope, join)?;
         }
         Ok((source, scope))
+    }
+
+    /// Joins a relation to those before it.
+    pub(super) fn join(&mut self, source: &mut Source, scope: &mut Scope, join: &Join) -> Result<(), SqlError> {
+        if is_table_function(&join.relation) {
+            return self.join_table_function(source, scope, join);
+        }
+        let right = self.table_factor(&join.relation)?;
+        let right_scope = Scope::of(right.name.as_deref(), &right.rel.columns);
+        let place = join.relation.span();
+        let (kind, on) = kind_of(join)?;
+        let both = std::mem::take(scope).beside(right_scope);
+        let condition = boolean(fold_constants(ExprBinder::scalar(&both).bind(on)?, self.zone), on.span())?;
+        let rel = window_join(source.rel.clone(), right.rel, kind, condition, place)?;
+        *scope = both.with_types(&rel.columns);
+        *source = Source { rel, name: None };
+        Ok(())
     }
 
     /// Applies the conditions of WHERE that are subqueries; the others are left.

@@ -6,6 +6,7 @@ mod group_window;
 mod grouping;
 pub(crate) mod join;
 mod scope;
+mod table_function;
 mod window;
 
 use std::rc::Rc;
@@ -202,10 +203,10 @@ impl<'a> QueryBinder<'a> {
         refuse_clauses(select)?;
         let (mut source, mut scope) = match select.from.as_slice() {
             [] => (Source { rel: one_row(), name: None }, Scope::default()),
-            [from] => self.relations(from)?,
-            [_, second, ..] => {
-                return Err(SqlError::on(&second.relation, "several relations in FROM are not supported yet")
-                    .with_hint("two windows can be joined by JOIN ... ON"));
+            [first, listed @ ..] => {
+                let (mut source, mut scope) = self.relations(first)?;
+                self.listed(&mut source, &mut scope, listed)?;
+                (source, scope)
             }
         };
         let mut filter = match &select.selection {
@@ -266,10 +267,10 @@ impl<'a> QueryBinder<'a> {
             TableFactor::NestedJoin { table_with_joins, alias: None } if table_with_joins.joins.is_empty() => {
                 self.table_factor(&table_with_joins.relation)
             }
+            factor if table_function::is_table_function(factor) => self.table_function_alone(factor),
             TableFactor::Table { name, .. } => {
                 Err(SqlError::on(name, "table functions are called as TABLE(function(...))"))
             }
-            TableFactor::UNNEST { .. } => Err(SqlError::on(factor, "UNNEST is not supported yet")),
             TableFactor::MatchRecognize { .. } => Err(SqlError::on(factor, "MATCH_RECOGNIZE is not supported yet")),
             other => Err(SqlError::on(other, "this form of FROM is not supported yet")),
         }

@@ -1,6 +1,7 @@
 //! One operator a file.
 
 pub mod calc;
+pub mod correlate;
 pub mod not_null;
 pub mod sink;
 pub mod union;

@@ -1,0 +1,2 @@
+CREATE TABLE t (id INT, a ARRAY<INT>) WITH ('connector' = 'datagen', 'number-of-rows' = '3');
+SELECT id, x FROM t RIGHT JOIN UNNEST(a) AS u (x) ON TRUE;
