@@ -102,6 +102,12 @@ impl Rel {
         Expr::column(index, self.columns[index].data_type.clone())
     }
 
+    /// Whether two columns are one and the same, selected twice.
+    pub fn same_column(&self, one: usize, other: usize) -> bool {
+        let RelOp::Calc { projection, .. } = &*self.op else { return one == other };
+        one == other || matches!(projection[one], Expr::Column { .. }) && projection[one] == projection[other]
+    }
+
     /// References to all columns.
     pub fn all_columns(&self) -> Vec<Expr> {
         (0..self.columns.len()).map(|index| self.column(index)).collect()

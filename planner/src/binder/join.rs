@@ -210,7 +210,9 @@ struct Conditions {
 }
 
 impl Conditions {
-    fn of(condition: Expr, width: usize, left: &WindowColumns, right: &WindowColumns) -> Self {
+    fn of(condition: Expr, sides_of: [(&Rel, &WindowColumns); 2]) -> Self {
+        let [(left_rel, left), (right_rel, right)] = sides_of;
+        let width = left_rel.columns.len();
         let mut all = Vec::new();
         conjuncts(condition, &mut all);
         let mut conditions = Self::default();
@@ -220,8 +222,8 @@ impl Conditions {
                 continue;
             };
             let are = |l: Option<usize>, r: Option<usize>| {
-                let is = |expr: &Expr, column: Option<usize>| matches!(expr, Expr::Column { index, .. } if Some(*index) == column);
-                is(&of_left, l) && is(&of_right, r)
+                let is = |rel: &Rel, expr: &Expr, column: Option<usize>| matches!(expr, Expr::Column { index, .. } if column.is_some_and(|column| rel.same_column(*index, column)));
+                is(left_rel, &of_left, l) && is(right_rel, &of_right, r)
             };
             if are(left.start, right.start) {
                 conditions.start = true;
@@ -271,7 +273,7 @@ fn window_join(left: Rel, right: Rel, kind: JoinKind, condition: Expr, place: Sp
         ));
     };
     let width = left.columns.len();
-    let conditions = Conditions::of(condition, width, &left_window, &right_window);
+    let conditions = Conditions::of(condition, [(&left, &left_window), (&right, &right_window)]);
     let columns = |window: &WindowColumns| window.start.zip(window.end);
     let (Some(left_columns), Some(right_columns)) = (columns(&left_window), columns(&right_window)) else {
         return Err(SqlError::at(place, "both sides of a window join select window_start and window_end"));
