@@ -82,6 +82,16 @@ const PIECES: &[&str] = &[
     "VALUES",
     "TABLE",
     "AS",
+    "SET 'execution.runtime-mode' = 'batch';",
+    "ORDER BY 1",
+    "ORDER BY",
+    "DESC NULLS LAST",
+    "LIMIT 3",
+    "OFFSET 2 ROWS",
+    "FETCH FIRST 5 ROWS ONLY",
+    "DISTINCT",
+    "GROUP BY",
+    "HAVING COUNT(*) > 1",
 ];
 
 struct Corpus {

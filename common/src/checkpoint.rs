@@ -13,7 +13,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::config::Options;
+use crate::config::{Options, is_batch};
 use crate::ids::{CheckpointId, JobId, OperatorId, SplitId, SubtaskIndex};
 use crate::plan::StateDescriptor;
 use crate::types::Schema;
@@ -298,11 +298,14 @@ pub enum MetadataError {
     Json(#[source] serde_json::Error),
 }
 
+/// The interval of jobs that take no checkpoint but the one behind the end of their input: a hundred years.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// The job options of checkpointing, with their defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CheckpointOptions {
     /// `execution.checkpointing.interval`; without it only savepoints are taken, and a bounded job
-    /// publishes at its end.
+    /// publishes at its end. In batch mode it is longer than any job: the last checkpoint is the only one.
     pub interval: Option<Duration>,
     /// `execution.checkpointing.timeout`.
     pub timeout: Duration,
@@ -366,6 +369,13 @@ impl CheckpointOptions {
             let value = keys.iter().find_map(|key| options.integer(key));
             value.map_or(default, |value| value.clamp(0, i64::from(u32::MAX)) as u32)
         };
+        // In batch mode what is published is published once, by the checkpoint behind the end of all input; before
+        // that a job that fails starts again from the beginning.
+        let batch = is_batch(options.0);
+        let interval = options.duration("execution.checkpointing.interval").filter(|interval| !interval.is_zero());
+        let strategy = text(&["restart-strategy.type", "restart-strategy"]).map(|word| word.trim().to_lowercase());
+        let restarts = strategy.is_some_and(|word| !matches!(word.as_str(), "none" | "off" | "disable"));
+        let interval = if batch { (interval.is_some() || restarts).then_some(NEVER) } else { interval };
         let local = options.boolean("state.backend.local-recovery");
         let from_local = options.boolean("execution.state-recovery.from-local").or(local).unwrap_or(false);
         Self {
@@ -374,7 +384,7 @@ impl CheckpointOptions {
                 .or(local)
                 .unwrap_or(from_local),
             from_local,
-            interval: options.duration("execution.checkpointing.interval").filter(|interval| !interval.is_zero()),
+            interval,
             timeout: duration("execution.checkpointing.timeout", Duration::from_secs(600)),
             min_pause: duration("execution.checkpointing.min-pause", Duration::ZERO),
             tolerable_failures: count(&["execution.checkpointing.tolerable-failed-checkpoints"], 0),
@@ -389,7 +399,8 @@ impl CheckpointOptions {
             incremental: options
                 .boolean("execution.checkpointing.incremental")
                 .or(options.boolean("state.backend.incremental"))
-                .unwrap_or(true),
+                .unwrap_or(true)
+                && !batch,
             at_least_once: is("execution.checkpointing.mode", "AT_LEAST_ONCE"),
             unaligned: options
                 .boolean("execution.checkpointing.unaligned.enabled")

@@ -100,6 +100,13 @@ pub fn check_value(kind: OptionKind, value: &str) -> Result<(), String> {
     }
 }
 
+const RUNTIME_MODE: &str = "execution.runtime-mode";
+
+/// Whether a job with these options runs in batch mode.
+pub fn is_batch(options: &BTreeMap<String, String>) -> bool {
+    options.get(RUNTIME_MODE).is_some_and(|mode| mode.trim().eq_ignore_ascii_case("BATCH"))
+}
+
 /// The options of a job (`SET`, `--set`), with Flink's names and meanings.
 pub const JOB_OPTIONS: &[OptionSpec] = &[
     job("pipeline.name", OptionKind::Text, None, "Name of the job."),
@@ -373,7 +380,12 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "Whether hints /*+ OPTIONS('key' = 'value') */ behind the name of a table are taken.",
     ),
     job("table.sql-dialect", OptionKind::Enum(&["default"]), Some("default"), "Only Flink's own dialect."),
-    job("execution.runtime-mode", OptionKind::Enum(&["STREAMING"]), Some("STREAMING"), "Only streaming execution."),
+    job(
+        RUNTIME_MODE,
+        OptionKind::Enum(&["STREAMING", "BATCH"]),
+        Some("STREAMING"),
+        "STREAMING: results come as they are known. BATCH: the input must end, and final rows come when it has; ORDER BY, LIMIT and GROUP BY without windows can then be done, no row is late, and only the checkpoint behind the end of all input is taken.",
+    ),
 ];
 
 const RESTART_STRATEGIES: &[&str] = &[
@@ -412,7 +424,7 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("table.exec.state.ttl", "the only keyed state is that of windows, which ends with them"),
     ("table.exec.mini-batch.*", "rows always move in batches"),
     ("table.exec.window-agg.*", "windows take the memory they need"),
-    ("table.exec.spill-*", "nothing is spilled to disk"),
+    ("table.exec.spill-*", "what has no room in memory is spilled as it is"),
     ("table.exec.async-*", "there are no asynchronous operators"),
     ("table.exec.rank.*", "there is no ranking yet"),
     ("table.exec.deduplicate.*", "there is no deduplication yet"),
@@ -488,9 +500,9 @@ fn at_least(value: &str, least: i64) -> Result<(), String> {
 /// Checks a job option before it is set. Options [without effect](without_effect) pass, whatever
 /// their value.
 pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
-    if key == "execution.runtime-mode" && !value.trim().eq_ignore_ascii_case("STREAMING") {
+    if key == RUNTIME_MODE && value.trim().eq_ignore_ascii_case("AUTOMATIC") {
         return Err(format!(
-            "option '{key}': '{value}' is not supported yet: input that ends runs as a stream, with the same final rows of windows"
+            "option '{key}': '{value}' is not supported: what a statement means would depend on its tables; write STREAMING or BATCH"
         ));
     }
     match JOB_OPTIONS.iter().find(|option| option.key == key) {

@@ -120,6 +120,14 @@ pub enum OperatorKind {
     WindowJoin(WindowJoinSpec),
     /// Joins each row with the rows that a table function makes of it.
     Correlate(CorrelateSpec),
+    /// Rows in order, when the input has ended.
+    Sort(SortSpec),
+    /// Some of the rows, in the order of their arrival.
+    Limit(RowRange),
+    /// Each row as often as a BIGINT column says; not at all if that is NULL or not positive.
+    ReplicateRows {
+        times: usize,
+    },
     Sink(SinkSpec),
 }
 
@@ -249,6 +257,8 @@ pub enum WindowKind {
         start: usize,
         end: usize,
     },
+    /// One window for all rows, which ends with the input. It has no columns.
+    Whole,
 }
 
 /// What the windows are over.
@@ -263,6 +273,8 @@ pub enum WindowTime {
     },
     /// The clock of the task manager; windows align with the session zone.
     ProcessingTime { zone: String },
+    /// No time: the end of the input. For [`WindowKind::Whole`].
+    Input,
 }
 
 /// Aggregates rows per window and key.
@@ -270,7 +282,9 @@ pub enum WindowTime {
 /// Emits, in this order: the key columns, one column per call, then `window_start`, `window_end`
 /// (TIMESTAMP(3)) and `window_time` (TIMESTAMP(3) or TIMESTAMP_LTZ(3); the last millisecond of the
 /// window). A `Local` phase emits: the key columns, the accumulator columns of each call
-/// (`tidemill-state` says their types), and the slice end (BIGINT, milliseconds).
+/// (`tidemill-state` says their types), and the slice end (BIGINT, milliseconds). Of
+/// [`WindowKind::Whole`], which is GROUP BY in batch mode, neither has columns of the window; without keys
+/// there is one row, also of no input.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowAggregateSpec {
     pub window: WindowSpec,
@@ -284,14 +298,15 @@ pub struct WindowAggregateSpec {
     pub allowed_lateness_ms: i64,
 }
 
-/// Joins the rows of its two inputs that are in the same window, when the window ends. Emits the columns
+/// Joins the rows of its two inputs that are in the same window, when the window ends; of all rows, when the
+/// inputs have ended, if `time` is [`WindowTime::Input`]. Emits the columns
 /// of the left, then those of the right; of a semi or anti join those of the left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WindowJoinSpec {
     pub kind: JoinKind,
     pub left: WindowJoinSide,
     pub right: WindowJoinSide,
-    /// What the windows are over: row time. Its column does not count.
+    /// What the windows are over: row time, whose column does not count, or nothing.
     pub time: WindowTime,
     /// What else must hold of two rows, over the columns of both.
     pub condition: Option<Expr>,
@@ -300,11 +315,44 @@ pub struct WindowJoinSpec {
 /// An input of a window join.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WindowJoinSide {
-    /// Columns of the window: TIMESTAMP(3).
+    /// Columns of the window: TIMESTAMP(3). They do not count where all rows are joined.
     pub start: usize,
     pub end: usize,
     /// Columns that must be equal to those of the other side, in order, of the same types.
     pub keys: Vec<usize>,
+}
+
+/// Orders rows. One subtask, unless it only leaves the first rows to another one behind it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortSpec {
+    /// The most significant first; at least one.
+    pub keys: Vec<SortKey>,
+    /// Of the rows in order.
+    pub rows: RowRange,
+}
+
+/// A column by which rows are ordered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SortKey {
+    pub column: usize,
+    pub descending: bool,
+    pub nulls_first: bool,
+}
+
+/// `OFFSET` and `FETCH` (or `LIMIT`): which rows go on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowRange {
+    /// So many are left out first.
+    pub offset: u64,
+    /// So many go on then; all others without it.
+    pub fetch: Option<u64>,
+}
+
+impl RowRange {
+    /// How many rows it takes to know those that go on.
+    pub fn end(&self) -> Option<u64> {
+        self.fetch.map(|fetch| self.offset.saturating_add(fetch))
+    }
 }
 
 /// Which rows a join emits.

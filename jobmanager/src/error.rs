@@ -28,6 +28,10 @@ pub enum JobManagerError {
     RowsTaken(JobId),
     #[error("job {job} cannot be stopped, it is {state}")]
     NotRunning { job: JobId, state: tidemill_common::control::JobState },
+    #[error(
+        "job {job} runs in batch mode and cannot be {action}: it has no state to go on from, and its rows are final when all input has been read. Let it end, or cancel it"
+    )]
+    BatchMode { job: JobId, action: &'static str },
     #[error("job {job} cannot be rescaled, it is {state}; wait until it runs")]
     NotRescalable { job: JobId, state: tidemill_common::control::JobState },
     #[error(

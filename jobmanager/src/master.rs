@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use tidemill_common::checkpoint::{CheckpointOptions, SplitPosition};
+use tidemill_common::config::is_batch;
 use tidemill_common::connector::ConnectorCatalog;
 use tidemill_common::control::{
     ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, LocalState, Registration,
@@ -418,14 +419,24 @@ impl Master {
         if !matches!(state, JobState::Created | JobState::Deploying | JobState::Running) {
             return Err(JobManagerError::NotRunning { job: id, state });
         }
+        self.refuse_in_batch_mode(&id, "stopped")?;
         // A job that waits for slots has read nothing: it only goes away.
         let waits = state == JobState::Created && !self.jobs[&id].placing;
         self.apply(&id, if waits { JobEvent::CancelRequested } else { JobEvent::StopRequested { drain } });
         Ok(self.summary(&id))
     }
 
+    /// A job in batch mode goes on to its end, or is cancelled.
+    pub(crate) fn refuse_in_batch_mode(&self, id: &JobId, action: &'static str) -> Result<(), JobManagerError> {
+        match self.jobs.get(id) {
+            Some(job) if is_batch(&job.plan.options) => Err(JobManagerError::BatchMode { job: id.clone(), action }),
+            _ => Ok(()),
+        }
+    }
+
     fn rescale(&mut self, job: &str, parallelism: u32) -> Result<JobSummary, JobManagerError> {
         let id = self.find(job)?;
+        self.refuse_in_batch_mode(&id, "rescaled")?;
         let Some(found) = self.jobs.get_mut(&id) else { return Err(JobManagerError::NoSuchJob(job.to_owned())) };
         let state = found.machine.state();
         if !matches!(state, JobState::Deploying | JobState::Running) {

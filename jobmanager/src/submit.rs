@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME};
-use tidemill_common::config::{Options, check_job_option};
+use tidemill_common::config::{Options, check_job_option, is_batch};
 use tidemill_common::control::{ExplainedScript, Script};
 use tidemill_common::limits::SCRIPT_BYTES_MAX;
 use tidemill_common::plan::{OperatorKind, StreamPlan, TableSpec};
@@ -114,6 +114,11 @@ impl Preparation {
         let options = Options(&plan.options);
         let option = |keys: [&str; 2]| keys.into_iter().find_map(|key| options.text(key).map(str::to_owned));
         let Some(path) = option(["execution.state-recovery.path", "execution.savepoint.path"]) else { return Ok(None) };
+        if is_batch(&plan.options) {
+            return Err(format!(
+                "the job runs in batch mode and starts from the beginning, not from '{path}'; leave the savepoint out, or SET 'execution.runtime-mode' = 'streaming'"
+            ));
+        }
         let allow_dropped =
             ["execution.state-recovery.ignore-unclaimed-state", "execution.savepoint.ignore-unclaimed-state"]
                 .into_iter()

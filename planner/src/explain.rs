@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{
-    AggregateCall, AggregateFunction, AggregatePhase, OperatorKind, Partitioning, StreamPlan, TableFunction,
-    WindowKind, WindowSpec, WindowTime,
+    AggregateCall, AggregateFunction, AggregatePhase, OperatorKind, Partitioning, RowRange, SortKey, SortSpec,
+    StreamPlan, TableFunction, WindowKind, WindowSpec, WindowTime,
 };
 use tidemill_common::types::{LogicalType, Schema, units_per_millisecond};
 
@@ -106,20 +106,54 @@ pub(crate) fn operator_name(kind: &OperatorKind, schema: &Schema, input: Option<
             if !aggregate.keys.is_empty() {
                 group = format!("groupBy=[{}], ", names(input, &aggregate.keys));
             }
+            if aggregate.window.kind == WindowKind::Whole {
+                return format!("{prefix}GroupAggregate({group}select=[{}])", calls.join(", "));
+            }
             let window = window_text(&aggregate.window, input);
             format!("{prefix}WindowAggregate({group}window=[{window}], select=[{}])", calls.join(", "))
         }
         OperatorKind::WindowJoin(join) => {
             let condition = join.condition.as_ref().map(|_| ", where=[...]").unwrap_or_default();
             let keys = names(input, &join.left.keys);
+            if join.time == WindowTime::Input {
+                return format!("Join({:?}, on=[{keys}]{condition})", join.kind);
+            }
             format!(
                 "WindowJoin({:?}, on=[window{}{keys}]{condition})",
                 join.kind,
                 if keys.is_empty() { "" } else { ", " }
             )
         }
+        OperatorKind::Sort(SortSpec { keys, rows }) => {
+            let key = |key: &SortKey| {
+                let direction = if key.descending { "DESC" } else { "ASC" };
+                // Where NULLs stand by themselves is not said: they are low.
+                let nulls = match key.nulls_first {
+                    first if first != key.descending => "",
+                    true => " NULLS FIRST",
+                    false => " NULLS LAST",
+                };
+                format!("{} {direction}{nulls}", input.fields[key.column].name)
+            };
+            let keys: Vec<String> = keys.iter().map(key).collect();
+            format!("Sort(orderBy=[{}]{})", keys.join(", "), range_text(rows, ", "))
+        }
+        OperatorKind::ReplicateRows { times } => {
+            format!("ReplicateRows(times=[{}])", input.fields[*times].name)
+        }
+        OperatorKind::Limit(rows) => format!("Limit({})", range_text(rows, "")),
         OperatorKind::Sink(sink) => format!("Sink(table=[{}], fields=[{}])", sink.table.name, all(input)),
     }
+}
+
+fn range_text(rows: &RowRange, before: &str) -> String {
+    let offset = (rows.offset > 0 || rows.fetch.is_none()).then(|| format!("offset=[{}]", rows.offset));
+    let fetch = rows.fetch.map(|fetch| format!("fetch=[{fetch}]"));
+    let parts: Vec<String> = match rows {
+        RowRange { offset: 0, fetch: None } => Vec::new(),
+        _ => offset.into_iter().chain(fetch).collect(),
+    };
+    if parts.is_empty() { String::new() } else { format!("{before}{}", parts.join(", ")) }
 }
 
 fn names(schema: &Schema, columns: &[usize]) -> String {
@@ -171,6 +205,7 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
             zone.as_ref().map_or_else(|| name.clone(), |zone| format!("{name} in {zone}"))
         }
         WindowTime::ProcessingTime { zone } => format!("processing time in {zone}"),
+        WindowTime::Input => "the input".to_owned(),
     };
     let offset = |offset_ms: i64| if offset_ms == 0 { String::new() } else { format!(", offset {offset_ms} ms") };
     match &window.kind {
@@ -185,6 +220,7 @@ fn window_text(window: &WindowSpec, input: &Schema) -> String {
         WindowKind::Attached { start, end } => {
             format!("ATTACHED({}, {})", input.fields[*start].name, input.fields[*end].name)
         }
+        WindowKind::Whole => format!("WHOLE({time})"),
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::plan::{AggregateCall, WindowJoinSide, WindowKind, WindowTime};
+use tidemill_common::plan::{AggregateCall, JoinKind, SortKey, WindowJoinSide, WindowKind, WindowTime};
 use tidemill_expr::bind::{fold_constants, is_deterministic};
 
 use crate::binder::join::joined_columns;
@@ -55,6 +55,8 @@ fn map_inputs(rel: &Rel, map: &mut impl FnMut(&Rel) -> Rel) -> Rel {
             over: over.clone(),
             condition: condition.clone(),
         },
+        RelOp::ReplicateRows { input, times } => RelOp::ReplicateRows { input: map(input), times: *times },
+        RelOp::Sort { input, keys, rows } => RelOp::Sort { input: map(input), keys: keys.clone(), rows: *rows },
         RelOp::WindowAggregate { input, kind, over, keys, calls } => RelOp::WindowAggregate {
             input: map(input),
             kind: kind.clone(),
@@ -124,6 +126,45 @@ fn push(rel: &Rel, filter: &Expr) -> (Rel, Option<Expr>) {
                 args: args.clone(),
                 kept: kept.clone(),
                 outer: *outer,
+            };
+            (op, rest)
+        }
+        RelOp::WindowJoin { left, right, kind, sides, over: WindowTime::Input, condition } => {
+            let width = left.columns.len();
+            let of_left = |filter: &Expr| {
+                matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti)
+                    && filter.columns().iter().all(|at| *at < width)
+            };
+            let of_right = |filter: &Expr| {
+                matches!(kind, JoinKind::Inner | JoinKind::Right) && filter.columns().iter().all(|at| *at >= width)
+            };
+            let mut conditions = Vec::new();
+            conjuncts(filter, &mut conditions);
+            let pushable = |condition: &Expr| {
+                is_deterministic(condition)
+                    && !condition.columns().is_empty()
+                    && (of_left(condition) || of_right(condition))
+            };
+            let count = conditions.iter().take_while(|condition| pushable(condition)).count();
+            let rest = conditions.split_off(count).into_iter().reduce(and);
+            if conditions.is_empty() {
+                return nothing();
+            }
+            let (to_left, to_right): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(of_left);
+            let to_right = to_right.into_iter().map(|condition| {
+                condition.map_columns(&mut |at, data_type| Expr::column(at - width, data_type.clone()))
+            });
+            let pushed = |input: &Rel, filter: Option<Expr>| match filter {
+                Some(filter) => filtered(input, filter),
+                None => input.clone(),
+            };
+            let op = RelOp::WindowJoin {
+                left: pushed(left, to_left.into_iter().reduce(and)),
+                right: pushed(right, to_right.reduce(and)),
+                kind: *kind,
+                sides: sides.clone(),
+                over: WindowTime::Input,
+                condition: condition.clone(),
             };
             (op, rest)
         }
@@ -298,8 +339,11 @@ impl Pruner {
                 let width = left.columns.len();
                 let mut used = needed.clone();
                 used.extend(condition.iter().flat_map(Expr::columns));
+                // Of a whole input there are no columns of a window.
+                let is_whole = *over == WindowTime::Input;
                 let own = |side: &WindowJoinSide| {
-                    side.keys.iter().copied().chain([side.start, side.end]).collect::<BTreeSet<usize>>()
+                    let window = [side.start, side.end].into_iter().filter(|_| !is_whole);
+                    side.keys.iter().copied().chain(window).collect::<BTreeSet<usize>>()
                 };
                 let (mut of_left, mut of_right) = (own(&sides[0]), own(&sides[1]));
                 of_left.extend(used.iter().copied().filter(|column| *column < width));
@@ -309,8 +353,8 @@ impl Pruner {
                 let mut positions = left.positions.clone();
                 positions.extend(right.positions.iter().map(|(old, new)| (old + width, new + new_width)));
                 let side = |side: &WindowJoinSide, at: &BTreeMap<usize, usize>| WindowJoinSide {
-                    start: at[&side.start],
-                    end: at[&side.end],
+                    start: if is_whole { 0 } else { at[&side.start] },
+                    end: if is_whole { 0 } else { at[&side.end] },
                     keys: side.keys.iter().map(|key| at[key]).collect(),
                 };
                 let columns = joined_columns(&left.rel.columns, &right.rel.columns, *kind);
@@ -323,6 +367,23 @@ impl Pruner {
                     over: over.clone(),
                 };
                 Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions }
+            }
+            RelOp::ReplicateRows { input, times } => {
+                let mut below = needed.clone();
+                below.insert(*times);
+                let input = self.prune(input, &below);
+                let columns = input.rel.columns.clone();
+                let op = RelOp::ReplicateRows { times: input.positions[times], input: input.rel };
+                Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions: input.positions }
+            }
+            RelOp::Sort { input, keys, rows } => {
+                let mut below = needed.clone();
+                below.extend(keys.iter().map(|key| key.column));
+                let input = self.prune(input, &below);
+                let keys = keys.iter().map(|key| SortKey { column: input.positions[&key.column], ..*key }).collect();
+                let columns = input.rel.columns.clone();
+                let op = RelOp::Sort { input: input.rel, keys, rows: *rows };
+                Pruned { rel: Rel { op: Rc::new(op), columns, window: None }, positions: input.positions }
             }
             RelOp::WindowAggregate { input, kind, over, keys, calls } => {
                 // All calls stay, so that several readers of a view share its aggregation.

@@ -5,7 +5,9 @@ use std::rc::Rc;
 
 use tidemill_common::expr::Expr;
 use tidemill_common::limits::{EXPR_DEPTH_MAX, EXPR_PARTS_MAX};
-use tidemill_common::plan::{AggregateCall, JoinKind, TableFunction, WindowJoinSide, WindowKind, WindowTime};
+use tidemill_common::plan::{
+    AggregateCall, JoinKind, RowRange, SortKey, TableFunction, WindowJoinSide, WindowKind, WindowTime,
+};
 use tidemill_common::types::DataType;
 
 use crate::table::Table;
@@ -86,7 +88,18 @@ pub enum RelOp {
         over: WindowTime,
         condition: Option<Expr>,
     },
-    /// Columns: keys, calls, `window_start`, `window_end`, `window_time`.
+    /// Rows in order, or as they come without keys, and of them those in a range.
+    Sort {
+        input: Rel,
+        keys: Vec<SortKey>,
+        rows: RowRange,
+    },
+    /// Each row as often as a BIGINT column says.
+    ReplicateRows {
+        input: Rel,
+        times: usize,
+    },
+    /// Columns: keys, calls, `window_start`, `window_end`, `window_time`; of a whole input keys and calls.
     WindowAggregate {
         input: Rel,
         kind: WindowKind,
@@ -186,6 +199,8 @@ pub(crate) fn is_larger_than(rel: &Rel, limit: usize) -> bool {
             RelOp::Calc { input, .. }
             | RelOp::Correlate { input, .. }
             | RelOp::WindowTableFunction { input, .. }
+            | RelOp::Sort { input, .. }
+            | RelOp::ReplicateRows { input, .. }
             | RelOp::WindowAggregate { input, .. } => waiting.push(input),
             RelOp::WindowJoin { left, right, .. } => waiting.extend([left, right]),
             RelOp::Union { inputs } => waiting.extend(inputs),

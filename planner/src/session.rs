@@ -6,9 +6,9 @@ use std::rc::Rc;
 use sqlparser::ast::{Ident, Query};
 use sqlparser::tokenizer::Span;
 use tidemill_common::checkpoint::CheckpointOptions;
-use tidemill_common::config::{Options, check_job_option, without_effect};
+use tidemill_common::config::{Options, check_job_option, is_batch, without_effect};
 use tidemill_common::connector::ConnectorCatalog;
-use tidemill_common::plan::{StreamPlan, TableSpec};
+use tidemill_common::plan::{SourceSpec, StreamPlan, TableSpec};
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::{Field, Schema};
 
@@ -17,7 +17,7 @@ use crate::ast::{
     AlterTable, AlterView, ColumnDef, ColumnKind, CreateTable, CreateView, Drop, DropObject, Insert, ResetOption,
     SetOption, StatementKind, TableChange, TableName, ViewChange,
 };
-use crate::binder::{QueryBinder, Tables};
+use crate::binder::{Mode, QueryBinder, Tables};
 use crate::catalog::{Catalog, Path, Relation, View, check_catalog};
 use crate::diagnostic::SqlError;
 use crate::dialect::parse_script;
@@ -25,7 +25,7 @@ use crate::explain::explain;
 use crate::insert::fit;
 use crate::like;
 use crate::optimizer::optimize;
-use crate::rel::Column;
+use crate::rel::{Column, Rel};
 use crate::show::{self, unknown};
 use crate::stream::StreamPlanner;
 use crate::table::{Table, TableContext, TableDefinition, define_table, resolve_environment};
@@ -198,6 +198,21 @@ impl Session<'_> {
         }
     }
 
+    fn mode<'z>(&self, zone: &'z str) -> Mode<'z> {
+        Mode { zone, batch: is_batch(&self.options) }
+    }
+
+    /// A query in the mode of the session. In batch mode no column is a time attribute.
+    fn bind(&self, query: &Query) -> Result<Rel, SqlError> {
+        let zone = self.zone();
+        let mode = self.mode(&zone);
+        let mut rel = QueryBinder::new(self, mode).query(query)?;
+        if mode.batch {
+            rel.columns.iter_mut().for_each(|column| column.time = None);
+        }
+        Ok(rel)
+    }
+
     fn statement(&mut self, kind: &StatementKind, planned: &mut PlannedScript) -> Result<(), SqlError> {
         let mut say = |text| planned.statements.push(PlannedStatement::Text(text));
         match kind {
@@ -236,9 +251,22 @@ impl Session<'_> {
             job => {
                 let (plan, kind) = self.job(job)?;
                 planned.statements.push(PlannedStatement::Job { plan: Box::new(plan), kind });
+                self.warn_of_batch_mode(planned);
             }
         }
         Ok(())
+    }
+
+    /// Says what becomes of checkpoints in batch mode.
+    fn warn_of_batch_mode(&self, planned: &mut PlannedScript) {
+        let interval = Options(&self.options).duration("execution.checkpointing.interval");
+        if !is_batch(&self.options) || interval.is_none_or(|interval| interval.is_zero()) {
+            return;
+        }
+        let warning = "option 'execution.checkpointing.interval' takes no checkpoints in batch mode but the last one: rows are published when all input has been read, and a job that fails starts again from the beginning".to_owned();
+        if !planned.warnings.contains(&warning) {
+            planned.warnings.push(warning);
+        }
     }
 
     /// The full name of something new. `None` if it is there and may be.
@@ -327,8 +355,7 @@ impl Session<'_> {
             return Err(SqlError::at(column.name.span, "columns beside AS SELECT are not supported yet")
                 .with_hint("give the columns their names and types in the SELECT"));
         }
-        let zone = self.zone();
-        let rel = QueryBinder::new(self, &zone).query(query)?;
+        let rel = self.bind(query)?;
         definition.elements.columns = rel
             .columns
             .iter()
@@ -507,8 +534,7 @@ impl Session<'_> {
         comment: Option<&String>,
         name: &TableName,
     ) -> Result<View, SqlError> {
-        let zone = self.zone();
-        let rel = QueryBinder::new(self, &zone).query(query)?;
+        let rel = self.bind(query)?;
         let columns: Vec<String> = if names.is_empty() {
             rel.columns.iter().map(|column| column.name.clone()).collect()
         } else if names.len() == rel.columns.len() {
@@ -536,7 +562,7 @@ impl Session<'_> {
 
     fn view_columns(&self, view: &View) -> Result<Vec<Column>, SqlError> {
         let zone = self.zone();
-        QueryBinder::new(self, &zone).view(view).map(|rel| rel.columns)
+        QueryBinder::new(self, self.mode(&zone)).view(view).map(|rel| rel.columns)
     }
 
     fn reset(&mut self, option: &ResetOption) -> Result<(), SqlError> {
@@ -575,7 +601,7 @@ impl Session<'_> {
             StatementKind::Insert(insert) => Ok((self.inserts(std::slice::from_ref(insert), &zone)?, JobKind::Insert)),
             StatementKind::StatementSet(inserts) => Ok((self.inserts(inserts, &zone)?, JobKind::Insert)),
             StatementKind::Query(query) => {
-                let rel = QueryBinder::new(self, &zone).query(query)?;
+                let rel = self.bind(query)?;
                 let optimized = optimize(vec![rel], &zone);
                 let [rel] = optimized.as_slice() else {
                     return Err(SqlError::general("internal error: the optimizer lost the query"));
@@ -606,7 +632,7 @@ impl Session<'_> {
         let mut tables: Vec<Rc<Table>> = Vec::new();
         for insert in inserts {
             let table = self.sink_table(insert)?;
-            let rel = QueryBinder::new(self, zone).query(&insert.query)?;
+            let rel = self.bind(&insert.query)?;
             queries.push(fit(rel, &table, insert, zone)?);
             tables.push(table);
         }
@@ -656,6 +682,18 @@ impl Session<'_> {
 impl Tables for Session<'_> {
     fn catalog(&self) -> &Catalog {
         &self.catalog
+    }
+
+    fn is_bounded(&self, table: &Table) -> bool {
+        // Whether a read ends is said by the table's options.
+        let spec = SourceSpec {
+            table: table.spec.clone(),
+            projection: Vec::new(),
+            computed: Vec::new(),
+            watermark: None,
+            metadata: Vec::new(),
+        };
+        self.connectors.is_bounded(&spec)
     }
 
     fn hinted(&self, path: &Path, table: &Table, name: &TableName) -> Result<Table, SqlError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_common::config::Options;
+use tidemill_common::config::{Options, is_batch};
 use tidemill_common::connector::{ConnectorCatalog, TableError};
 use tidemill_common::expr::Expr;
 use tidemill_common::hash::hash_bytes;
@@ -11,8 +11,9 @@ use tidemill_common::key_group::default_max_parallelism;
 use tidemill_common::limits::{PARALLELISM_MAX, PLAN_OPERATORS_MAX};
 use tidemill_common::plan::{
     AggregateCall, AggregatePhase, CalcSpec, ChangelogMode, CorrelateSpec, MetadataColumn, OperatorKind, PLAN_VERSION,
-    Partitioning, PlanEdge, PlanOperator, SinkSpec, SourceSpec, StateDescriptor, StateKind, StreamPlan, TableSpec,
-    WatermarkSpec, WindowAggregateSpec, WindowJoinSpec, WindowKind, WindowSpec, WindowTime, accumulator_types,
+    Partitioning, PlanEdge, PlanOperator, RowRange, SinkSpec, SortKey, SortSpec, SourceSpec, StateDescriptor,
+    StateKind, StreamPlan, TableSpec, WatermarkSpec, WindowAggregateSpec, WindowJoinSpec, WindowKind, WindowSpec,
+    WindowTime, accumulator_types,
 };
 use tidemill_common::types::{Field, LogicalType, Schema};
 
@@ -173,11 +174,36 @@ impl<'a> StreamPlanner<'a> {
                 };
                 self.window_join(rel, left, right, spec)
             }
+            RelOp::ReplicateRows { input, times } => {
+                let from = self.relation(input)?;
+                let parallelism = self.operators[from.0 as usize].parallelism;
+                let (kind, mode) = (OperatorKind::ReplicateRows { times: *times }, ChangelogMode::InsertOnly);
+                self.add(kind, vec![forward(from)], schema(rel), parallelism, mode, None, Vec::new())
+            }
+            RelOp::Sort { input, keys, rows } => self.sort(rel, input, keys, *rows),
             RelOp::WindowAggregate { input, kind, over, keys, calls } => {
                 let window = WindowSpec { kind: kind.clone(), time: over.clone() };
                 self.window_aggregate(rel, input, window, keys, calls)
             }
         }
+    }
+
+    /// Order is that of one subtask. Where only the first rows go on, those before it leave it no more.
+    fn sort(&mut self, rel: &Rel, input: &Rel, keys: &[SortKey], rows: RowRange) -> Result<OperatorId, SqlError> {
+        let kind = |rows: RowRange| match keys {
+            [] => OperatorKind::Limit(rows),
+            keys => OperatorKind::Sort(SortSpec { keys: keys.to_vec(), rows }),
+        };
+        let mode = ChangelogMode::InsertOnly;
+        let mut from = self.relation(input)?;
+        self.insert_only(from, "ORDER BY or LIMIT")?;
+        let parallelism = self.operators[from.0 as usize].parallelism;
+        if let (true, Some(end)) = (parallelism > 1, rows.end()) {
+            let first = kind(RowRange { offset: 0, fetch: Some(end) });
+            from = self.add(first, vec![forward(from)], schema(rel), parallelism, mode, None, Vec::new())?;
+        }
+        let edge = PlanEdge { from, partitioning: Partitioning::Global };
+        self.add(kind(rows), vec![edge], schema(rel), 1, mode, None, Vec::new())
     }
 
     fn window_join(
@@ -190,20 +216,21 @@ impl<'a> StreamPlanner<'a> {
         let mut edges = Vec::new();
         for (input, side) in [(left, &spec.left), (right, &spec.right)] {
             let from = self.relation(input)?;
-            self.insert_only(from, "a window join")?;
+            self.insert_only(from, "a join")?;
             let keys = side.keys.clone();
             let partitioning = if keys.is_empty() { Partitioning::Global } else { Partitioning::Hash { keys } };
             edges.push(PlanEdge { from, partitioning });
         }
         let parallelism = if spec.left.keys.is_empty() { 1 } else { self.parallelism };
+        let is_whole = spec.time == WindowTime::Input;
         let mut value = schema(left);
         value.fields.extend(schema(right).fields);
         let state = vec![StateDescriptor {
             id: None,
-            name: "window-join".to_owned(),
+            name: if is_whole { "join" } else { "window-join" }.to_owned(),
             kind: StateKind::List,
             key: spec.left.keys.iter().map(|key| left.columns[*key].data_type.clone()).collect(),
-            namespace: Some(LogicalType::BigInt.not_null()),
+            namespace: (!is_whole).then(|| LogicalType::BigInt.not_null()),
             value,
             ttl_ms: None,
             version: 1,
@@ -303,22 +330,26 @@ impl<'a> StreamPlanner<'a> {
         let input_id = self.relation(input)?;
         self.insert_only(input_id, "a window aggregation")?;
         let input_schema = schema(input);
+        // In batch mode no row is late.
         let allowed_lateness_ms = Options(self.options)
             .duration("table.exec.emit.allow-lateness")
+            .filter(|_| !is_batch(self.options))
             .map_or(0, |lateness| lateness.as_millis() as i64);
+        let is_whole = window.kind == WindowKind::Whole;
         let changelog = if allowed_lateness_ms > 0 { ChangelogMode::Upsert } else { ChangelogMode::InsertOnly };
         let window_at = keys.len() + calls.len();
-        let upsert_key = Some((0..keys.len()).chain([window_at, window_at + 1]).collect());
+        let window_key = [window_at, window_at + 1].into_iter().filter(|_| !is_whole);
+        let upsert_key = Some((0..keys.len()).chain(window_key).collect());
         let parallelism = if keys.is_empty() { 1 } else { self.parallelism };
         let exchange = |keys: Vec<usize>| {
             if keys.is_empty() { Partitioning::Global } else { Partitioning::Hash { keys } }
         };
         let state = vec![StateDescriptor {
             id: None,
-            name: "window-aggregate".to_owned(),
+            name: if is_whole { "group-aggregate" } else { "window-aggregate" }.to_owned(),
             kind: StateKind::Map,
             key: keys.iter().map(|key| input_schema.fields[*key].data_type.clone()).collect(),
-            namespace: Some(LogicalType::BigInt.not_null()),
+            namespace: (!is_whole).then(|| LogicalType::BigInt.not_null()),
             value: accumulator_schema(calls),
             ttl_ms: None,
             version: 1,
@@ -339,7 +370,9 @@ impl<'a> StreamPlanner<'a> {
         }
         let mut local_fields: Vec<Field> = keys.iter().map(|key| input_schema.fields[*key].clone()).collect();
         local_fields.extend(accumulator_schema(calls).fields);
-        local_fields.push(Field::new("$slice_end", LogicalType::BigInt.not_null()));
+        if !is_whole {
+            local_fields.push(Field::new("$slice_end", LogicalType::BigInt.not_null()));
+        }
         let local = WindowAggregateSpec { phase: AggregatePhase::Local, ..spec.clone() };
         let local_id = self.add(
             OperatorKind::WindowAggregate(local),
@@ -377,7 +410,8 @@ impl<'a> StreamPlanner<'a> {
             spec.window.kind,
             WindowKind::Tumble { .. } | WindowKind::Hop { .. } | WindowKind::Cumulate { .. }
         ) && matches!(spec.window.time, WindowTime::RowTime { .. });
-        let splits = aligned && spec.calls.iter().all(|call| accumulator_types(call).is_some());
+        let splits = (aligned || spec.window.kind == WindowKind::Whole)
+            && spec.calls.iter().all(|call| accumulator_types(call).is_some());
         match Options(self.options).text("table.optimizer.agg-phase-strategy").map(str::to_uppercase).as_deref() {
             Some("ONE_PHASE") => false,
             Some("TWO_PHASE") => splits,

@@ -374,7 +374,7 @@ fn errors_point_at_their_place() {
           |
         4 | SELECT COUNT(*) FROM bids
           | ^^^^^^^^^^^^^^^^^^^^^^^^^
-        hint: group by window_start, window_end of TABLE(TUMBLE(...))
+        hint: group by window_start, window_end of TABLE(TUMBLE(...)); SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
     "#]],
     );
     check_error(
@@ -385,7 +385,7 @@ fn errors_point_at_their_place() {
           |
         4 | SELECT channel FROM bids GROUP BY channel
           |                                   ^^^^^^^
-        hint: group by window_start, window_end of TABLE(TUMBLE(...))
+        hint: group by window_start, window_end of TABLE(TUMBLE(...)); SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
     "#]],
     );
     check_error(
@@ -450,7 +450,7 @@ fn errors_point_at_their_place() {
               |
             4 | SELECT channel, COUNT(*) FROM TABLE(TUMBLE(TABLE bids, DESCRIPTOR(ts), INTERVAL '1' MINUTE)) GROUP BY channel, window_start
               |                                                                                                       ^^^^^^^
-            hint: add the missing one to GROUP BY
+            hint: add the missing one to GROUP BY; SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
         "#]],
     );
     check_error(
@@ -506,17 +506,18 @@ fn errors_point_at_their_place() {
           |
         4 | SELECT price FROM bids UNION SELECT price FROM bids
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
-        hint: UNION ALL is
+        hint: UNION ALL is; SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
     "#]],
     );
     check_error(
         "SELECT DISTINCT price FROM bids",
         expect![[r#"
-        error: SELECT DISTINCT is not supported yet
+        error: SELECT DISTINCT on a stream is not supported yet
          --> job.sql:4:1
           |
         4 | SELECT DISTINCT price FROM bids
           | ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^
+        hint: SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
     "#]],
     );
     check_error(
@@ -527,6 +528,7 @@ fn errors_point_at_their_place() {
           |
         4 | SELECT price FROM bids ORDER BY price
           |                                 ^^^^^
+        hint: SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
     "#]],
     );
     check_error(
@@ -537,6 +539,7 @@ fn errors_point_at_their_place() {
           |
         4 | SELECT price FROM bids LIMIT 5
           |                              ^
+        hint: SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
     "#]],
     );
     check_error(
@@ -547,7 +550,7 @@ fn errors_point_at_their_place() {
               |
             4 | SELECT a.price FROM bids a JOIN bids b ON a.auction = b.auction
               |                                 ^^^^^^
-            hint: join SELECT * FROM TABLE(TUMBLE(...)) of each table ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...
+            hint: join SELECT * FROM TABLE(TUMBLE(...)) of each table ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...; SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
         "#]],
     );
     check_error(

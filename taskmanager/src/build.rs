@@ -18,7 +18,9 @@ use crate::metrics::OperatorMetrics;
 use crate::operator::{Operator, OperatorError};
 use crate::operators::not_null::{NotNull, NotNullEnforcer};
 use crate::operators::window::KeyedContext;
-use crate::operators::{calc, correlate, sink::Sink, union::Union, window, window_table_function};
+use crate::operators::{
+    calc, correlate, limit::Limit, replicate_rows, sink::Sink, sort, union::Union, window, window_table_function,
+};
 
 /// What operators get from their subtask.
 pub struct BuildContext {
@@ -134,6 +136,11 @@ impl BuildContext {
                 let inputs = [left, right].map(|edge| &self.plan.operator(edge.from).schema);
                 window::create_join(spec, inputs, output, &self.keyed_context(operator), self.zone)
             }
+            OperatorKind::Sort(spec) => {
+                sort::create(spec, self.input_schema(operator)?, self.scratch.clone(), &self.memory)
+            }
+            OperatorKind::ReplicateRows { times } => replicate_rows::create(*times, self.input_schema(operator)?),
+            OperatorKind::Limit(rows) => Ok(Box::new(Limit::new(*rows))),
             OperatorKind::Sink(spec) => {
                 let connector = connector(&spec.table.name, &spec.table.connector)?;
                 let context = self.subtask_context(operator, &spec.table.connector, metrics);

@@ -27,11 +27,15 @@ import org.apache.flink.util.CloseableIterator;
  *
  * <p>Usage: {@code Oracle DATA OUT SCRIPT...}. In every script {@code ${data}} becomes DATA and
  * {@code ${out}} becomes OUT/NAME, where NAME is the script's name without its ending. Beside each
- * script a NAME.expected is written. Streaming mode, parallelism 1 unless the
- * property {@code parallelism} says otherwise, the defaults for the rest.
+ * script a NAME.expected is written. Streaming mode unless the script sets another,
+ * parallelism 1 unless the property {@code parallelism} says otherwise, the defaults for the rest. Records are
+ * sorted, unless a line of the script is {@code -- ordered}.
  */
 public final class Oracle {
     private static final Pattern SET = Pattern.compile("(?is)SET\\s+'([^']*)'\\s*=\\s*'([^']*)'");
+    private static final Pattern BATCH =
+            Pattern.compile("(?im)^SET\\s+'execution\\.runtime-mode'\\s*=\\s*'batch'");
+    private static final Pattern ORDERED = Pattern.compile("(?m)^-- ordered$");
     private static final String PARALLELISM = System.getProperty("parallelism", "1");
     private static final long STATEMENT_SECONDS_MAX = 120;
 
@@ -67,8 +71,11 @@ public final class Oracle {
 
         Configuration configuration = new Configuration();
         configuration.setString("parallelism.default", PARALLELISM);
-        TableEnvironment env = TableEnvironment.create(
-                EnvironmentSettings.newInstance().inStreamingMode().withConfiguration(configuration).build());
+        EnvironmentSettings.Builder settings = EnvironmentSettings.newInstance().withConfiguration(configuration);
+        // The mode of an environment is its own for good.
+        boolean batch = BATCH.matcher(text).find();
+        settings = batch ? settings.inBatchMode() : settings.inStreamingMode();
+        TableEnvironment env = TableEnvironment.create(settings.build());
 
         Map<String, String> options = new TreeMap<>();
         int selects = 0;
@@ -94,7 +101,8 @@ public final class Oracle {
                 }
             }
         }
-        return write(out, expected, options);
+        boolean ordered = ORDERED.matcher(text).find();
+        return write(out, expected, (batch ? "batch" : "streaming") + (ordered ? ", ordered" : ""), ordered, options);
     }
 
     /** What a client prints of a result. */
@@ -126,7 +134,8 @@ public final class Oracle {
         Files.write(file, lines);
     }
 
-    private static int write(Path out, Path expected, Map<String, String> options) throws IOException {
+    private static int write(Path out, Path expected, String mode, boolean ordered, Map<String, String> options)
+            throws IOException {
         Map<String, List<byte[]>> outputs = new TreeMap<>();
         List<Path> files;
         try (Stream<Path> walk = Files.walk(out)) {
@@ -156,13 +165,15 @@ public final class Oracle {
         }
         StringBuilder text = new StringBuilder();
         text.append("# flink ").append(EnvironmentInformation.getVersion());
-        text.append(", parallelism ").append(PARALLELISM).append(", streaming; options:");
+        text.append(", parallelism ").append(PARALLELISM).append(", ").append(mode).append("; options:");
         options.forEach((key, value) -> text.append(' ').append(key).append('=').append(value.isEmpty() ? "''" : value));
         text.append('\n');
         int records = 0;
         for (Map.Entry<String, List<byte[]>> output : outputs.entrySet()) {
             text.append("== ").append(output.getKey()).append('\n');
-            output.getValue().sort(java.util.Arrays::compareUnsigned);
+            if (!ordered) {
+                output.getValue().sort(java.util.Arrays::compareUnsigned);
+            }
             for (byte[] line : output.getValue()) {
                 text.append(new String(line, StandardCharsets.UTF_8)).append('\n');
                 records++;

@@ -4,7 +4,8 @@
 # Runs tests/sql/NAME.sql (all of them without names) in one JVM and writes tests/sql/NAME.expected:
 # a comment line with Flink's version and the options the script set, then for each output a line
 # `== NAME` (the directory of a sink under ${out}, or select-N for the N-th top-level SELECT) and
-# its records, sorted bytewise. Compare as multisets.
+# its records, sorted bytewise. Compare as multisets. Scripts that SET 'execution.runtime-mode' = 'batch' at the
+# beginning of a line run in batch mode; of those with a line `-- ordered` records are in the order in which they came.
 #
 # SQL_DIR overrides the directory of the scripts (default tests/sql), PARALLELISM the parallelism (1;
 # what is committed was recorded at 1).

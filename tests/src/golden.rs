@@ -1,7 +1,8 @@
 //! Golden scripts: SQL with the output that a real Flink gave.
 //!
 //! `NAME.sql` may use `${data}` and `${out}`. `NAME.expected` has comment lines (`#`), then for each
-//! output a line `== NAME` and its records in bytewise order: outputs are multisets.
+//! output a line `== NAME` and its records in bytewise order: outputs are multisets. Those of a script with a line
+//! `-- ordered` are lists.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -38,6 +39,11 @@ impl Golden {
         Ok(std::fs::read_to_string(&self.path)?.lines().any(|line| line.trim() == "-- parallelism: 1"))
     }
 
+    /// Whether records come in a certain order.
+    pub fn is_ordered(&self) -> anyhow::Result<bool> {
+        Ok(std::fs::read_to_string(&self.path)?.lines().any(|line| line.trim() == "-- ordered"))
+    }
+
     /// Writes the script with its paths filled in to `out`, and returns where.
     pub fn prepare(&self, out: &Path) -> anyhow::Result<PathBuf> {
         let data = crate::directory().join("sql/data");
@@ -67,6 +73,7 @@ impl Golden {
 
     /// What is in the directories below `out`, and in the rows of top-level SELECTs.
     pub fn actual(&self, out: &Path, selected: &str) -> anyhow::Result<Outputs> {
+        let is_ordered = self.is_ordered()?;
         let mut outputs = Outputs::new();
         for name in self.expected()?.into_keys() {
             if name.starts_with("select-") {
@@ -76,12 +83,16 @@ impl Golden {
             if out.join(&name).is_dir() {
                 read_parts(&out.join(&name), &mut records)?;
             }
-            records.sort();
+            if !is_ordered {
+                records.sort();
+            }
             outputs.insert(name, records);
         }
         // The rows of all SELECTs come one after the other; which row is whose is not said.
         let mut rows: Vec<String> = selected.lines().map(str::to_owned).collect();
-        rows.sort();
+        if !is_ordered {
+            rows.sort();
+        }
         if !rows.is_empty() {
             outputs.insert("select".to_owned(), rows);
         }
@@ -90,18 +101,28 @@ impl Golden {
 
     /// Compares: the first differences of each output that differs.
     pub fn differences(&self, out: &Path, selected: &str) -> anyhow::Result<BTreeMap<String, String>> {
+        let is_ordered = self.is_ordered()?;
+        let mut recorded: Vec<(String, Vec<String>)> = self.expected()?.into_iter().collect();
+        // By number: `select-10` comes behind `select-9`.
+        recorded.sort_by_key(|(name, _)| name.strip_prefix("select-").and_then(|number| number.parse::<usize>().ok()));
         let mut expected = Outputs::new();
-        for (name, records) in self.expected()? {
+        for (name, records) in recorded {
             let name = if name.starts_with("select-") { "select".to_owned() } else { name };
             expected.entry(name).or_default().extend(records);
         }
-        if let Some(rows) = expected.get_mut("select") {
+        if !is_ordered && let Some(rows) = expected.get_mut("select") {
             rows.sort();
         }
         let actual = self.actual(out, selected)?;
         let mut differences = BTreeMap::new();
         for (name, records) in &expected {
             let found = actual.get(name).map(Vec::as_slice).unwrap_or_default();
+            if is_ordered {
+                if let Some(text) = first_difference(records, found) {
+                    differences.insert(name.clone(), text);
+                }
+                continue;
+            }
             let missing = without(records, found);
             let surplus = without(found, records);
             if missing.is_empty() && surplus.is_empty() {
@@ -114,6 +135,22 @@ impl Golden {
         }
         Ok(differences)
     }
+}
+
+/// Where two lists begin to differ.
+fn first_difference(expected: &[String], found: &[String]) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    let at = expected.iter().zip(found).take_while(|(expected, found)| expected == found).count();
+    let line = |records: &[String]| records.get(at).map_or("nothing", String::as_str).to_owned();
+    let (found_rows, rows) = (found.len(), expected.len());
+    Some(format!(
+        "{found_rows} records, expected {rows}; record {}:\n  - {}\n  + {}\n",
+        at + 1,
+        line(expected),
+        line(found)
+    ))
 }
 
 fn read_parts(directory: &Path, records: &mut Vec<String>) -> anyhow::Result<()> {

@@ -11,6 +11,8 @@ pub enum ResultMode {
     Changelog,
     /// The same; Flink's name for what is printed without a screen of its own.
     Tableau,
+    /// Rows as they come, where all of them are final: without their kinds.
+    Final,
 }
 
 impl ResultMode {
@@ -174,7 +176,7 @@ impl Results {
     }
 
     fn has_kind(&self) -> bool {
-        self.mode != ResultMode::Table
+        !matches!(self.mode, ResultMode::Table | ResultMode::Final)
     }
 
     fn choose_widths(&mut self) {

@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use tidemill_common::config::is_batch;
 use tidemill_common::control::{Script, SubmittedJob, SubmittedScript, SubmittedStatement};
 use tidemill_common::suggest::nearest;
 use tidemill_connectors::registry::Registry;
@@ -163,9 +164,32 @@ impl Shell {
         Ok(Outcome::Done)
     }
 
+    /// Whether statements run in batch mode, after what was set.
+    fn is_batch(&self) -> bool {
+        let mut options = self.options.clone();
+        for statement in parse_script(&self.session).unwrap_or_default() {
+            match statement.kind {
+                StatementKind::Set(set) => drop(options.insert(set.key, set.value)),
+                StatementKind::Reset(None) => options.clone_from(&self.options),
+                StatementKind::Reset(Some(option)) => match self.options.get(&option.key) {
+                    Some(value) => drop(options.insert(option.key, value.clone())),
+                    None => drop(options.remove(&option.key)),
+                },
+                _ => {}
+            }
+        }
+        is_batch(&options)
+    }
+
     /// The rows of a SELECT, until they end or Ctrl-C. False if the job failed.
     async fn select(&mut self, job: &SubmittedJob, start: Instant) -> Result<bool, CliError> {
-        let mode = self.mode.unwrap_or(if self.interactive { ResultMode::Table } else { ResultMode::Tableau });
+        let mode = match self.mode {
+            // Rows of a batch only ever come: they are one table, however it is shown.
+            None | Some(ResultMode::Tableau) if self.is_batch() => ResultMode::Final,
+            Some(mode) => mode,
+            None if self.interactive => ResultMode::Table,
+            None => ResultMode::Tableau,
+        };
         let columns = job.columns.clone().unwrap_or_default();
         let mut results = Results::new(mode, columns, self.max_rows, self.interactive);
         let mut rows = self.client.rows(&job.job).await?;

@@ -115,6 +115,10 @@ impl Master {
         stop: Option<bool>,
         reply: Reply<Result<String, JobManagerError>>,
     ) {
+        if let Err(error) = self.refuse_in_batch_mode(id, if stop.is_some() { "stopped" } else { "saved" }) {
+            let _ = reply.send(Err(error));
+            return;
+        }
         let Some(job) = self.jobs.get_mut(id) else { return };
         let state = job.machine.state();
         if !matches!(state, JobState::Running | JobState::Finishing) {

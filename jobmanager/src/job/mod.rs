@@ -356,6 +356,9 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::WindowTableFunction(_) => "window-table-function",
         OperatorKind::WindowJoin(_) => "window-join",
         OperatorKind::Correlate(_) => "correlate",
+        OperatorKind::Sort(_) => "sort",
+        OperatorKind::Limit(_) => "limit",
+        OperatorKind::ReplicateRows { .. } => "replicate-rows",
         OperatorKind::WindowAggregate(_) => "window-aggregate",
         OperatorKind::Sink(_) => "sink",
     }

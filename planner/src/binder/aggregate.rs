@@ -1,149 +1,217 @@
-//! SELECT: plain projections, and aggregations over windows.
+//! SELECT: plain projections, and aggregations over windows or, in batch mode, over all of the input.
 
 use std::rc::Rc;
 
-use sqlparser::ast::{Expr as Ast, Select, Spanned};
+use sqlparser::ast::{Distinct, Expr as Ast, OrderByExpr, Select, Spanned};
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
 use tidemill_common::types::{DataType, LogicalType};
 use tidemill_expr::bind::{coerce, fold_constants};
 
-use super::expr::{AGGREGATE_BASE, BoundCall};
+use super::expr::{AGGREGATE_BASE, BoundCall, is_nested};
 use super::grouping::{GROUPING, has_grouping, sets};
+use super::order::{self, Unordered};
 use super::window::{WINDOW_COLUMNS, fuse};
-use super::{ExprBinder, Item, Scope, Source, boolean, item_name, select_items};
+use super::{BATCH_HINT, ExprBinder, Item, Mode, Scope, Source, boolean, item_name, select_items};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, TimeAttribute, WindowColumns, calc};
 
-/// Binds SELECT list, GROUP BY and HAVING over a FROM clause and its filter.
+const WINDOW_HINT: &str = "group by window_start, window_end of TABLE(TUMBLE(...))";
+
+/// An item of a SELECT list.
+#[derive(Clone, Debug)]
+pub(super) struct Output {
+    pub expr: Expr,
+    pub name: String,
+    pub span: Span,
+}
+
+/// Binds SELECT list, GROUP BY, HAVING and ORDER BY over a FROM clause and its filter.
 pub(super) fn select(
-    zone: &str,
+    mode: Mode<'_>,
     select: &Select,
     source: Source,
     scope: &Scope,
     filter: Option<Expr>,
-    grouped: &[Ast],
-) -> Result<Rel, SqlError> {
+    (grouped, order): (&[Ast], &[OrderByExpr]),
+) -> Result<Unordered, SqlError> {
     let items = select_items(select, &source, scope)?;
     let mut calls = Vec::new();
     let mut outputs = Vec::new();
     for item in &items {
-        let (expr, name, span) = match item {
-            Item::Column { index } => {
-                (source.rel.column(*index), source.rel.columns[*index].name.clone(), select.span())
-            }
+        outputs.push(match item {
+            Item::Column { index } => Output {
+                expr: source.rel.column(*index),
+                name: source.rel.columns[*index].name.clone(),
+                span: select.span(),
+            },
             Item::Expression { ast, name } => {
                 let bound = ExprBinder::with_aggregates(scope, &mut calls).bind(ast)?;
                 let name = name.clone().unwrap_or_else(|| item_name(ast, outputs.len()));
-                (fold_constants(bound, zone), name, ast.span())
+                Output { expr: fold_constants(bound, mode.zone), name, span: ast.span() }
             }
-        };
-        outputs.push((expr, name, span));
+        });
     }
     let having = match &select.having {
         None => None,
         Some(condition) => {
             let bound = ExprBinder::with_aggregates(scope, &mut calls).bind(condition)?;
-            Some((boolean(fold_constants(bound, zone), condition.span())?, condition.span()))
+            Some((boolean(fold_constants(bound, mode.zone), condition.span())?, condition.span()))
         }
     };
+    let width = outputs.len();
+    let keys = order::of_select(&mut outputs, order, |ast, selected| {
+        let bound = ExprBinder::with_aggregates(scope, &mut calls).selected(selected).bind(ast)?;
+        Ok(fold_constants(bound, mode.zone))
+    })?;
+    let is_distinct = matches!(select.distinct, Some(Distinct::Distinct));
+    if is_distinct && let Some(output) = outputs.get(width) {
+        return Err(SqlError::at(output.span, "ORDER BY of SELECT DISTINCT takes what is selected, only")
+            .with_hint("select the expression too"));
+    }
     if grouped.is_empty()
-        && let Some((_, _, span)) = outputs.iter().find(|(expr, ..)| has_grouping(expr))
+        && let Some(output) = outputs.iter().find(|output| has_grouping(&output.expr))
     {
-        return Err(SqlError::at(*span, "GROUPING needs a GROUP BY"));
+        return Err(SqlError::at(output.span, "GROUPING needs a GROUP BY"));
     }
-    if grouped.is_empty() && calls.is_empty() && having.is_none() {
-        let names = outputs.iter().map(|(_, name, _)| name.clone()).collect();
-        return Ok(calc(source.rel, filter, outputs.into_iter().map(|(expr, ..)| expr).collect(), names));
-    }
-    if grouped.is_empty() {
-        return Err(SqlError::on(select, "aggregates without windows are not supported yet")
-            .with_hint("group by window_start, window_end of TABLE(TUMBLE(...))"));
-    }
-    let grouping = Grouping { zone, source, scope, filter, calls, outputs, having };
-    let Some(sets) = sets(grouped)? else { return grouping.select(grouped, None) };
-    // Each set is an aggregation of its own over one input; keys that it has not are NULL.
-    let mut all: Vec<Expr> = Vec::new();
-    for key in sets.iter().flatten() {
-        let key = fold_constants(ExprBinder::scalar(scope).bind(key)?, zone);
-        if !all.contains(&key) {
-            all.push(key);
+    let rel = if grouped.is_empty() && calls.is_empty() && having.is_none() {
+        let (exprs, names) = outputs.into_iter().map(|output| (output.expr, output.name)).unzip();
+        calc(source.rel, filter, exprs, names)
+    } else {
+        if grouped.is_empty() && !mode.batch {
+            return Err(SqlError::on(select, "aggregates without windows are not supported yet")
+                .with_hint(format!("{WINDOW_HINT}; {BATCH_HINT}")));
         }
-    }
-    let place = grouped[0].span();
-    let mut union: Option<Rel> = None;
-    for set in &sets {
-        let one = grouping.select(set, Some((&all, place)))?;
-        union = Some(match union {
-            None => one,
-            Some(before) => {
-                let window = before.window.clone();
-                Rel { window, ..super::union(before, one, place)? }
-            }
-        });
-    }
-    union.ok_or_else(|| SqlError::at(place, "GROUP BY has no grouping set"))
+        let place = grouped.first().map_or_else(|| select.span(), Spanned::span);
+        Grouping { mode, source, scope, filter, calls, outputs, having, place }.all_sets(grouped)?
+    };
+    let rel = if is_distinct { distinct(rel, select.span())? } else { rel };
+    Ok(Unordered { rel, keys, width })
+}
+
+/// The rows, each once.
+pub(super) fn distinct(rel: Rel, place: Span) -> Result<Rel, SqlError> {
+    let keys: Vec<usize> = (0..rel.columns.len()).collect();
+    check_keys(&rel, &keys, place)?;
+    let columns = rel.columns.iter().map(|column| Column { time: None, ..column.clone() }).collect();
+    let (kind, over) = (WindowKind::Whole, WindowTime::Input);
+    let op = RelOp::WindowAggregate { input: rel, kind, over, keys, calls: Vec::new() };
+    Ok(Rel { op: Rc::new(op), columns, window: None })
 }
 
 /// A SELECT with GROUP BY.
 struct Grouping<'a> {
-    zone: &'a str,
+    mode: Mode<'a>,
     source: Source,
     scope: &'a Scope,
     filter: Option<Expr>,
     calls: Vec<BoundCall>,
-    /// Expression, name and place of each item.
-    outputs: Vec<(Expr, String, Span)>,
+    outputs: Vec<Output>,
     having: Option<(Expr, Span)>,
+    /// Of the clause.
+    place: Span,
 }
 
 impl Grouping<'_> {
-    /// Groups by one set of keys. `all` are the keys of all sets, if there are several, and the place of
-    /// their clause.
-    fn select(&self, grouped: &[Ast], all: Option<(&[Expr], Span)>) -> Result<Rel, SqlError> {
-        let input = self.source.rel.clone();
-        let place = all.map_or_else(|| grouped[0].span(), |(_, place)| place);
-        let Some(window) = input.window.clone() else {
+    /// Groups by all sets of keys that a GROUP BY stands for.
+    fn all_sets(&self, grouped: &[Ast]) -> Result<Rel, SqlError> {
+        let Some(sets) = sets(grouped)? else { return self.select(grouped, None) };
+        // Each set is an aggregation of its own over one input; keys that it has not are NULL.
+        let mut all: Vec<Expr> = Vec::new();
+        for key in sets.iter().flatten() {
+            let key = fold_constants(ExprBinder::scalar(self.scope).bind(key)?, self.mode.zone);
+            if !all.contains(&key) {
+                all.push(key);
+            }
+        }
+        let mut union: Option<Rel> = None;
+        for set in &sets {
+            let one = self.select(set, Some(&all))?;
+            union = Some(match union {
+                None => one,
+                Some(before) => {
+                    let window = before.window.clone();
+                    Rel { window, ..super::union(before, one, "UNION ALL", self.place)? }
+                }
+            });
+        }
+        union.ok_or_else(|| SqlError::at(self.place, "GROUP BY has no grouping set"))
+    }
+
+    /// The window that these expressions group by both ends of, and the other keys. In batch mode there need
+    /// not be one.
+    fn window(&self, grouped: &[Ast], is_set: bool) -> Result<(Option<WindowColumns>, Vec<Expr>), SqlError> {
+        let (batch, place) = (self.mode.batch, self.place);
+        let Some(window) = self.source.rel.window.clone() else {
+            if batch {
+                return Ok((None, self.keys(grouped, None)?.0));
+            }
             return Err(SqlError::at(place, "GROUP BY without a window is not supported yet")
-                .with_hint("group by window_start, window_end of TABLE(TUMBLE(...))"));
+                .with_hint(format!("{WINDOW_HINT}; {BATCH_HINT}")));
         };
-        let (keys, mut has_start, mut has_end) = self.keys(grouped, &window)?;
+        let (keys, mut has_start, mut has_end) = self.keys(grouped, Some(&window))?;
         if window.start.is_none() || window.end.is_none() {
             (has_start, has_end) = (false, false);
         }
-        if !has_start || !has_end {
-            return Err(SqlError::at(
-                place,
-                "a window aggregation groups by both window_start and window_end; without them it would update for ever, which is not supported yet",
-            )
-            .with_hint(if all.is_some() {
-                "write GROUP BY window_start, window_end, GROUPING SETS (...): every set needs both"
-            } else {
-                "add the missing one to GROUP BY"
-            }));
+        if has_start && has_end {
+            return Ok((Some(window), keys));
         }
-        let is_session = window.session_keys.is_some()
+        if batch {
+            return Ok((None, self.keys(grouped, None)?.0));
+        }
+        let missing = if is_set {
+            "write GROUP BY window_start, window_end, GROUPING SETS (...): every set needs both"
+        } else {
+            "add the missing one to GROUP BY"
+        };
+        Err(SqlError::at(
+            place,
+            "a window aggregation groups by both window_start and window_end; without them it would update for ever, which is not supported yet",
+        )
+        .with_hint(format!("{missing}; {BATCH_HINT}")))
+    }
+
+    /// Groups by one set of keys. `all` are the keys of all sets, if there are several.
+    fn select(&self, grouped: &[Ast], all: Option<&[Expr]>) -> Result<Rel, SqlError> {
+        let input = self.source.rel.clone();
+        let place = self.place;
+        let (window, keys) = self.window(grouped, all.is_some())?;
+        let is_session = window.as_ref().is_some_and(|window| window.session_keys.is_some())
             || matches!(&*input.op, RelOp::WindowTableFunction { kind: WindowKind::Session { .. }, .. });
-        if all.is_some() && is_session {
+        if all.is_some() && is_session && window.is_some() {
             return Err(SqlError::at(place, "GROUPING SETS over a SESSION window are not supported yet"));
         }
-        check_session_keys(&window, &keys, place)?;
+        if let Some(window) = &window {
+            check_session_keys(window, &keys, place)?;
+        }
 
         // Below the aggregation stand plain columns: keys, arguments, filters.
         let mut below = Below::default();
-        let key_columns: Vec<usize> = keys.iter().map(|key| below.column(key.clone())).collect();
+        let mut key_columns: Vec<usize> = keys.iter().map(|key| below.column(key.clone())).collect();
+        if window.is_none() && keys.is_empty() && all.is_some() {
+            // Of no input the set without keys has no row among others, as in Flink: its key is a constant.
+            key_columns.push(below.column(Expr::literal(Scalar::Int(0), LogicalType::Int)));
+        }
         let calls: Vec<AggregateCall> = self
             .calls
             .iter()
             .cloned()
             .map(|bound| AggregateCall {
-                args: bound.args.into_iter().map(|arg| below.column(fold_constants(arg, self.zone))).collect(),
-                filter: bound.filter.map(|filter| below.column(fold_constants(filter, self.zone))),
+                args: bound.args.into_iter().map(|arg| below.column(fold_constants(arg, self.mode.zone))).collect(),
+                filter: bound.filter.map(|filter| below.column(fold_constants(filter, self.mode.zone))),
                 ..bound.call
             })
             .collect();
-        let (rel, kind, over) = window_input(input, &window, self.filter.clone(), below)?;
+        let (rel, kind, over) = match &window {
+            Some(window) => window_input(input, window, self.filter.clone(), below)?,
+            None => {
+                let names = names(&below.columns, &input);
+                let rel = calc(input, self.filter.clone(), below.columns, names);
+                check_keys(&rel, &key_columns, place)?;
+                (rel, WindowKind::Whole, WindowTime::Input)
+            }
+        };
 
         let key_count = key_columns.len();
         let time_type = match &over {
@@ -151,7 +219,7 @@ impl Grouping<'_> {
             _ => LogicalType::TimestampLtz(3),
         };
         let time_attribute = match over {
-            WindowTime::RowTime { .. } => TimeAttribute::RowTime,
+            WindowTime::RowTime { .. } | WindowTime::Input => TimeAttribute::RowTime,
             WindowTime::ProcessingTime { .. } => TimeAttribute::ProcessingTime,
         };
         let mut columns: Vec<Column> =
@@ -160,11 +228,13 @@ impl Grouping<'_> {
             columns.push(Column { name: format!("$agg{index}"), data_type: call.return_type.clone(), time: None });
         }
         let first_window_column = columns.len();
-        columns.extend(window_columns(time_type, time_attribute));
+        if window.is_some() {
+            columns.extend(window_columns(time_type, time_attribute));
+        }
         let aggregate = Rel {
             op: Rc::new(RelOp::WindowAggregate { input: rel, kind, over: over.clone(), keys: key_columns, calls }),
             columns,
-            window: Some(WindowColumns {
+            window: window.is_some().then(|| WindowColumns {
                 start: Some(first_window_column),
                 end: Some(first_window_column + 1),
                 time: Some(first_window_column + 2),
@@ -175,9 +245,9 @@ impl Grouping<'_> {
 
         let above = Above {
             keys: &keys,
-            all: all.map_or(&keys[..], |(all, _)| all),
+            all: all.unwrap_or(&keys),
             key_count,
-            window: &window,
+            window: window.as_ref(),
             first_window_column,
             rel: &aggregate,
             scope: self.scope,
@@ -185,7 +255,7 @@ impl Grouping<'_> {
         let filter = self.having.as_ref().map(|(condition, span)| above.replace(condition, *span)).transpose()?;
         let mut projection = Vec::new();
         let mut names = Vec::new();
-        for (expr, name, span) in &self.outputs {
+        for Output { expr, name, span } in &self.outputs {
             projection.push(above.replace(expr, *span)?);
             names.push(name.clone());
         }
@@ -193,14 +263,15 @@ impl Grouping<'_> {
     }
 
     /// The grouping expressions but for the window's columns, and whether those were named.
-    fn keys(&self, grouped: &[Ast], window: &WindowColumns) -> Result<(Vec<Expr>, bool, bool), SqlError> {
+    fn keys(&self, grouped: &[Ast], window: Option<&WindowColumns>) -> Result<(Vec<Expr>, bool, bool), SqlError> {
+        let is = |index: usize, of: fn(&WindowColumns) -> Option<usize>| window.and_then(of) == Some(index);
         let (mut keys, mut has_start, mut has_end) = (Vec::new(), false, false);
         for ast in grouped {
-            let key = fold_constants(ExprBinder::scalar(self.scope).bind(ast)?, self.zone);
+            let key = fold_constants(ExprBinder::scalar(self.scope).bind(ast)?, self.mode.zone);
             match &key {
-                Expr::Column { index, .. } if Some(*index) == window.start => has_start = true,
-                Expr::Column { index, .. } if Some(*index) == window.end => has_end = true,
-                Expr::Column { index, .. } if Some(*index) == window.time => {}
+                Expr::Column { index, .. } if is(*index, |window| window.start) => has_start = true,
+                Expr::Column { index, .. } if is(*index, |window| window.end) => has_end = true,
+                Expr::Column { index, .. } if is(*index, |window| window.time) => {}
                 Expr::Literal { value: Scalar::Int(_), .. } => {
                     return Err(SqlError::on(ast, "GROUP BY a number has no meaning")
                         .with_hint("positions are not column references in Flink: repeat the expression"));
@@ -250,6 +321,31 @@ impl Below {
     }
 }
 
+/// The names of what the aggregation reads.
+fn names(columns: &[Expr], rel: &Rel) -> Vec<String> {
+    let name = |(position, column): (usize, &Expr)| match column {
+        Expr::Column { index, .. } => rel.columns[*index].name.clone(),
+        _ => format!("$f{position}"),
+    };
+    columns.iter().enumerate().map(name).collect()
+}
+
+/// Rows are grouped by values that can be compared.
+pub(super) fn check_keys(rel: &Rel, keys: &[usize], place: Span) -> Result<(), SqlError> {
+    let nested = keys
+        .iter()
+        .map(|key| &rel.columns[*key])
+        .find(|column| is_nested(&column.data_type.logical) && column.data_type.logical != LogicalType::Null);
+    match nested {
+        None => Ok(()),
+        Some(column) => Err(SqlError::at(
+            place,
+            format!("grouping by '{}', which is {}, is not supported yet", column.name, column.data_type),
+        )
+        .with_hint("group by its parts")),
+    }
+}
+
 /// Projects what the aggregation reads, with the window fused into the aggregation where possible.
 fn window_input(
     input: Rel,
@@ -257,16 +353,6 @@ fn window_input(
     filter: Option<Expr>,
     mut below: Below,
 ) -> Result<(Rel, WindowKind, WindowTime), SqlError> {
-    let names = |columns: &[Expr], rel: &Rel| -> Vec<String> {
-        columns
-            .iter()
-            .enumerate()
-            .map(|(position, column)| match column {
-                Expr::Column { index, .. } => rel.columns[*index].name.clone(),
-                _ => format!("$f{position}"),
-            })
-            .collect()
-    };
     if let Some(fused) = fuse(&input)
         && let Some(columns) = fused.remap_all(&below.columns)
         && let Some(filter) = fused.remap_filter(filter.as_ref())
@@ -321,7 +407,8 @@ struct Above<'a> {
     /// The keys of all grouping sets.
     all: &'a [Expr],
     key_count: usize,
-    window: &'a WindowColumns,
+    /// None in batch mode without one.
+    window: Option<&'a WindowColumns>,
     first_window_column: usize,
     rel: &'a Rel,
     scope: &'a Scope,
@@ -329,8 +416,11 @@ struct Above<'a> {
 
 impl Above<'_> {
     fn is_window(&self, expr: &Expr) -> bool {
-        let window = [self.window.start, self.window.end, self.window.time];
-        matches!(expr, Expr::Column { index, .. } if window.contains(&Some(*index)))
+        matches!(expr, Expr::Column { index, .. } if self.window_columns().contains(&Some(*index)))
+    }
+
+    fn window_columns(&self) -> [Option<usize>; 3] {
+        self.window.map_or([None; 3], |window| [window.start, window.end, window.time])
     }
 
     /// The value of GROUPING: a bit for each argument, 1 if the set does not have it.
@@ -363,8 +453,7 @@ impl Above<'_> {
                 .map(|bits| Expr::Literal { value: Scalar::BigInt(bits), data_type: data_type.clone() });
         }
         if let Expr::Column { index, .. } = expr {
-            let window = [self.window.start, self.window.end, self.window.time];
-            return match window.iter().position(|column| *column == Some(*index)) {
+            return match self.window_columns().iter().position(|column| *column == Some(*index)) {
                 Some(position) => Ok(self.rel.column(self.first_window_column + position)),
                 None if *index >= AGGREGATE_BASE => Ok(self.rel.column(self.key_count + index - AGGREGATE_BASE)),
                 None => Err(SqlError::at(

@@ -16,6 +16,7 @@ use tidemill_expr::bind::{
     function_names, is_aggregate, literal_interval, literal_number, literal_string, literal_typed,
 };
 
+use super::BATCH_HINT;
 use super::grouping::bind_grouping;
 use super::scope::Scope;
 use crate::diagnostic::SqlError;
@@ -39,19 +40,26 @@ pub struct ExprBinder<'a> {
     scope: &'a Scope,
     /// `Some` where aggregates may stand.
     aggregates: Option<&'a mut Vec<BoundCall>>,
+    /// What is selected, by name, where that comes before the columns of the scope.
+    selected: &'a [(String, Expr)],
     depth: usize,
 }
 
 impl<'a> ExprBinder<'a> {
     /// For places where no aggregate may stand.
     pub fn scalar(scope: &'a Scope) -> Self {
-        Self { scope, aggregates: None, depth: 0 }
+        Self { scope, aggregates: None, selected: &[], depth: 0 }
     }
 
     /// For SELECT lists and HAVING: aggregate calls are collected, and stand in the expression as
     /// columns from [`AGGREGATE_BASE`] on.
     pub(super) fn with_aggregates(scope: &'a Scope, aggregates: &'a mut Vec<BoundCall>) -> Self {
-        Self { scope, aggregates: Some(aggregates), depth: 0 }
+        Self { scope, aggregates: Some(aggregates), selected: &[], depth: 0 }
+    }
+
+    /// For ORDER BY: a name of what is selected means that.
+    pub(super) fn selected(self, selected: &'a [(String, Expr)]) -> Self {
+        Self { selected, ..self }
     }
 
     /// Whether aggregates may stand where this binds.
@@ -80,7 +88,10 @@ impl<'a> ExprBinder<'a> {
 
     fn bind_inner(&mut self, ast: &Ast) -> Result<Expr, SqlError> {
         match ast {
-            Ast::Identifier(name) => self.scope.resolve(std::slice::from_ref(name)),
+            Ast::Identifier(name) => match self.selected.iter().find(|(known, _)| *known == name.value) {
+                Some((_, selected)) => Ok(selected.clone()),
+                None => self.scope.resolve(std::slice::from_ref(name)),
+            },
             Ast::CompoundIdentifier(parts) => self.scope.resolve(parts),
             Ast::CompoundFieldAccess { root, access_chain } => self.access(root, access_chain),
             Ast::Nested(inner) => self.bind(inner),
@@ -164,9 +175,10 @@ impl<'a> ExprBinder<'a> {
                     if *negated { call("NOT", vec![found]) } else { Ok(found) }
                 }
                 _ if *negated => Err(SqlError::on(ast, "NOT IN with a subquery is not supported yet")
-                    .with_hint("write NOT EXISTS (SELECT * ... WHERE ...) over the window")),
-                _ => Err(SqlError::on(ast, "IN with a subquery is not supported here yet")
-                    .with_hint("it may stand in WHERE of a query over a window, joined to other conditions by AND")),
+                    .with_hint(format!("write NOT EXISTS (SELECT * ... WHERE ...) over the window; {BATCH_HINT}"))),
+                _ => Err(SqlError::on(ast, "IN with a subquery is not supported here yet").with_hint(
+                    "it may stand in WHERE, joined to other conditions by AND; on streams, of a query over a window",
+                )),
             },
             Ast::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like("LIKE", *negated, expr, pattern, escape_char.as_deref())
@@ -417,7 +429,7 @@ impl<'a> ExprBinder<'a> {
         if self.aggregates.is_none() {
             return Err(SqlError::at(span, format!("the aggregate {name} may not stand here")));
         }
-        let mut inner = ExprBinder { scope: self.scope, aggregates: None, depth: self.depth };
+        let mut inner = ExprBinder { scope: self.scope, aggregates: None, selected: &[], depth: self.depth };
         let mut bound = Vec::new();
         for arg in args {
             match arg {
@@ -517,6 +529,18 @@ fn in_list(needle: &Expr, items: Vec<Expr>) -> Result<Expr, SqlError> {
         return test(&items);
     }
     balanced("OR", tests)
+}
+
+/// Types whose values are compared part by part, if at all.
+pub(super) fn is_nested(logical: &LogicalType) -> bool {
+    matches!(
+        logical,
+        LogicalType::Array(_)
+            | LogicalType::Map(..)
+            | LogicalType::Multiset(_)
+            | LogicalType::Row(_)
+            | LogicalType::Null
+    )
 }
 
 /// How deep a type nests.

@@ -12,7 +12,7 @@ use tidemill_common::types::LogicalType;
 use super::aggregate::window_columns;
 use super::expr::{ExprBinder, arguments};
 use super::window::{Arguments, time_of_column};
-use super::{Scope, Source};
+use super::{Mode, Scope, Source};
 use crate::diagnostic::SqlError;
 use crate::rel::{Rel, RelOp, TimeAttribute, WindowColumns, calc};
 
@@ -55,7 +55,7 @@ pub(super) fn find(grouped: &[Ast]) -> Result<Option<Found<'_>>, SqlError> {
 
 /// Puts the window over the source, and gives the grouping with its columns in place of the call.
 pub(super) fn apply(
-    zone: &str,
+    mode: Mode<'_>,
     found: &Found<'_>,
     source: &mut Source,
     scope: &mut Scope,
@@ -88,7 +88,7 @@ pub(super) fn apply(
         return Err(SqlError::on(time_ast, "a window needs a time attribute, not an expression")
             .with_hint("use the column with the WATERMARK itself, or one AS PROCTIME()"));
     };
-    let (over, time) = time_of_column(&source.rel.columns[index], index, zone, time_ast.span())?;
+    let (over, time) = time_of_column(&source.rel.columns[index], index, mode, time_ast.span())?;
     let kind = Arguments::new(found.name, span, names.iter().copied().zip(expressions).collect()).kind()?;
 
     let input = source.rel.clone();

@@ -10,11 +10,11 @@ use sqlparser::ast::{
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::Expr;
 use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowTime};
-use tidemill_common::types::LogicalType;
 use tidemill_expr::bind::{bind_call, coerce, common_type, fold_constants};
 
+use super::expr::is_nested;
 use super::table_function::is_table_function;
-use super::{ExprBinder, QueryBinder, Scope, Source, boolean};
+use super::{BATCH_HINT, ExprBinder, QueryBinder, Scope, Source, boolean, whole_join};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, WindowColumns, calc};
 
@@ -40,10 +40,15 @@ impl QueryBinder<'_> {
         let right = self.table_factor(&join.relation)?;
         let right_scope = Scope::of(right.name.as_deref(), &right.rel.columns);
         let place = join.relation.span();
-        let (kind, on) = kind_of(join)?;
+        let (kind, on) = kind_of(join, self.mode.batch)?;
         let both = std::mem::take(scope).beside(right_scope);
-        let condition = boolean(fold_constants(ExprBinder::scalar(&both).bind(on)?, self.zone), on.span())?;
-        let rel = window_join(source.rel.clone(), right.rel, kind, condition, place)?;
+        let condition = on.map(|on| self.condition(&both, on)).transpose()?;
+        let left = source.rel.clone();
+        let rel = match condition {
+            condition if self.mode.batch => whole_join::join(left, right.rel, kind, condition, place)?,
+            Some(condition) => window_join(left, right.rel, kind, condition, place)?,
+            None => return Err(without_on(place)),
+        };
         *scope = both.with_types(&rel.columns);
         *source = Source { rel, name: None };
         Ok(())
@@ -58,9 +63,13 @@ impl QueryBinder<'_> {
     ) -> Result<Vec<Ast>, SqlError> {
         let mut rest = Vec::new();
         let mut found = Vec::new();
-        split(condition, &mut rest, &mut found);
+        split(condition, &mut rest, &mut found, self.mode.batch);
         for subquery in found {
-            self.semi_join(source, scope, &subquery)?;
+            if self.mode.batch {
+                self.whole_semi_join(source, scope, &subquery)?;
+            } else {
+                self.semi_join(source, scope, &subquery)?;
+            }
         }
         Ok(rest)
     }
@@ -68,9 +77,9 @@ impl QueryBinder<'_> {
     fn semi_join(&mut self, source: &mut Source, scope: &Scope, subquery: &Subquery<'_>) -> Result<(), SqlError> {
         let refuse = |what: &str| {
             Err(SqlError::on(subquery.query, format!("a subquery with {what} in WHERE is not supported yet"))
-                .with_hint(
-                    "it is SELECT ... FROM one window WHERE window_start and window_end are equal to those around it",
-                ))
+                .with_hint(format!(
+                    "it is SELECT ... FROM one window WHERE window_start and window_end are equal to those around it; {BATCH_HINT}",
+                )))
         };
         let SetExpr::Select(select) = &*subquery.query.body else { return refuse("UNION or VALUES") };
         let simple = subquery.query.with.is_none()
@@ -87,7 +96,7 @@ impl QueryBinder<'_> {
         let both = scope.clone().around(inner_scope);
         let mut conditions = Vec::new();
         if let Some(condition) = &select.selection {
-            let bound = fold_constants(ExprBinder::scalar(&both).bind(condition)?, self.zone);
+            let bound = fold_constants(ExprBinder::scalar(&both).bind(condition)?, self.mode.zone);
             conditions.push(boolean(bound, condition.span())?);
         }
         if let Some(needle) = subquery.needle {
@@ -96,7 +105,7 @@ impl QueryBinder<'_> {
             let item_value = ExprBinder::scalar(&both).bind(item)?;
             let equal =
                 bind_call("=", vec![needle_value, item_value]).map_err(|error| SqlError::on(needle, error.message))?;
-            conditions.push(fold_constants(equal, self.zone));
+            conditions.push(fold_constants(equal, self.mode.zone));
         }
         let condition = conditions.into_iter().reduce(crate::rel::and);
         let Some(condition) = condition else { return refuse("no condition") };
@@ -108,88 +117,118 @@ impl QueryBinder<'_> {
 }
 
 /// A condition over a subquery.
-struct Subquery<'a> {
+pub(super) struct Subquery<'a> {
     /// Of IN.
-    needle: Option<&'a Ast>,
-    query: &'a Query,
-    negated: bool,
+    pub needle: Option<&'a Ast>,
+    pub query: &'a Query,
+    pub negated: bool,
 }
 
-/// Splits a condition into those over subqueries and the others.
-fn split<'a>(condition: &'a Ast, rest: &mut Vec<Ast>, found: &mut Vec<Subquery<'a>>) {
+/// Splits a condition into those over subqueries and the others. NOT IN is one of them in batch mode.
+pub(super) fn split<'a>(condition: &'a Ast, rest: &mut Vec<Ast>, found: &mut Vec<Subquery<'a>>, batch: bool) {
     match condition {
         Ast::BinaryOp { left, op: BinaryOperator::And, right } => {
-            split(left, rest, found);
-            split(right, rest, found);
+            split(left, rest, found, batch);
+            split(right, rest, found, batch);
         }
-        Ast::Nested(inner) if has_subquery(inner) => split(inner, rest, found),
-        Ast::In { expr, target: InTarget::Subquery(query), negated: false, .. } => {
-            found.push(Subquery { needle: Some(&**expr), query, negated: false });
-        }
-        Ast::Exists { subquery, negated } => {
-            found.push(Subquery { needle: None, query: subquery, negated: *negated });
-        }
-        Ast::UnaryOp { op: UnaryOperator::Not, expr } => match &**expr {
-            Ast::Exists { subquery, negated } => {
-                found.push(Subquery { needle: None, query: subquery, negated: !negated });
-            }
-            _ => rest.push(condition.clone()),
+        Ast::Nested(inner) if has_subquery(inner, batch) => split(inner, rest, found, batch),
+        other => match subquery(other, batch) {
+            Some(subquery) => found.push(subquery),
+            None => rest.push(other.clone()),
         },
-        other => rest.push(other.clone()),
     }
 }
 
-fn has_subquery(ast: &Ast) -> bool {
+/// The subquery that a condition is over, if it is IN or EXISTS, or NOT of one.
+fn subquery(condition: &Ast, batch: bool) -> Option<Subquery<'_>> {
+    match condition {
+        Ast::In { expr, target: InTarget::Subquery(query), negated, .. } if batch || !negated => {
+            Some(Subquery { needle: Some(&**expr), query, negated: *negated })
+        }
+        Ast::Exists { subquery, negated } => Some(Subquery { needle: None, query: subquery, negated: *negated }),
+        Ast::UnaryOp { op: UnaryOperator::Not, expr } => {
+            let inner = match &**expr {
+                Ast::Nested(inner) if batch => inner,
+                exists @ Ast::Exists { .. } => exists,
+                other if batch => other,
+                _ => return None,
+            };
+            let found = subquery(inner, batch)?;
+            Some(Subquery { negated: !found.negated, ..found })
+        }
+        _ => None,
+    }
+}
+
+fn has_subquery(ast: &Ast, batch: bool) -> bool {
     match ast {
-        Ast::Nested(inner) => has_subquery(inner),
-        Ast::BinaryOp { left, op: BinaryOperator::And, right } => has_subquery(left) || has_subquery(right),
-        Ast::UnaryOp { op: UnaryOperator::Not, expr } => matches!(&**expr, Ast::Exists { .. }),
-        Ast::In { target: InTarget::Subquery(_), negated: false, .. } | Ast::Exists { .. } => true,
-        _ => false,
+        Ast::Nested(inner) => has_subquery(inner, batch),
+        Ast::BinaryOp { left, op: BinaryOperator::And, right } => {
+            has_subquery(left, batch) || has_subquery(right, batch)
+        }
+        other => subquery(other, batch).is_some(),
     }
 }
 
 /// Whether a WHERE has conditions over subqueries that [`QueryBinder::subqueries`] takes.
-pub(super) fn needs_join(condition: &Ast) -> bool {
+pub(super) fn needs_join(condition: &Ast, batch: bool) -> bool {
     // A chain of conditions nests to the left; it is walked, not descended into.
     let mut rest = condition;
     while let Ast::BinaryOp { left, op: BinaryOperator::And, right } = rest {
-        if has_subquery(right) {
+        if has_subquery(right, batch) {
             return true;
         }
         rest = left;
     }
-    has_subquery(rest)
+    has_subquery(rest, batch)
 }
 
-fn single_item(select: &Select) -> Result<&Ast, SqlError> {
+pub(super) fn single_item(select: &Select) -> Result<&Ast, SqlError> {
     match select.projection.as_slice() {
         [SelectItem::UnnamedExpr(item) | SelectItem::ExprWithAlias { expr: item, .. }] => Ok(item),
         _ => Err(SqlError::on(select, "a subquery behind IN selects one expression")),
     }
 }
 
-fn kind_of(join: &Join) -> Result<(JoinKind, &Ast), SqlError> {
+/// The kind of a join and its condition. In batch mode there need not be one.
+fn kind_of(join: &Join, batch: bool) -> Result<(JoinKind, Option<&Ast>), SqlError> {
     let place = join.relation.span();
     let (kind, constraint) = match &join.join_operator {
         JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
         JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
         JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
         JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
+        JoinOperator::CrossJoin(_) if batch => return Ok((JoinKind::Inner, None)),
         _ => {
-            return Err(SqlError::at(place, "this join is not supported yet")
-                .with_hint("JOIN, LEFT JOIN, RIGHT JOIN and FULL JOIN of two windows are"));
+            let joins = "JOIN, LEFT JOIN, RIGHT JOIN and FULL JOIN";
+            return Err(SqlError::at(place, "this join is not supported yet").with_hint(if batch {
+                format!("{joins} with ON and CROSS JOIN are")
+            } else {
+                format!("{joins} of two windows are")
+            }));
         }
     };
     match constraint {
-        JoinConstraint::On(on) => Ok((kind, on)),
-        _ => Err(SqlError::at(place, "a join without ON is not supported yet")
-            .with_hint("write ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...")),
+        JoinConstraint::On(on) => Ok((kind, Some(on))),
+        JoinConstraint::None if batch && kind == JoinKind::Inner => Ok((kind, None)),
+        JoinConstraint::None if batch => {
+            Err(SqlError::at(place, "an outer join needs a condition").with_hint("write ON l.key = r.key AND ..."))
+        }
+        _ if batch => {
+            Err(SqlError::at(place, "USING and NATURAL are not supported yet")
+                .with_hint("write ON l.key = r.key AND ..."))
+        }
+        _ => Err(without_on(place)),
     }
 }
 
+fn without_on(place: Span) -> SqlError {
+    SqlError::at(place, "a join without ON is not supported yet")
+        .with_hint("write ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...")
+}
+
 /// The conditions that AND joins.
-fn conjuncts(condition: Expr, all: &mut Vec<Expr>) {
+pub(super) fn conjuncts(condition: Expr, all: &mut Vec<Expr>) {
     match condition {
         Expr::Call { function, args, .. } if function.name == "AND" => {
             args.into_iter().for_each(|arg| conjuncts(arg, all));
@@ -198,18 +237,19 @@ fn conjuncts(condition: Expr, all: &mut Vec<Expr>) {
     }
 }
 
-/// What a condition says of a window join.
+/// What a condition says of a join.
 #[derive(Default)]
-struct Conditions {
+pub(super) struct Conditions {
     start: bool,
     end: bool,
     /// Pairs of expressions, each over its side.
-    keys: Vec<(Expr, Expr)>,
+    pub keys: Vec<(Expr, Expr)>,
     /// Over both sides.
-    rest: Vec<Expr>,
+    pub rest: Vec<Expr>,
 }
 
 impl Conditions {
+    /// Of a window join.
     fn of(condition: Expr, sides_of: [(&Rel, &WindowColumns); 2]) -> Self {
         let [(left_rel, left), (right_rel, right)] = sides_of;
         let width = left_rel.columns.len();
@@ -217,36 +257,43 @@ impl Conditions {
         conjuncts(condition, &mut all);
         let mut conditions = Self::default();
         for condition in all {
-            let Some((of_left, of_right)) = sides(&condition, width) else {
-                conditions.rest.push(condition);
-                continue;
-            };
+            let sides = sides(&condition, width);
             let are = |l: Option<usize>, r: Option<usize>| {
                 let is = |rel: &Rel, expr: &Expr, column: Option<usize>| matches!(expr, Expr::Column { index, .. } if column.is_some_and(|column| rel.same_column(*index, column)));
-                is(left_rel, &of_left, l) && is(right_rel, &of_right, r)
+                sides.as_ref().is_some_and(|(of_left, of_right)| is(left_rel, of_left, l) && is(right_rel, of_right, r))
             };
             if are(left.start, right.start) {
                 conditions.start = true;
             } else if are(left.end, right.end) {
                 conditions.end = true;
             } else {
-                let types = [of_left.data_type().clone(), of_right.data_type().clone()];
-                let common = common_type(&types).filter(|common| !is_nested(&common.logical));
-                let coerced =
-                    common.and_then(|common| Some((coerce(of_left, &common).ok()?, coerce(of_right, &common).ok()?)));
-                match coerced {
-                    Some(key) => conditions.keys.push(key),
-                    None => conditions.rest.push(condition),
-                }
+                conditions.add(condition, sides);
             }
         }
         conditions
     }
-}
 
-/// Types whose values are compared part by part.
-fn is_nested(logical: &LogicalType) -> bool {
-    matches!(logical, LogicalType::Array(_) | LogicalType::Map(..) | LogicalType::Row(_) | LogicalType::Null)
+    /// Of a join without windows.
+    pub fn of_pairs(all: Vec<Expr>, width: usize) -> Self {
+        let mut conditions = Self::default();
+        for condition in all {
+            let sides = sides(&condition, width);
+            conditions.add(condition, sides);
+        }
+        conditions
+    }
+
+    fn add(&mut self, condition: Expr, sides: Option<(Expr, Expr)>) {
+        let key = sides.and_then(|(of_left, of_right)| {
+            let types = [of_left.data_type().clone(), of_right.data_type().clone()];
+            let common = common_type(&types).filter(|common| !is_nested(&common.logical))?;
+            Some((coerce(of_left, &common).ok()?, coerce(of_right, &common).ok()?))
+        });
+        match key {
+            Some(key) => self.keys.push(key),
+            None => self.rest.push(condition),
+        }
+    }
 }
 
 /// The sides of an equality of one expression over the left and one over the right, each over its own
@@ -268,9 +315,9 @@ fn sides(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
 /// Joins two relations in windows.
 fn window_join(left: Rel, right: Rel, kind: JoinKind, condition: Expr, place: Span) -> Result<Rel, SqlError> {
     let (Some(left_window), Some(right_window)) = (left.window.clone(), right.window.clone()) else {
-        return Err(SqlError::at(place, "only joins of two windows are supported yet").with_hint(
-            "join SELECT * FROM TABLE(TUMBLE(...)) of each table ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...",
-        ));
+        return Err(SqlError::at(place, "only joins of two windows are supported yet").with_hint(format!(
+            "join SELECT * FROM TABLE(TUMBLE(...)) of each table ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...; {BATCH_HINT}",
+        )));
     };
     let width = left.columns.len();
     let conditions = Conditions::of(condition, [(&left, &left_window), (&right, &right_window)]);
@@ -287,7 +334,7 @@ fn window_join(left: Rel, right: Rel, kind: JoinKind, condition: Expr, place: Sp
     }
     let zone = |window: &WindowColumns| match &window.over {
         WindowTime::RowTime { zone, .. } => Some(zone.clone()),
-        WindowTime::ProcessingTime { .. } => None,
+        WindowTime::ProcessingTime { .. } | WindowTime::Input => None,
     };
     let (Some(zone), Some(right_zone)) = (zone(&left_window), zone(&right_window)) else {
         return Err(SqlError::at(place, "joins of windows over processing time are not supported yet"));
@@ -354,7 +401,7 @@ pub(crate) fn joined_columns(left: &[Column], right: &[Column], kind: JoinKind) 
 }
 
 /// The relation with a column for each key, and where they are.
-fn with_keys(rel: Rel, keys: Vec<Expr>) -> (Rel, Vec<usize>) {
+pub(super) fn with_keys(rel: Rel, keys: Vec<Expr>) -> (Rel, Vec<usize>) {
     let mut projection = rel.all_columns();
     let mut names: Vec<String> = rel.columns.iter().map(|column| column.name.clone()).collect();
     let mut positions = Vec::new();

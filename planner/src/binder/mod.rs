@@ -5,15 +5,18 @@ mod expr;
 mod group_window;
 mod grouping;
 pub(crate) mod join;
+mod order;
 mod scope;
+mod set_operation;
 mod table_function;
+mod whole_join;
 mod window;
 
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    GroupByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr, SetOperator, SetQuantifier,
-    Spanned, TableAlias, TableFactor, Values,
+    Distinct, GroupByExpr, OrderByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor, Values,
 };
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::Expr;
@@ -23,11 +26,13 @@ use tidemill_common::types::LogicalType;
 use tidemill_expr::bind::{coerce, common_type, fold_constants};
 
 pub use self::expr::ExprBinder;
+use self::order::Unordered;
 pub use self::scope::Scope;
+use self::table_function::is_table_function;
 use crate::ast::TableName;
-use crate::catalog::{Catalog, Path, Relation, View};
+use crate::catalog::{Catalog, DEFAULT_CATALOG, Path, Relation, View};
 use crate::diagnostic::SqlError;
-use crate::rel::{Column, Rel, RelOp, calc, is_larger_than, one_row};
+use crate::rel::{Column, Rel, RelOp, TimeAttribute, calc, is_larger_than, one_row};
 use crate::table::Table;
 
 /// Most rows of one VALUES: each is a small sub-plan.
@@ -36,12 +41,26 @@ const VALUES_ROWS_MAX: usize = 1_000;
 /// Most nodes of one query's tree, where each use of a view or CTE counts in full.
 const QUERY_PARTS_MAX: usize = 4 * PLAN_OPERATORS_MAX;
 
+/// What to do with what streams cannot do.
+const BATCH_HINT: &str = "SET 'execution.runtime-mode' = 'batch' before it does this with input that ends";
+
+/// How a query is read.
+#[derive(Clone, Copy, Debug)]
+pub struct Mode<'a> {
+    /// IANA name of the session zone.
+    pub zone: &'a str,
+    /// Whether all input ends, and rows are final.
+    pub batch: bool,
+}
+
 /// Where the tables of a query come from.
 pub trait Tables {
     /// All names.
     fn catalog(&self) -> &Catalog;
     /// A table with the options of the hint behind its name.
     fn hinted(&self, path: &Path, table: &Table, name: &TableName) -> Result<Table, SqlError>;
+    /// Whether reading it ends.
+    fn is_bounded(&self, table: &Table) -> bool;
 }
 
 /// Binds the queries of one script.
@@ -49,8 +68,7 @@ pub struct QueryBinder<'a> {
     tables: &'a dyn Tables,
     /// Where plain names are looked up.
     database: String,
-    /// IANA name of the session zone.
-    zone: &'a str,
+    mode: Mode<'a>,
     /// Common table expressions in reach, innermost last.
     ctes: Vec<(String, Rel)>,
     depth: usize,
@@ -64,8 +82,8 @@ pub(super) struct Source {
 
 impl<'a> QueryBinder<'a> {
     /// A binder over these tables.
-    pub fn new(tables: &'a dyn Tables, zone: &'a str) -> Self {
-        Self { tables, database: tables.catalog().database.clone(), zone, ctes: Vec::new(), depth: 0 }
+    pub fn new(tables: &'a dyn Tables, mode: Mode<'a>) -> Self {
+        Self { tables, database: tables.catalog().database.clone(), mode, ctes: Vec::new(), depth: 0 }
     }
 
     /// Binds a query.
@@ -100,21 +118,21 @@ impl<'a> QueryBinder<'a> {
                 self.ctes.push((cte.alias.name.value.clone(), rel));
             }
         }
-        if let Some(order_by) = &query.order_by {
-            return Err(SqlError::on(order_by, "ORDER BY on a stream is not supported yet"));
-        }
-        if let Some(limit) = &query.limit_clause {
-            return Err(SqlError::on(limit, "LIMIT on a stream is not supported yet"));
-        }
-        if query.fetch.is_some() {
-            return Err(SqlError::on(query, "FETCH on a stream is not supported yet"));
-        }
-        self.set_expr(&query.body)
+        let items = order::items(query, self.mode)?;
+        let rows = order::range(query, self.mode)?;
+        let unordered = match &*query.body {
+            SetExpr::Select(select) => self.select(select, items)?,
+            body => {
+                let rel = self.set_expr(body)?;
+                order::of_columns(&rel, items, self.mode)?
+            }
+        };
+        Ok(unordered.sorted(rows))
     }
 
     fn set_expr(&mut self, body: &SetExpr) -> Result<Rel, SqlError> {
         match body {
-            SetExpr::Select(select) => self.select(select),
+            SetExpr::Select(select) => self.select(select, &[]).map(|unordered| unordered.rel),
             SetExpr::Query(query) => self.query(query),
             SetExpr::SetOperation { op: SetOperator::Union, set_quantifier: SetQuantifier::All, .. } => {
                 // A chain of unions nests to the left; it is walked, not descended into.
@@ -136,16 +154,26 @@ impl<'a> QueryBinder<'a> {
                 }
                 let mut all = self.set_expr(rest)?;
                 for branch in branches.into_iter().rev() {
-                    all = union(all, self.set_expr(branch)?, branch.span())?;
+                    all = union(all, self.set_expr(branch)?, "UNION ALL", branch.span())?;
                 }
                 self.depth -= 1;
                 Ok(all)
+            }
+            SetExpr::SetOperation { left, op, set_quantifier, right } if self.mode.batch => {
+                self.depth += 1;
+                if self.depth > SQL_DEPTH_MAX {
+                    return Err(SqlError::on(body, format!("nested more than {SQL_DEPTH_MAX} levels deep")));
+                }
+                let (left, place) = (self.set_expr(left)?, right.span());
+                let right = self.set_expr(right)?;
+                self.depth -= 1;
+                set_operation::operation(left, right, (*op, *set_quantifier), place)
             }
             SetExpr::SetOperation { op, set_quantifier, .. } => Err(SqlError::on(
                 body,
                 format!("{op} {set_quantifier}").trim_end().to_owned() + " is not supported yet",
             )
-            .with_hint("UNION ALL is")),
+            .with_hint(format!("UNION ALL is; {BATCH_HINT}"))),
             SetExpr::Values(values) => self.values(values),
             other => Err(SqlError::on(other, "expected SELECT")),
         }
@@ -158,7 +186,7 @@ impl<'a> QueryBinder<'a> {
         for row in &values.rows {
             let bound = row
                 .iter()
-                .map(|value| Ok(fold_constants(ExprBinder::scalar(&scope).bind(value)?, self.zone)))
+                .map(|value| Ok(fold_constants(ExprBinder::scalar(&scope).bind(value)?, self.mode.zone)))
                 .collect::<Result<Vec<_>, SqlError>>()?;
             let span = row.iter().map(Spanned::span).next().unwrap_or(Span::empty());
             rows.push((bound, span));
@@ -196,28 +224,12 @@ impl<'a> QueryBinder<'a> {
         }
         let mut rels = rels.into_iter();
         let Some((first, _)) = rels.next() else { return Err(SqlError::general("VALUES without rows")) };
-        rels.try_fold(first, |left, (right, span)| union(left, right, span))
+        rels.try_fold(first, |left, (right, span)| union(left, right, "UNION ALL", span))
     }
 
-    fn select(&mut self, select: &Select) -> Result<Rel, SqlError> {
-        refuse_clauses(select)?;
-        let (mut source, mut scope) = match select.from.as_slice() {
-            [] => (Source { rel: one_row(), name: None }, Scope::default()),
-            [first, listed @ ..] => {
-                let (mut source, mut scope) = self.relations(first)?;
-                self.listed(&mut source, &mut scope, listed)?;
-                (source, scope)
-            }
-        };
-        let mut filter = match &select.selection {
-            None => None,
-            Some(condition) if join::needs_join(condition) => {
-                let rest = self.subqueries(&mut source, &scope, condition)?;
-                let bound = rest.iter().map(|condition| self.condition(&scope, condition));
-                bound.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(crate::rel::and)
-            }
-            Some(condition) => Some(self.condition(&scope, condition)?),
-        };
+    fn select(&mut self, select: &Select, order: &[OrderByExpr]) -> Result<Unordered, SqlError> {
+        refuse_clauses(select, self.mode)?;
+        let (mut source, mut scope, mut filter) = self.filtered_relations(select)?;
         let grouped = match &select.group_by {
             GroupByExpr::Expressions(expressions, modifiers) => {
                 if !modifiers.is_empty() {
@@ -228,15 +240,44 @@ impl<'a> QueryBinder<'a> {
             GroupByExpr::All(_) => return Err(SqlError::on(select, "GROUP BY ALL does not exist in Flink SQL")),
         };
         let Some(window) = group_window::find(grouped)? else {
-            return aggregate::select(self.zone, select, source, &scope, filter, grouped);
+            return aggregate::select(self.mode, select, source, &scope, filter, (grouped, order));
         };
-        let grouped = group_window::apply(self.zone, &window, &mut source, &mut scope, filter.take(), grouped)?;
-        aggregate::select(self.zone, select, source, &scope, None, &grouped)
+        let grouped = group_window::apply(self.mode, &window, &mut source, &mut scope, filter.take(), grouped)?;
+        aggregate::select(self.mode, select, source, &scope, None, (&grouped, order))
     }
 
-    /// A WHERE or HAVING condition: BOOLEAN.
+    /// FROM, and what is left of WHERE.
+    fn filtered_relations(&mut self, select: &Select) -> Result<(Source, Scope, Option<Expr>), SqlError> {
+        let (mut source, scope) = match select.from.as_slice() {
+            [] => (Source { rel: one_row(), name: None }, Scope::default()),
+            [_, listed @ ..]
+                if self.mode.batch
+                    && !listed.is_empty()
+                    && !listed.iter().any(|listed| is_table_function(&listed.relation)) =>
+            {
+                return self.side_by_side(&select.from, select.selection.as_ref());
+            }
+            [first, listed @ ..] => {
+                let (mut source, mut scope) = self.relations(first)?;
+                self.listed(&mut source, &mut scope, listed)?;
+                (source, scope)
+            }
+        };
+        let filter = match &select.selection {
+            None => None,
+            Some(condition) if join::needs_join(condition, self.mode.batch) => {
+                let rest = self.subqueries(&mut source, &scope, condition)?;
+                let bound = rest.iter().map(|condition| self.condition(&scope, condition));
+                bound.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(crate::rel::and)
+            }
+            Some(condition) => Some(self.condition(&scope, condition)?),
+        };
+        Ok((source, scope, filter))
+    }
+
+    /// A WHERE, HAVING or ON condition: BOOLEAN.
     fn condition(&self, scope: &Scope, condition: &sqlparser::ast::Expr) -> Result<Expr, SqlError> {
-        let bound = fold_constants(ExprBinder::scalar(scope).bind(condition)?, self.zone);
+        let bound = fold_constants(ExprBinder::scalar(scope).bind(condition)?, self.mode.zone);
         boolean(bound, condition.span())
     }
 
@@ -294,6 +335,7 @@ impl<'a> QueryBinder<'a> {
                 } else {
                     Rc::new(self.tables.hinted(&path, table, &name)?)
                 };
+                let table = if self.mode.batch { Rc::new(self.bounded(&table, &path, &name)?) } else { table };
                 let columns = table.columns.clone();
                 Ok(Rel { op: Rc::new(RelOp::Scan(table)), columns, window: None })
             }
@@ -308,6 +350,25 @@ impl<'a> QueryBinder<'a> {
                     .with_suggestion(nearest(&path.name, names)))
             }
         }
+    }
+
+    /// The table as batch mode reads it: to its end, without watermarks, so that no row is late.
+    fn bounded(&self, table: &Table, path: &Path, name: &TableName) -> Result<Table, SqlError> {
+        if !self.tables.is_bounded(table) {
+            return Err(SqlError::at(
+                name.span(),
+                format!(
+                    "Querying an unbounded table '{DEFAULT_CATALOG}.{}.{}' in batch mode is not allowed. The table source is unbounded.",
+                    path.database, path.name
+                ),
+            )
+            .with_hint("give it an end by its options, such as 'scan.bounded.mode' of kafka, or SET 'execution.runtime-mode' = 'streaming'"));
+        }
+        let mut table = Table { watermark: None, ..table.clone() };
+        for column in &mut table.columns {
+            column.time = column.time.filter(|time| *time == TimeAttribute::ProcessingTime);
+        }
+        Ok(table)
     }
 
     /// The query of a view. It sees tables and views of its own database only, not the CTEs around its use.
@@ -333,9 +394,12 @@ fn refuse_hint(name: &TableName, what: &str) -> Result<(), SqlError> {
     }
 }
 
-fn refuse_clauses(select: &Select) -> Result<(), SqlError> {
+fn refuse_clauses(select: &Select, mode: Mode<'_>) -> Result<(), SqlError> {
+    if matches!(select.distinct, Some(Distinct::Distinct)) && !mode.batch {
+        return Err(SqlError::on(select, "SELECT DISTINCT on a stream is not supported yet").with_hint(BATCH_HINT));
+    }
     let refused = [
-        (select.distinct.is_some(), "SELECT DISTINCT is not supported yet"),
+        (matches!(select.distinct, Some(Distinct::On(_))), "DISTINCT ON does not exist in Flink SQL"),
         (select.top.is_some(), "TOP does not exist in Flink SQL"),
         (!select.named_window.is_empty(), "OVER windows are not supported yet"),
         (select.qualify.is_some(), "QUALIFY is not supported yet"),
@@ -424,12 +488,12 @@ fn rename(mut rel: Rel, alias: &TableAlias) -> Result<Rel, SqlError> {
     Ok(rel)
 }
 
-/// `left UNION ALL right`: the least restrictive types, the names of the left.
-fn union(left: Rel, right: Rel, span: Span) -> Result<Rel, SqlError> {
+/// The rows of both, as of `left UNION ALL right`: the least restrictive types, the names of the left.
+fn union(left: Rel, right: Rel, what: &str, span: Span) -> Result<Rel, SqlError> {
     if left.columns.len() != right.columns.len() {
         return Err(SqlError::at(
             span,
-            format!("UNION ALL of {} columns with {} columns", left.columns.len(), right.columns.len()),
+            format!("{what} of {} columns with {} columns", left.columns.len(), right.columns.len()),
         ));
     }
     let mut columns = Vec::new();
@@ -438,7 +502,7 @@ fn union(left: Rel, right: Rel, span: Span) -> Result<Rel, SqlError> {
             return Err(SqlError::at(
                 span,
                 format!(
-                    "UNION ALL: column {} is {} on one side and {} on the other",
+                    "{what}: column {} is {} on one side and {} on the other",
                     position + 1,
                     a.data_type,
                     b.data_type

@@ -8,11 +8,11 @@ use sqlparser::ast::{
     TableFactor, TableWithJoins,
 };
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::plan::TableFunction;
+use tidemill_common::plan::{JoinKind, TableFunction};
 use tidemill_common::types::{DataType, LogicalType};
 use tidemill_expr::bind::fold_constants;
 
-use super::{ExprBinder, QueryBinder, Scope, Source, boolean, rename};
+use super::{BATCH_HINT, ExprBinder, QueryBinder, Scope, Source, boolean, rename, whole_join};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, calc, one_row};
 
@@ -59,8 +59,16 @@ impl QueryBinder<'_> {
     ) -> Result<(), SqlError> {
         for listed in from {
             if !is_table_function(&listed.relation) {
-                return Err(SqlError::on(&listed.relation, "several relations in FROM are not supported yet")
-                    .with_hint("two windows can be joined by JOIN ... ON"));
+                if !self.mode.batch {
+                    return Err(SqlError::on(&listed.relation, "several relations in FROM are not supported yet")
+                        .with_hint(format!("two windows can be joined by JOIN ... ON; {BATCH_HINT}")));
+                }
+                let (right, of_right) = self.relations(listed)?;
+                let place = listed.relation.span();
+                source.rel = whole_join::join(source.rel.clone(), right.rel, JoinKind::Inner, None, place)?;
+                source.name = None;
+                *scope = std::mem::take(scope).beside(of_right);
+                continue;
             }
             self.correlate(source, scope, &listed.relation, false)?;
             for join in &listed.joins {
@@ -97,7 +105,8 @@ impl QueryBinder<'_> {
             JoinConstraint::On(condition) => condition,
             _ => return Err(SqlError::at(place, "a table function is joined with ON, not with USING or NATURAL")),
         };
-        let bound = boolean(fold_constants(ExprBinder::scalar(scope).bind(condition)?, self.zone), condition.span())?;
+        let bound =
+            boolean(fold_constants(ExprBinder::scalar(scope).bind(condition)?, self.mode.zone), condition.span())?;
         if matches!(bound, Expr::Literal { value: Scalar::Boolean(true), .. }) {
             return Ok(());
         }
@@ -123,7 +132,7 @@ impl QueryBinder<'_> {
         let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = call.args else {
             return Err(SqlError::on(factor, format!("UNNEST takes 1 argument, not {}", call.args.len())));
         };
-        let bound = fold_constants(ExprBinder::scalar(scope).bind(argument)?, self.zone);
+        let bound = fold_constants(ExprBinder::scalar(scope).bind(argument)?, self.mode.zone);
         let made = unnested(&bound, argument, call.ordinality)?;
         let made: Vec<Column> = made
             .into_iter()

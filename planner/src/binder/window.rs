@@ -12,9 +12,9 @@ use tidemill_common::plan::{WindowKind, WindowTime};
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::LogicalType;
 
-use super::QueryBinder;
 use super::aggregate::{is_time, window_columns};
 use super::expr::interval_literal;
+use super::{Mode, QueryBinder};
 use crate::diagnostic::SqlError;
 use crate::dialect::PARTITION_BY_CALL;
 use crate::rel::{Column, Rel, RelOp, TimeAttribute, WindowColumns, calc};
@@ -115,7 +115,7 @@ impl QueryBinder<'_> {
             other => return Err(SqlError::on(other, "expected DESCRIPTOR(column)")),
         };
         let index = position(table, name)?;
-        time_of_column(&table.columns[index], index, self.zone, name.span)
+        time_of_column(&table.columns[index], index, self.mode, name.span)
     }
 }
 
@@ -123,11 +123,21 @@ impl QueryBinder<'_> {
 pub(super) fn time_of_column(
     column: &Column,
     index: usize,
-    zone: &str,
+    mode: Mode<'_>,
     place: Span,
 ) -> Result<(WindowTime, TimeAttribute), SqlError> {
-    let zone = zone.to_owned();
-    match column.time {
+    let zone = mode.zone.to_owned();
+    // In batch mode there are no watermarks: any time will do.
+    let time = if mode.batch && column.time.is_none() && is_time(&column.data_type) {
+        Some(TimeAttribute::RowTime)
+    } else {
+        column.time
+    };
+    match time {
+        Some(TimeAttribute::ProcessingTime) if mode.batch => {
+            Err(SqlError::at(place, "windows over processing time do not exist in batch mode")
+                .with_hint("use a column of the rows, or SET 'execution.runtime-mode' = 'streaming'"))
+        }
         Some(TimeAttribute::RowTime) => {
             let zone = matches!(column.data_type.logical, LogicalType::TimestampLtz(_)).then_some(zone);
             Ok((WindowTime::RowTime { column: index, zone }, TimeAttribute::RowTime))

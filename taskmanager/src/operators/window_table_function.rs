@@ -110,7 +110,7 @@ impl Operator for WindowTableFunction {
             WindowTime::RowTime { column, .. } => {
                 Some(batch.records.column(*column).as_primitive::<TimestampMillisecondType>().clone())
             }
-            WindowTime::ProcessingTime { .. } => None,
+            WindowTime::ProcessingTime { .. } | WindowTime::Input => None,
         };
         for row in 0..batch.rows() {
             let time = match &times {

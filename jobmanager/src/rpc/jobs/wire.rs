@@ -201,6 +201,7 @@ fn status(error: &JobManagerError) -> Status {
         JobManagerError::NoRows(_)
         | JobManagerError::RowsTaken(_)
         | JobManagerError::NotRunning { .. }
+        | JobManagerError::BatchMode { .. }
         | JobManagerError::NotRescalable { .. }
         | JobManagerError::NoCheckpoint(_)
         | JobManagerError::NotEnoughSlots { .. } => Status::failed_precondition(text),

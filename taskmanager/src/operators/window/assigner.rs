@@ -61,7 +61,9 @@ impl Assigner {
                 multiple("the size of a cumulating window must be a multiple of its step", max_size, step)?;
                 Ok(Self::Cumulate { max_size, step, offset })
             }
-            WindowKind::Session { .. } | WindowKind::Attached { .. } => Err("these windows are not aligned".to_owned()),
+            WindowKind::Session { .. } | WindowKind::Attached { .. } | WindowKind::Whole => {
+                Err("these windows are not aligned".to_owned())
+            }
         }
     }
 

@@ -43,6 +43,8 @@ enum Tail {
     Window { zone: WindowZone, instant: bool },
     /// The slice end, BIGINT.
     SliceEnd,
+    /// Nothing: there is one window.
+    Nothing,
 }
 
 /// The rows that wait, with their windows.
@@ -66,6 +68,11 @@ impl Emitter {
     /// Of accumulators: rows end with the slice end.
     pub fn of_slices(operator: &str, output: &Schema) -> Self {
         Self::new(operator, output.to_arrow(), Tail::SliceEnd)
+    }
+
+    /// Of a whole input: rows end with the aggregates, or the accumulators.
+    pub fn of_whole(operator: &str, output: &Schema) -> Self {
+        Self::new(operator, output.to_arrow(), Tail::Nothing)
     }
 
     fn new(operator: &str, schema: SchemaRef, tail: Tail) -> Self {
@@ -125,6 +132,7 @@ impl Emitter {
                     Arc::new(TimestampMillisecondArray::from(window_column(&|window| window.end - 1)))
                 });
             }
+            Tail::Nothing => {}
             Tail::SliceEnd => columns.push(Arc::new(Int64Array::from(window_column(&|window| window.end)))),
         }
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

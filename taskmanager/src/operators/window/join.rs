@@ -1,4 +1,4 @@
-//! Joins rows of two inputs that are in the same window.
+//! Joins rows of two inputs that are in the same window; in batch mode all rows are in one.
 //!
 //! Rows are kept, as they came, until their window ends; then the window is joined by a hash table over
 //! its right side. Both sides are one state: a row's namespace is the end of its window, its key the
@@ -16,7 +16,7 @@ use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMillisecondType}
 use chrono_tz::Tz;
 use tidemill_common::batch::Batch;
 use tidemill_common::limits::BATCH_ROWS_TARGET;
-use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowJoinSpec};
+use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowJoinSpec, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
 use tidemill_expr::eval::{EvalContext, Program};
@@ -26,6 +26,7 @@ use tidemill_state::{KeyBatch, KeyTable, Rows};
 use super::deltas::{AllRows, Delta, DeltaLog};
 use super::keyed::{KeyedContext, Progress, WindowState};
 use super::spill::Room;
+use super::windows::WHOLE;
 use super::zone::WindowZone;
 use super::{is_row_time, system_clock, zone_of};
 use crate::operator::{Operator, OperatorError, Output};
@@ -51,7 +52,8 @@ pub fn create_join(
 ) -> Result<Box<dyn Operator>, OperatorError> {
     let refuse = |reason: String| OperatorError::Internal { operator: OPERATOR.to_owned(), reason };
     let window_zone = zone_of(&spec.time).map_err(refuse)?;
-    for (side, input) in [&spec.left, &spec.right].into_iter().zip(inputs) {
+    let is_whole = spec.time == WindowTime::Input;
+    for (side, input) in [&spec.left, &spec.right].into_iter().zip(inputs).filter(|_| !is_whole) {
         is_row_time(input, side.start).and_then(|()| is_row_time(input, side.end)).map_err(refuse)?;
     }
     let schemas = inputs.map(Schema::to_arrow);
@@ -82,6 +84,7 @@ pub fn create_join(
     );
     Ok(Box::new(WindowJoin {
         kind: spec.kind,
+        is_whole,
         sides: [spec.left.clone(), spec.right.clone()],
         schemas,
         key_types,
@@ -109,6 +112,8 @@ struct WindowRows {
 
 struct WindowJoin {
     kind: JoinKind,
+    /// All rows are in one window, which has no columns and ends with the input.
+    is_whole: bool,
     sides: [WindowJoinSide; 2],
     schemas: [SchemaRef; 2],
     key_types: Vec<DataType>,
@@ -145,6 +150,9 @@ impl WindowJoin {
 
     /// Adds rows of a side to their windows, but for those that are late.
     fn add(&mut self, side: usize, records: &RecordBatch) -> Result<(), OperatorError> {
+        if self.is_whole {
+            return self.keep(WHOLE.end, side, records.clone());
+        }
         let ends = records.column(self.sides[side].end).as_primitive::<TimestampMillisecondType>();
         let keys: Vec<ArrayRef> = self.sides[side].keys.iter().map(|key| records.column(*key).clone()).collect();
         let progress = self.progress.of_keys(&keys, records.num_rows());
@@ -177,12 +185,16 @@ impl WindowJoin {
             } else {
                 take_rows(records, &UInt32Array::from(rows))?
             };
-            if self.log.is_incremental() {
-                self.fresh.push(Kept { end, side, records: records.clone() });
-            }
-            self.push(end, side, records)?;
+            self.keep(end, side, records)?;
         }
         Ok(())
+    }
+
+    fn keep(&mut self, end: TimestampMs, side: usize, records: RecordBatch) -> Result<(), OperatorError> {
+        if self.log.is_incremental() {
+            self.fresh.push(Kept { end, side, records: records.clone() });
+        }
+        self.push(end, side, records)
     }
 
     /// Keeps rows. Small batches are put together, so that there are not many of them.
@@ -242,10 +254,12 @@ impl WindowJoin {
 
     /// The columns that must be equal: the start of the window, and those of the join.
     fn equal_columns(&self, side: usize, records: &RecordBatch) -> Vec<ArrayRef> {
-        let start = records.column(self.sides[side].start).as_primitive::<TimestampMillisecondType>();
-        let start: ArrayRef = Arc::new(Int64Array::new(start.values().clone(), start.nulls().cloned()));
+        let start = (!self.is_whole).then(|| {
+            let start = records.column(self.sides[side].start).as_primitive::<TimestampMillisecondType>();
+            Arc::new(Int64Array::new(start.values().clone(), start.nulls().cloned())) as ArrayRef
+        });
         let keys = self.sides[side].keys.iter().map(|key| records.column(*key).clone());
-        std::iter::once(start).chain(keys).collect()
+        start.into_iter().chain(keys).collect()
     }
 
     /// All rows in memory, for a snapshot.
@@ -306,7 +320,8 @@ struct Joined<'a> {
 impl Joined<'_> {
     /// Finds the pairs of rows with equal keys.
     fn pairs_of_keys(&mut self) -> Result<(), OperatorError> {
-        let types = std::iter::once(DataType::Int64).chain(self.join.key_types.iter().cloned()).collect();
+        let start = (!self.join.is_whole).then_some(DataType::Int64);
+        let types = start.into_iter().chain(self.join.key_types.iter().cloned()).collect();
         let mut table = KeyTable::new(types);
         let mut keys = KeyBatch::default();
         let (mut of_left, mut of_right) = (Vec::new(), Vec::new());

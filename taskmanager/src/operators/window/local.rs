@@ -9,7 +9,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::TimestampMillisecondType;
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
-use tidemill_common::plan::{WindowAggregateSpec, WindowTime};
+use tidemill_common::plan::{WindowAggregateSpec, WindowKind, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
 use tidemill_state::Rows;
@@ -21,6 +21,7 @@ use super::grouping::Grouping;
 use super::layout::{FilterScratch, Layout, Prepared, accumulate};
 use super::null_row_time;
 use super::table::{Scratch, Table, TablePool};
+use super::windows::WHOLE;
 use super::zone::WindowZone;
 use crate::operator::{Operator, OperatorError, Output};
 
@@ -38,18 +39,23 @@ pub(super) fn create(
     output: &Schema,
     zone: WindowZone,
 ) -> Result<Box<dyn Operator>, String> {
-    let WindowTime::RowTime { column, .. } = spec.window.time else {
-        return Err("a local phase needs a row time".to_owned());
+    let slices = match (&spec.window.kind, &spec.window.time) {
+        (WindowKind::Whole, _) => None,
+        (kind, WindowTime::RowTime { column, .. }) => Some((*column, Assigner::new(kind)?)),
+        _ => return Err("a local phase needs a row time".to_owned()),
     };
     let layout = Layout::new(spec, input)?;
+    let emitter = match slices {
+        None => Emitter::of_whole(operator, output),
+        Some(_) => Emitter::of_slices(operator, output),
+    };
     Ok(Box::new(LocalAggregate {
         operator: operator.to_owned(),
-        assigner: Assigner::new(&spec.window.kind)?,
         zone,
-        column,
+        assigned: slices,
         single_rows: layout.accumulators(),
         layout,
-        emitter: Emitter::of_slices(operator, output),
+        emitter,
         slices: BTreeMap::new(),
         pool: TablePool::default(),
         groups: 0,
@@ -67,9 +73,9 @@ pub(super) fn create(
 
 struct LocalAggregate {
     operator: String,
-    assigner: Assigner,
     zone: WindowZone,
-    column: usize,
+    /// The row time, and how it is cut into slices; without it all is one.
+    assigned: Option<(usize, Assigner)>,
     layout: Layout,
     emitter: Emitter,
     slices: BTreeMap<TimestampMs, Table>,
@@ -92,7 +98,8 @@ struct LocalAggregate {
 
 impl LocalAggregate {
     fn load_times(&mut self, records: &RecordBatch) -> Result<(), OperatorError> {
-        let times = records.column(self.column).as_primitive::<TimestampMillisecondType>();
+        let Some((column, _)) = self.assigned else { return Ok(()) };
+        let times = records.column(column).as_primitive::<TimestampMillisecondType>();
         if times.null_count() > 0 {
             return Err(null_row_time(&self.operator));
         }
@@ -106,7 +113,10 @@ impl LocalAggregate {
     }
 
     fn aggregate(&mut self) {
-        self.grouping.assign(&self.assigner, &self.local_times);
+        match &self.assigned {
+            Some((_, assigner)) => self.grouping.assign(assigner, &self.local_times),
+            None => self.grouping.assign_all(WHOLE.end, self.prepared.rows),
+        }
         for index in 0..self.grouping.len() {
             let (end, rows) = self.grouping.slice(index);
             let pane = self.slices.entry(end).or_insert_with(|| self.pool.take(&self.layout));
@@ -139,8 +149,13 @@ impl LocalAggregate {
             columns.extend(accumulator.state(&self.slots));
             accumulator.reset();
         }
-        let window = |time: &i64| Window { end: self.assigner.slice_end(*time), start: *time };
-        let windows = RowWindows::Each(self.local_times.iter().map(window).collect());
+        let windows = match &self.assigned {
+            Some((_, assigner)) => {
+                let window = |time: &i64| Window { end: assigner.slice_end(*time), start: *time };
+                RowWindows::Each(self.local_times.iter().map(window).collect())
+            }
+            None => RowWindows::One(WHOLE, rows),
+        };
         self.emitter.push(columns, windows, RowKind::Insert, output)?;
         self.emitter.flush(output)
     }

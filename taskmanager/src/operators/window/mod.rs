@@ -1,5 +1,6 @@
 //! Windowed aggregation: aligned windows (tumbling, hopping, cumulating) by slices, windows that the
-//! input carries, and session windows; in one phase, or local and global.
+//! input carries, and session windows; in one phase, or local and global. GROUP BY in batch mode is one window,
+//! which ends with the input.
 
 mod assigner;
 mod deltas;
@@ -64,10 +65,13 @@ fn create_with_clock(
     context: &KeyedContext,
     clock: Clock,
 ) -> Result<Box<dyn Operator>, OperatorError> {
-    let operator = match spec.phase {
-        AggregatePhase::Single => "WindowAggregate",
-        AggregatePhase::Local => "LocalWindowAggregate",
-        AggregatePhase::Global => "GlobalWindowAggregate",
+    let operator = match (&spec.window.kind, spec.phase) {
+        (WindowKind::Whole, AggregatePhase::Single) => "GroupAggregate",
+        (WindowKind::Whole, AggregatePhase::Local) => "LocalGroupAggregate",
+        (WindowKind::Whole, AggregatePhase::Global) => "GlobalGroupAggregate",
+        (_, AggregatePhase::Single) => "WindowAggregate",
+        (_, AggregatePhase::Local) => "LocalWindowAggregate",
+        (_, AggregatePhase::Global) => "GlobalWindowAggregate",
     };
     let refuse = |reason: String| OperatorError::Internal { operator: operator.to_owned(), reason };
     let zone = zone_of(&spec.window.time).map_err(refuse)?;
@@ -75,6 +79,7 @@ fn create_with_clock(
     let splits = matches!(
         (&spec.window.kind, &spec.window.time),
         (WindowKind::Tumble { .. } | WindowKind::Hop { .. } | WindowKind::Cumulate { .. }, WindowTime::RowTime { .. })
+            | (WindowKind::Whole, WindowTime::Input)
     );
     if split && !splits {
         return Err(refuse("only aligned windows over row time can be aggregated in two phases".to_owned()));
@@ -95,7 +100,7 @@ fn create_with_clock(
 /// The zone that windows align with.
 pub(crate) fn zone_of(time: &WindowTime) -> Result<WindowZone, String> {
     match time {
-        WindowTime::RowTime { zone: None, .. } => Ok(WindowZone::local()),
+        WindowTime::RowTime { zone: None, .. } | WindowTime::Input => Ok(WindowZone::local()),
         WindowTime::RowTime { zone: Some(zone), .. } | WindowTime::ProcessingTime { zone } => WindowZone::named(zone),
     }
 }
@@ -111,6 +116,7 @@ pub(crate) fn is_row_time(input: &Schema, column: usize) -> Result<(), String> {
 
 fn check_time_columns(spec: &WindowAggregateSpec, input: &Schema) -> Result<(), String> {
     match (&spec.window.kind, &spec.window.time, spec.phase) {
+        (WindowKind::Whole, ..) => Ok(()),
         (WindowKind::Attached { start, end }, ..) => is_row_time(input, *start).and_then(|()| is_row_time(input, *end)),
         (_, _, AggregatePhase::Global) => match input.fields.last().map(|field| field.data_type.logical.to_arrow()) {
             Some(DataType::Int64) => Ok(()),
@@ -118,6 +124,7 @@ fn check_time_columns(spec: &WindowAggregateSpec, input: &Schema) -> Result<(), 
         },
         (_, WindowTime::RowTime { column, .. }, _) => is_row_time(input, *column),
         (_, WindowTime::ProcessingTime { .. }, _) => Ok(()),
+        (_, WindowTime::Input, _) => Err("a window needs a time".to_owned()),
     }
 }
 

@@ -401,7 +401,7 @@ impl SessionAggregate {
                 }
                 Some(times.values().clone())
             }
-            WindowTime::ProcessingTime { .. } => None,
+            WindowTime::ProcessingTime { .. } | WindowTime::Input => None,
         };
         let now = if times.is_none() { (self.clock)().max(self.progress.furthest().saturating_add(1)) } else { 0 };
         let progress = self.progress.of_keys(&self.prepared.key_columns, rows);

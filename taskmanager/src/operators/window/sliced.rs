@@ -32,7 +32,7 @@ use super::pane::{Frozen, Pane};
 use super::rows::TableRows;
 use super::spill::{Spill, merge_kept};
 use super::table::{Scratch, Table, TablePool};
-use super::windows::{Slicing, Windows};
+use super::windows::{Slicing, WHOLE, Windows};
 use super::zone::WindowZone;
 use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
@@ -51,8 +51,10 @@ pub(super) fn create(
     clock: Clock,
 ) -> Result<Box<dyn Operator>, String> {
     let slicing = match (&spec.window.kind, &spec.window.time) {
+        (WindowKind::Whole, _) => Slicing::Whole,
         (WindowKind::Attached { start, end }, _) => Slicing::Attached { start: *start, end: *end },
         (kind, WindowTime::ProcessingTime { .. }) => Slicing::ProcessingTime { assigner: Assigner::new(kind)? },
+        (_, WindowTime::Input) => return Err("a window needs a time".to_owned()),
         (kind, WindowTime::RowTime { column, .. }) => {
             let assigner = Assigner::new(kind)?;
             match spec.phase {
@@ -70,19 +72,18 @@ pub(super) fn create(
     // Attached windows of one end are told apart by their start.
     let prefix: &[DataType] = if matches!(slicing, Slicing::Attached { .. }) { &[DataType::Int64] } else { &[] };
     let state = WindowState::new(operator, context, &layout, prefix, &[])?;
+    let emitter = match slicing {
+        Slicing::Whole => Emitter::of_whole(operator, output),
+        _ => Emitter::of_windows(operator, output, zone.clone()),
+    };
     Ok(Box::new(SlicedAggregate {
         operator: operator.to_owned(),
         layout,
-        windows: Windows {
-            slicing,
-            zone: zone.clone(),
-            lateness: spec.allowed_lateness_ms,
-            progress: state.progress(),
-        },
+        windows: Windows { slicing, zone, lateness: spec.allowed_lateness_ms, progress: state.progress() },
         log: state.log(),
         spill: state.spill(),
         state,
-        emitter: Emitter::of_windows(operator, output, zone),
+        emitter,
         clock,
         slices: BTreeMap::new(),
         cumulated: BTreeMap::new(),
@@ -188,10 +189,7 @@ impl SlicedAggregate {
             if self.windows.is_over_at(self.windows.last_window_end(end), progress) {
                 continue;
             }
-            let start = match (starts, self.windows.assigner()) {
-                (Some(starts), _) => starts[row],
-                (None, assigner) => assigner.map_or(end, |assigner| assigner.window_start(end)),
-            };
+            let start = starts.map_or_else(|| self.windows.start_of(end), |starts| starts[row]);
             slices.entry(Window { end, start }).or_default().push(row as u32);
         }
         for (slice, rows) in slices {
@@ -267,7 +265,7 @@ impl SlicedAggregate {
         let rows = rows.div_ceil(ends.len().max(1)).max(1);
         for end in ends {
             if !self.windows.is_over(self.windows.last_window_end(end)) {
-                let start = self.windows.assigner().map_or(end, |assigner| assigner.window_start(end));
+                let start = self.windows.start_of(end);
                 let pane = self.slices.entry(Window { end, start });
                 pane.or_insert_with(|| Pane::new(&self.layout, &mut self.pool)).are_on_disk(rows);
             }
@@ -289,7 +287,7 @@ impl SlicedAggregate {
     fn add_grouped(&mut self) {
         for index in 0..self.grouping.len() {
             let (end, _) = self.grouping.slice(index);
-            let start = self.windows.assigner().map_or(end, |assigner| assigner.window_start(end));
+            let start = self.windows.start_of(end);
             self.add(Window { end, start }, Grouped::Index(index));
         }
     }
@@ -381,8 +379,20 @@ impl SlicedAggregate {
         }
     }
 
+    /// Of all of an input without rows there is one row still, if there are no keys.
+    fn fire_nothing(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        let is_end = self.windows.is_fired_at(WHOLE.end, watermark) && !self.windows.is_fired(WHOLE.end);
+        let is_whole = matches!(self.windows.slicing, Slicing::Whole);
+        if !is_whole || !is_end || !self.layout.keys.is_empty() || !self.slices.is_empty() {
+            return Ok(());
+        }
+        let nothing = Table::of_nothing(&self.layout);
+        self.emit(&nothing, WHOLE, output)
+    }
+
     /// Fires all windows that are due at this watermark (or clock).
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.fire_nothing(watermark, output)?;
         self.apply_folded();
         if self.next_window(None).is_some_and(|window| self.windows.is_fired_at(window.end, watermark)) {
             // What is being written must not be merged with other tables.
@@ -741,6 +751,7 @@ impl Operator for SlicedAggregate {
                 self.add_grouped();
             }
             Slicing::Attached { start, end } => self.add_attached(records, start, end)?,
+            Slicing::Whole => self.add(WHOLE, Grouped::Rows(Rows::All(records.num_rows()))),
         }
         if !self.late_fires.is_empty() {
             self.fire_late(output)?;

@@ -141,6 +141,16 @@ impl Table {
         }
     }
 
+    /// The one group that there is without keys, to which nothing was added.
+    pub fn of_nothing(layout: &Layout) -> Self {
+        let mut columns = Columns::new(layout);
+        let mut keys = KeyBatch::default();
+        keys.load(&[], 1);
+        columns.table.intern(&keys, Rows::All(1), &mut Vec::new());
+        columns.resize();
+        Self::Columns(columns)
+    }
+
     /// An empty table of columns.
     pub fn columns(layout: &Layout) -> Self {
         Self::Columns(Columns::new(layout))

@@ -19,7 +19,12 @@ pub(super) enum Slicing {
     SliceEnd { assigner: Assigner },
     /// By columns that carry the window.
     Attached { start: usize, end: usize },
+    /// All rows are in [`WHOLE`].
+    Whole,
 }
+
+/// The one window of a whole input. It ends before event time does, so that its end can be reckoned with.
+pub(super) const WHOLE: Window = Window { end: TimestampMs::MAX / 2, start: TimestampMs::MAX / 2 - 1 };
 
 /// The rules of windows and lateness.
 pub(super) struct Windows {
@@ -31,13 +36,21 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// `None` for attached windows, where slice and window are the same.
+    /// `None` for attached windows and whole inputs, where slice and window are the same.
     pub fn assigner(&self) -> Option<&Assigner> {
         match &self.slicing {
             Slicing::RowTime { assigner, .. }
             | Slicing::ProcessingTime { assigner }
             | Slicing::SliceEnd { assigner } => Some(assigner),
-            Slicing::Attached { .. } => None,
+            Slicing::Attached { .. } | Slicing::Whole => None,
+        }
+    }
+
+    /// Where the window of a slice with this end starts; attached windows, which say so themselves, aside.
+    pub fn start_of(&self, slice_end: TimestampMs) -> TimestampMs {
+        match &self.slicing {
+            Slicing::Whole => WHOLE.start,
+            _ => self.assigner().map_or(slice_end, |assigner| assigner.window_start(slice_end)),
         }
     }
 

@@ -1,1 +1,0 @@
-SET 'execution.runtime-mode' = 'batch';

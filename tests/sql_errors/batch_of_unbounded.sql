@@ -1,0 +1,3 @@
+SET 'execution.runtime-mode' = 'batch';
+CREATE TABLE t (a INT) WITH ('connector' = 'datagen');
+SELECT COUNT(*) FROM t;
