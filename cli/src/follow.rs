@@ -225,7 +225,10 @@ pub fn progress(job: &JobDetail) -> String {
     };
     let read = sum("source", |operator| operator.records_out);
     let written = sum("sink", |operator| operator.records_in);
-    let attempt_start = job.attempts.last().map_or(job.summary.start_ms, |attempt| attempt.start_ms);
+    // Counters are those of the attempts that run, the oldest of which counts for all.
+    let running = job.attempts.iter().filter(|attempt| attempt.end_ms.is_none()).map(|attempt| attempt.start_ms);
+    let newest = job.attempts.last().map_or(job.summary.start_ms, |attempt| attempt.start_ms);
+    let attempt_start = running.min().unwrap_or(newest);
     let now = chrono::Utc::now().timestamp_millis();
     let elapsed_ms = (now - attempt_start).max(1);
     let rate = (read as f64 * 1000.0 / elapsed_ms as f64) as u64;

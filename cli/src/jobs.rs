@@ -1,10 +1,12 @@
 //! `tidemill list`, `describe`, `cancel`, `stop` and `info`.
 
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemill_common::control::{JobDetail, JobState, JobSummary, OperatorStatus};
+use tidemill_common::control::{JobAttempt, JobDetail, JobState, JobSummary, OperatorStatus};
+use tidemill_common::ids::RegionId;
 use tidemill_common::process_options::ProcessConfig;
 
 use crate::args::{JobArgs, ListArgs, Output, ProcessFlags, RescaleArgs, StopArgs};
@@ -93,6 +95,9 @@ fn description(job: &JobDetail) -> String {
     if job.operators.iter().any(|operator| operator.holding_split.is_some()) {
         text.push('\n');
     }
+    if job.regions > 1 {
+        text.push_str(&regions(job));
+    }
     for exception in &job.exceptions {
         text.push_str(&format!("\n{} UTC", time(exception.timestamp_ms)));
         if let Some(subtask) = &exception.subtask {
@@ -102,8 +107,27 @@ fn description(job: &JobDetail) -> String {
             text.push_str(&format!("  on {task_manager}"));
         }
         text.push_str(&format!("\n  {}\n", exception.cause.replace('\n', "\n  ")));
+        if job.regions > 1 && !exception.regions.is_empty() {
+            let ended: Vec<String> = exception.regions.iter().map(ToString::to_string).collect();
+            let regions = if ended.len() == 1 { "region" } else { "regions" };
+            text.push_str(&format!("  ended {regions} {} of {}\n", ended.join(", "), job.regions));
+        }
     }
     text
+}
+
+/// How often each region has started, and since when it runs.
+fn regions(job: &JobDetail) -> String {
+    let newest: BTreeMap<RegionId, &JobAttempt> =
+        job.attempts.iter().map(|attempt| (attempt.region, attempt)).collect();
+    let row = |(region, attempt): (&RegionId, &&JobAttempt)| {
+        let end = attempt.end_ms.map_or_else(|| "-".to_owned(), time);
+        let (subtasks, number) = (attempt.subtasks.to_string(), attempt.attempt.to_string());
+        vec![region.to_string(), subtasks, number, time(attempt.start_ms), end]
+    };
+    let rows: Vec<_> = newest.iter().map(row).collect();
+    let header = ["REGION", "SUBTASKS", "ATTEMPT", "STARTED (UTC)", "ENDED (UTC)"];
+    format!("\n{}", render(&header, &[0, 1, 2], &rows))
 }
 
 fn operator_row(operator: &OperatorStatus, now_ms: i64) -> Vec<String> {

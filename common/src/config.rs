@@ -163,6 +163,12 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "Whether and when a job that failed starts again. Without it exponential-delay if the job takes checkpoints, else none.",
     ),
     job("restart-strategy", OptionKind::Enum(RESTART_STRATEGIES), None, "The older name of restart-strategy.type."),
+    job(
+        FAILOVER_STRATEGY,
+        OptionKind::Enum(FAILOVER_STRATEGIES),
+        None,
+        "What starts again when a subtask fails: the pipelined region that it is of, which is all that is connected to it by exchanges, or the full job. Without it as the job manager is configured.",
+    ),
     job("restart-strategy.fixed-delay.attempts", OptionKind::Integer, Some("1"), "How often a job starts again."),
     job("restart-strategy.fixed-delay.delay", OptionKind::Duration, Some("1 s"), "Delay before each restart."),
     job(
@@ -387,6 +393,12 @@ pub const JOB_OPTIONS: &[OptionSpec] = &[
         "STREAMING: results come as they are known. BATCH: the input must end, and final rows come when it has; ORDER BY, LIMIT and GROUP BY without windows can then be done, no row is late, and only the checkpoint behind the end of all input is taken.",
     ),
 ];
+
+/// Key of the option that says what starts again when a subtask fails.
+pub const FAILOVER_STRATEGY: &str = "jobmanager.execution.failover-strategy";
+
+/// Values of [`FAILOVER_STRATEGY`].
+pub const FAILOVER_STRATEGIES: &[&str] = &["region", "full"];
 
 const RESTART_STRATEGIES: &[&str] = &[
     "none",

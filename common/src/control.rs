@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::checkpoint::{CheckpointKind, SplitPosition, SubtaskSnapshot};
 use crate::ids::{
-    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
+    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, RegionId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
 };
 
 /// From a task manager to the job manager. The first message of a connection is `Register`.
@@ -160,6 +160,10 @@ pub struct DeployRequest {
     pub job: JobId,
     pub job_name: String,
     pub attempt: AttemptId,
+    /// The first attempt since the job was last started as a whole: older ones are over in all subtasks.
+    pub first_attempt: AttemptId,
+    /// The region that the attempt is of; `None` if it is all of the job.
+    pub region: Option<RegionId>,
     /// The plan as [`crate::plan::StreamPlan::to_json`] gives it.
     pub plan: std::sync::Arc<Vec<u8>>,
     /// To run there.
@@ -168,7 +172,7 @@ pub struct DeployRequest {
     pub checkpoint_directory: Option<String>,
     /// URL of the directory whose `_metadata` the job starts from.
     pub restore: Option<String>,
-    /// Of all subtasks of the job: task manager and data address.
+    /// Of all subtasks of the attempt: task manager and data address.
     pub locations: Vec<(SubtaskId, TaskManagerId, String)>,
 }
 
@@ -291,6 +295,9 @@ pub struct JobDetail {
     pub summary: JobSummary,
     pub max_parallelism: u32,
     pub slots: u32,
+    /// Pipelined regions, which fail and start again without each other.
+    pub regions: u32,
+    /// Of all regions, in the order in which they started.
     pub attempts: Vec<JobAttempt>,
     pub operators: Vec<OperatorStatus>,
     pub exceptions: Vec<JobException>,
@@ -303,10 +310,13 @@ impl JobDetail {
     }
 }
 
-/// One execution of a job.
+/// One execution of a region of a job.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct JobAttempt {
     pub attempt: AttemptId,
+    pub region: RegionId,
+    /// How many the region has.
+    pub subtasks: u32,
     pub start_ms: i64,
     pub end_ms: Option<i64>,
 }
@@ -319,6 +329,8 @@ pub struct JobException {
     pub subtask: Option<String>,
     pub task_manager: Option<TaskManagerId>,
     pub cause: String,
+    /// The regions that ended because of it.
+    pub regions: Vec<RegionId>,
 }
 
 /// An operator, summed over its subtasks.

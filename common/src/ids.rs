@@ -53,8 +53,13 @@ text_id! {
     SplitId
 }
 number_id! {
-    /// One execution of a job. Rises by one with every restart; fences data frames, files and commits.
+    /// One execution of a region of a job. Rises with every one that starts, over all regions of the job;
+    /// fences data frames, files and commits.
     AttemptId(u32)
+}
+number_id! {
+    /// A pipelined region of a job graph: its index in [`crate::regions::Regions`].
+    RegionId(u32)
 }
 number_id! {
     /// Rises with every change of the leading job manager; fences control messages.

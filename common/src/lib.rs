@@ -21,6 +21,7 @@ pub mod limits;
 pub mod plan;
 pub mod ports;
 pub mod process_options;
+pub mod regions;
 pub mod suggest;
 pub mod time;
 pub mod types;

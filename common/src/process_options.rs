@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::{Options, check_value};
+use crate::config::{FAILOVER_STRATEGIES, FAILOVER_STRATEGY, Options, check_value};
 use crate::connector::OptionKind;
 use crate::suggest::nearest;
 
@@ -80,6 +80,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         OptionKind::Text,
         None,
         "Directory in which the job manager keeps its jobs, so that it takes them up again when it was killed or stopped. Without it they end with it.",
+    ),
+    option(
+        FAILOVER_STRATEGY,
+        OptionKind::Enum(FAILOVER_STRATEGIES),
+        Some("region"),
+        "What starts again when a subtask fails, of jobs that do not say: the pipelined region that it is of, which is all that is connected to it by exchanges, or the full job.",
     ),
     option(
         "jobmanager.rpc.address",

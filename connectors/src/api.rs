@@ -129,8 +129,12 @@ pub struct SubtaskContext {
     pub parallelism: u32,
     /// Uid of the operator.
     pub operator: String,
-    /// Rises with every restart of the job; what an older attempt does must have no effect.
+    /// Rises with every restart of the subtask; what an older attempt of the same subtask does must have no
+    /// effect. Other subtasks may run in older or newer ones.
     pub attempt: AttemptId,
+    /// When the job was last started as a whole: what attempts before this one do, in whatever subtask, must
+    /// have no effect.
+    pub first_attempt: AttemptId,
     /// Whether the job takes checkpoints: rows that cannot be overwritten are published with them.
     pub checkpointed: bool,
     /// IANA name of the session time zone.

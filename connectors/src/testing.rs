@@ -40,6 +40,7 @@ pub(crate) fn subtask_context(subtask: u32, parallelism: u32) -> SubtaskContext 
         parallelism,
         operator: "test".to_owned(),
         attempt: tidemill_common::ids::AttemptId(1),
+        first_attempt: tidemill_common::ids::AttemptId(1),
         checkpointed: false,
         session_zone: "UTC".to_owned(),
         metrics: Arc::new(ConnectorMetrics::default()),

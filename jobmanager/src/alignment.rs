@@ -60,6 +60,13 @@ impl Alignment {
         }
     }
 
+    /// A source subtask starts anew: it has to be told the bound.
+    pub fn restarted(&mut self, subtask: SubtaskId) {
+        if let Some(group) = self.group(subtask) {
+            group.announced = None;
+        }
+    }
+
     /// The groups whose bound has changed and is due: name and the watermark not to pass.
     pub fn announcements(&mut self, now_ms: i64) -> Vec<(String, i64)> {
         let mut due = Vec::new();
@@ -119,7 +126,9 @@ mod tests {
         assert!(alignment.announcements(1_300).is_empty(), "nothing has changed");
         alignment.ended(source(1));
         assert_eq!(alignment.announcements(1_400), [("g".to_owned(), 51_000)]);
+        alignment.restarted(source(1));
+        assert_eq!(alignment.announcements(1_500), [("g".to_owned(), 51_000)], "who starts anew does not know it");
         alignment.report(source(5), 0);
-        assert!(alignment.announcements(1_500).is_empty(), "a task of no group");
+        assert!(alignment.announcements(1_600).is_empty(), "a task of no group");
     }
 }

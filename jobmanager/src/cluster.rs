@@ -88,17 +88,13 @@ impl Cluster {
         (self.members.len(), self.members.values().map(|member| member.registration.slots).sum())
     }
 
-    pub fn take_slots(&mut self, job: &JobId, slots: &BTreeMap<TaskManagerId, u32>) {
-        for (id, count) in slots {
-            if let Some(member) = self.members.get_mut(id) {
-                member.used.insert(job.clone(), *count);
-            }
-        }
-    }
-
-    pub fn release_slots(&mut self, job: &JobId) {
-        for member in self.members.values_mut() {
-            member.used.remove(job);
+    /// A job has these slots and no others.
+    pub fn set_slots(&mut self, job: &JobId, slots: &BTreeMap<TaskManagerId, u32>) {
+        for (id, member) in &mut self.members {
+            match slots.get(id) {
+                Some(count) => member.used.insert(job.clone(), *count),
+                None => member.used.remove(job),
+            };
         }
     }
 
@@ -135,9 +131,9 @@ mod tests {
         let mut cluster = Cluster::default();
         cluster.join(registration("a", 2), ConnectionId(1), 0);
         let (job, slots) = (JobId::from("j"), BTreeMap::from([("a".into(), 2)]));
-        cluster.take_slots(&job, &slots);
+        cluster.set_slots(&job, &slots);
         assert_eq!((cluster.free_slots()[&"a".into()], cluster.slots_of(&job)), (0, 2));
-        cluster.release_slots(&job);
+        cluster.set_slots(&job, &BTreeMap::new());
         assert_eq!(cluster.free_slots()[&"a".into()], 2);
     }
 

@@ -41,7 +41,8 @@ pub enum Command {
         reason: String,
     },
     Client(ClientCommand),
-    /// A helper has made the enumerator of a source, and has run its discovery.
+    /// A helper has made the enumerator of a source, and has run its discovery. The attempt is the one that
+    /// the enumerator is for.
     Discovered {
         job: JobId,
         attempt: AttemptId,
@@ -80,6 +81,7 @@ pub enum Command {
     RowsTaken {
         job: JobId,
         task_manager: TaskManagerId,
+        attempt: AttemptId,
         sequence: u64,
     },
     /// The client of a SELECT has gone away.
@@ -145,10 +147,10 @@ pub enum ClientCommand {
 pub enum Timer {
     /// `task.deployment.timeout`
     Deployment,
-    /// `task.cancellation.timeout`
-    Cancellation,
+    /// `task.cancellation.timeout`, of what was told to end in this round.
+    Cancellation { round: u64 },
     /// The delay before a restart.
-    Restart,
+    Restart { round: u64 },
 }
 
 /// The way to the master.

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tidemill_common::config::FAILOVER_STRATEGY;
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
 use tidemill_state::storage::StoreOptions;
 
@@ -28,6 +29,9 @@ pub struct JobManagerConfig {
     pub checkpoints_directory: String,
     /// The same for savepoints.
     pub savepoints_directory: Option<String>,
+    /// Whether a failure starts the full job again, if the job does not say otherwise, and not only the
+    /// region that failed.
+    pub failover_full: bool,
     /// Ended jobs that are remembered.
     pub history_jobs_max: usize,
 }
@@ -49,6 +53,9 @@ impl JobManagerConfig {
             data_directory: config.text("jobmanager.data.dir").map(PathBuf::from),
             checkpoints_directory: checkpoints_directory(config),
             savepoints_directory: config.text("state.savepoints.dir").map(str::to_owned),
+            failover_full: config
+                .text(FAILOVER_STRATEGY)
+                .is_some_and(|value| value.trim().eq_ignore_ascii_case("full")),
             history_jobs_max: config.integer("jobstore.max-capacity") as usize,
         })
     }

@@ -6,7 +6,7 @@
 //! talks to the task managers through [`rpc::gateway`]. [`splits`] hands out the parts of sources,
 //! [`checkpoint`] takes checkpoints and savepoints.
 //!
-//! All decisions are made by pure cores (`job::state_machine`, `scheduler`, `splits`, `alignment`,
+//! All decisions are made by pure cores (`job::state_machine`, `scheduler`, `splits`, `split_tracker`, `alignment`,
 //! `cluster`, `checkpoint::coordinator`); the master, one task, holds them and does what they say.
 
 mod alignment;
@@ -24,6 +24,7 @@ mod rows;
 mod rpc;
 mod scheduler;
 mod server;
+mod split_tracker;
 mod splits;
 pub mod submit;
 
@@ -33,8 +34,9 @@ pub mod cores {
     pub use crate::checkpoint::coordinator::{Action, Collected, Coordinator, Event, RequestId, Retained, Standing};
     pub use crate::checkpoint::metadata::{assemble, files_of, files_of_metadata, locations_of};
     pub use crate::checkpoint::registry::SharedFiles;
-    pub use crate::job::{JobAction, JobEvent, JobMachine, Placement, RestartStrategy};
-    pub use crate::scheduler::{Homes, place};
+    pub use crate::job::{Executions, JobAction, JobEvent, JobMachine, Placement, RestartStrategy};
+    pub use crate::scheduler::{Homes, place, slots_kept};
+    pub use crate::split_tracker::SplitTracker;
 }
 
 pub use config::JobManagerConfig;

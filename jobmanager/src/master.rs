@@ -2,7 +2,8 @@
 //! pure cores what to do, and does it. It never waits for anything but its next command.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use tidemill_common::checkpoint::{CheckpointOptions, SplitPosition};
@@ -12,7 +13,9 @@ use tidemill_common::control::{
     ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, LocalState, Registration,
     SubtaskState, TaskManagerMessage,
 };
-use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, OperatorId, SubtaskId, TaskManagerId};
+use tidemill_common::ids::{
+    AttemptId, JobId, LeaderEpoch, OperatorId, RegionId, SubtaskId, SubtaskIndex, TaskManagerId,
+};
 use tidemill_connectors::api::ConnectorContext;
 use tidemill_connectors::lease::Lease;
 use tidemill_connectors::registry::{Registry, connector};
@@ -25,10 +28,10 @@ use crate::cluster::{Cluster, ConnectionId};
 use crate::command::{ClientCommand, Command, MasterHandle, Reply, Timer, ToTaskManager};
 use crate::config::JobManagerConfig;
 use crate::error::JobManagerError;
-use crate::job::{Job, JobAction, JobEvent};
+use crate::job::{Executions, Job, JobAction, JobEvent, SourceCoordinator};
 use crate::jobstore::JobStore;
 use crate::rows::Chunk;
-use crate::scheduler::{Homes, place, slots_needed};
+use crate::scheduler::{Homes, place, slots_kept, slots_needed};
 use crate::splits::{Discovered, SourceState, SplitAction, SplitAssigner};
 
 /// How often time-outs are looked at and counters shown.
@@ -174,8 +177,7 @@ impl Master {
             }
             Command::Client(command) => self.client(command),
             Command::Discovered { job, attempt, operator, result } => {
-                let Some(job_state) = self.current(&job, attempt) else { return };
-                let Some(assigner) = job_state.splits.get_mut(&operator) else { return };
+                let Some(assigner) = self.assigner(&job, attempt, operator) else { return };
                 let discovered = result.and_then(|(enumerator, watermarks)| {
                     assigner.restore_watermarks(watermarks);
                     assigner.discovered(enumerator, Ok(()))
@@ -189,16 +191,16 @@ impl Master {
                 }
             }
             Command::DiscoveryDue { job, attempt, operator } => {
-                let Some(job_state) = self.current(&job, attempt) else { return };
-                let actions = job_state.splits.get_mut(&operator).map(SplitAssigner::discovery_due).unwrap_or_default();
+                let actions = self.assigner(&job, attempt, operator).map(SplitAssigner::discovery_due);
+                let actions = actions.unwrap_or_default();
                 self.perform_splits(&job, operator, actions);
             }
             Command::Timeout { job, attempt, timer } => {
                 if self.current(&job, attempt).is_some() {
                     let event = match timer {
                         Timer::Deployment => JobEvent::DeploymentTimedOut,
-                        Timer::Cancellation => JobEvent::CancellationTimedOut,
-                        Timer::Restart => JobEvent::RestartDue,
+                        Timer::Cancellation { round } => JobEvent::CancellationTimedOut { round },
+                        Timer::Restart { round } => JobEvent::RestartDue { round },
                     };
                     self.apply(&job, event);
                 }
@@ -207,10 +209,8 @@ impl Master {
             Command::Admitted(admitted) => self.admit(*admitted),
             Command::PlacementKept { job, attempt, schedule, result } => self.placed(&job, attempt, schedule, result),
             Command::CheckpointDue { job, wake_ms } => self.checkpoint_due(&job, wake_ms),
-            Command::RowsTaken { job, task_manager, sequence } => {
-                if let Some(attempt) = self.jobs.get(&job).map(|job| job.machine.attempt()) {
-                    self.send(&task_manager, JobManagerMessage::LinesTaken { job, attempt, sequence });
-                }
+            Command::RowsTaken { job, task_manager, attempt, sequence } => {
+                self.send(&task_manager, JobManagerMessage::LinesTaken { job, attempt, sequence });
             }
             Command::RowsAbandoned { job } => {
                 tracing::info!(%job, "the client of the SELECT has gone, the job is cancelled");
@@ -219,9 +219,16 @@ impl Master {
         }
     }
 
-    /// The job, if it runs and this is the attempt that counts.
-    pub(crate) fn current(&mut self, job: &JobId, attempt: AttemptId) -> Option<&mut Job> {
+    /// The job, if it has not ended and this is its newest attempt.
+    fn current(&mut self, job: &JobId, attempt: AttemptId) -> Option<&mut Job> {
         self.jobs.get_mut(job).filter(|job| job.machine.attempt() == attempt && !job.machine.state().is_terminal())
+    }
+
+    /// What assigns the splits of a source, if it was made in this attempt and is still of use.
+    fn assigner(&mut self, job: &JobId, attempt: AttemptId, operator: OperatorId) -> Option<&mut SplitAssigner> {
+        let source = self.jobs.get_mut(job)?.splits.get_mut(&operator)?;
+        let counts = source.since == attempt && !source.cancelled.load(Ordering::Relaxed);
+        counts.then_some(&mut source.assigner)
     }
 
     // Task managers.
@@ -333,8 +340,13 @@ impl Master {
                 self.apply(&job, JobEvent::SubtaskChanged { attempt, task_manager: id, subtask, state });
             }
             TaskManagerMessage::SplitRequest { job, attempt, operator, reader } => {
-                let Some(found) = self.current(&job, attempt) else { return };
-                let actions = found.splits.get_mut(&operator).map(|s| s.requested(reader)).unwrap_or_default();
+                let Some(found) = self.jobs.get_mut(&job) else { return };
+                let subtask = found.subtask_of(operator, reader);
+                if !subtask.is_some_and(|subtask| found.machine.is_deployed_in(subtask, attempt)) {
+                    return;
+                }
+                let actions = found.splits.get_mut(&operator).map(|source| source.assigner.requested(reader));
+                let actions = actions.unwrap_or_default();
                 self.perform_splits(&job, operator, actions);
             }
             TaskManagerMessage::CheckpointAcknowledged { job, attempt, subtask, checkpoint, snapshot } => {
@@ -344,9 +356,9 @@ impl Master {
                 self.checkpoint(&job, Event::Declined { attempt, subtask, checkpoint, reason });
             }
             TaskManagerMessage::CollectedLines { job, attempt, sequence, lines } => {
-                let Some(found) = self.current(&job, attempt) else { return };
+                let Some(found) = self.jobs.get(&job).filter(|job| job.machine.is_deployed(attempt)) else { return };
                 let taken = match &found.rows {
-                    Some(rows) => rows.push(Chunk { task_manager: id, sequence, lines }),
+                    Some(rows) => rows.push(Chunk { task_manager: id, attempt, sequence, lines }),
                     None => true,
                 };
                 if !taken {
@@ -421,7 +433,8 @@ impl Master {
         }
         self.refuse_in_batch_mode(&id, "stopped")?;
         // A job that waits for slots has read nothing: it only goes away.
-        let waits = state == JobState::Created && !self.jobs[&id].placing;
+        let job = &self.jobs[&id];
+        let waits = state == JobState::Created && !job.placing && job.machine.placement().is_empty();
         self.apply(&id, if waits { JobEvent::CancelRequested } else { JobEvent::StopRequested { drain } });
         Ok(self.summary(&id))
     }
@@ -484,6 +497,10 @@ impl Master {
             if job.machine.state() != JobState::Created || job.after.is_some() || job.placing {
                 continue;
             }
+            // What it starts from is not known yet.
+            if job.checkpoints.coordinator.is_persisting() {
+                continue;
+            }
             let is_joined = |member: &TaskManagerId| self.cluster.member(member).is_some();
             if job.recovering.as_ref().is_some_and(|recovering| !recovering.is_over(self.clock.now_ms(), is_joined)) {
                 continue;
@@ -493,11 +510,18 @@ impl Master {
                 false => BTreeMap::new(),
             };
             let homes = Homes { of_subtasks, of_task_managers: self.cluster.homes() };
-            if let Ok(schedule) = place(&job.graph, &self.cluster.free_slots(), &homes) {
-                self.cluster.take_slots(&id, &schedule.slots);
+            if let Ok(schedule) = place(&job.graph, &self.cluster.free_slots(), &homes, &job.machine.kept()) {
+                self.cluster.set_slots(&id, &schedule.slots);
                 self.place(&id, schedule);
             }
         }
+    }
+
+    /// Gives back the slots of a job in which nothing runs on.
+    pub(crate) fn release_slots(&mut self, id: &JobId) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let kept = slots_kept(&job.graph, &job.machine.kept());
+        self.cluster.set_slots(id, &kept);
     }
 
     pub(crate) fn apply(&mut self, id: &JobId, event: JobEvent) {
@@ -508,7 +532,7 @@ impl Master {
         if before != after {
             tracing::info!(job = %id, from = %before, to = %after, "job state");
         }
-        let slots_back = actions.iter().any(|action| matches!(action, JobAction::End | JobAction::Reschedule));
+        let slots_back = actions.iter().any(|action| matches!(action, JobAction::End | JobAction::Reschedule { .. }));
         for action in actions {
             self.perform(id, action);
         }
@@ -561,94 +585,120 @@ impl Master {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let attempt = job.machine.attempt();
         match action {
-            JobAction::Deploy => {
-                job.deployed(now);
-                self.checkpoints_deployed(id, attempt);
-                self.deploy(id);
+            JobAction::Deploy { regions } => {
+                job.deployed(now, &regions);
+                self.checkpoints_deployed(id);
+                self.deploy(id, &regions);
                 self.start_timer(id, attempt, Timer::Deployment, self.config.deployment_timeout);
             }
-            JobAction::Cancel { task_managers } => {
-                job.cancelled.store(true, Ordering::Relaxed);
-                for task_manager in task_managers {
+            JobAction::Cancel { executions, round } => {
+                job.cancel_sources();
+                for (attempt, task_manager) in each(executions) {
                     self.send(&task_manager, JobManagerMessage::Cancel { job: id.clone(), attempt });
                 }
-                self.start_timer(id, attempt, Timer::Cancellation, self.config.cancellation_timeout);
+                self.start_timer(id, attempt, Timer::Cancellation { round }, self.config.cancellation_timeout);
             }
-            JobAction::StopSources { task_managers, drain } => {
-                for task_manager in task_managers {
+            JobAction::StopSources { executions, drain } => {
+                for (attempt, task_manager) in each(executions) {
                     self.send(&task_manager, JobManagerMessage::StopSources { job: id.clone(), attempt, drain });
                 }
             }
-            JobAction::RecordFailure { subtask, task_manager, cause, root } => {
-                tracing::warn!(job = %id, cause, "failure");
-                job.record_failure(subtask, task_manager, cause, root, now);
+            JobAction::RecordFailure { subtask, task_manager, cause, root, regions } => {
+                let ended: Vec<u32> = regions.iter().map(|region| region.0).collect();
+                tracing::warn!(job = %id, cause, regions = ?ended, of = job.machine.regions().len(), "failure");
+                job.record_failure_of(subtask, task_manager, cause, root, (&regions, now));
             }
-            JobAction::RestartAfter { delay_ms } => {
+            JobAction::RestartAfter { delay_ms, round } => {
                 tracing::info!(job = %id, delay_ms, "restarts");
-                self.start_timer(id, attempt, Timer::Restart, Duration::from_millis(delay_ms.max(0) as u64));
+                let delay = Duration::from_millis(delay_ms.max(0) as u64);
+                self.start_timer(id, attempt, Timer::Restart { round }, delay);
             }
-            JobAction::Reschedule => {
-                job.attempt_ended(now);
-                self.cluster.release_slots(id);
+            JobAction::Reschedule { regions } => {
+                job.attempts_ended(now, &regions);
+                self.release_slots(id);
             }
             JobAction::End => {
                 job.ended(now);
-                self.cluster.release_slots(id);
+                self.release_slots(id);
                 self.forget_local_state(id);
                 self.checkpoints_ended(id);
             }
         }
     }
 
-    fn deploy(&mut self, id: &JobId) {
-        let Some(job) = self.jobs.get_mut(id) else { return };
-        let attempt = job.machine.attempt();
-        let mut subtasks: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
-        let mut locations = Vec::new();
-        let keeps_copies = CheckpointOptions::new(&job.plan.options).local_backup;
-        let mut homes = BTreeMap::new();
-        for (subtask, task_manager) in job.machine.placement() {
-            let Some(member) = self.cluster.member(task_manager) else { continue };
-            locations.push((*subtask, task_manager.clone(), member.registration.data_address.clone()));
-            if keeps_copies {
-                homes.insert(*subtask, member.registration.local_state.id.clone());
+    /// Sends regions to their task managers, and sees to the splits of their sources. Older attempts come
+    /// first, as task managers know by the number which are over.
+    fn deploy(&mut self, id: &JobId, regions: &BTreeSet<RegionId>) {
+        let Some(job) = self.jobs.get(id) else { return };
+        let mut messages = Vec::new();
+        for region in regions {
+            let Some(attempt) = job.machine.attempt_of(*region) else { continue };
+            let mut subtasks: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
+            let mut locations = Vec::new();
+            for subtask in job.machine.regions().members(*region) {
+                let Some(task_manager) = job.machine.placement().get(&subtask) else { continue };
+                let Some(member) = self.cluster.member(task_manager) else { continue };
+                locations.push((subtask, task_manager.clone(), member.registration.data_address.clone()));
+                subtasks.entry(task_manager.clone()).or_default().push(subtask);
             }
-            subtasks.entry(task_manager.clone()).or_default().push(*subtask);
+            for (task_manager, subtasks) in subtasks {
+                let request = DeployRequest {
+                    job: id.clone(),
+                    job_name: job.plan.name.clone(),
+                    attempt,
+                    first_attempt: job.machine.first_attempt(),
+                    region: (job.machine.regions().len() > 1).then_some(*region),
+                    plan: job.plan_json.clone(),
+                    checkpoint_directory: job.checkpoints.directory(),
+                    restore: job.checkpoints.newest(),
+                    subtasks,
+                    locations: locations.clone(),
+                };
+                messages.push((task_manager, JobManagerMessage::Deploy(request)));
+            }
         }
-        if keeps_copies {
-            self.homes.insert(id.clone(), homes);
+        if CheckpointOptions::new(&job.plan.options).local_backup {
+            let member = |task_manager| Some(self.cluster.member(task_manager)?.registration.local_state.id.clone());
+            let homes = job.machine.placement().iter().filter_map(|(subtask, id)| Some((*subtask, member(id)?)));
+            self.homes.insert(id.clone(), homes.collect());
         }
-        let (job_name, plan, restore) = (job.plan.name.clone(), job.plan_json.clone(), job.checkpoints.newest());
-        let checkpoint_directory = job.checkpoints.directory();
-        let plan_operators = job.plan.clone();
+        for (task_manager, message) in messages {
+            self.send(&task_manager, message);
+        }
+        self.deploy_sources(id, regions);
+    }
+
+    /// Sources of which all readers start have their enumerators made anew, from the checkpoint; those that
+    /// others go on reading take back what the readers that start had.
+    fn deploy_sources(&mut self, id: &JobId, regions: &BTreeSet<RegionId>) {
+        let Some(job) = self.jobs.get_mut(id) else { return };
+        let (attempt, restore, plan) = (job.machine.attempt(), job.checkpoints.newest(), job.plan.clone());
         let sources: Vec<_> =
             job.sources().map(|(operator, source, parallelism)| (operator, source.clone(), parallelism)).collect();
-        let context = ConnectorContext {
-            io: tokio::runtime::Handle::current(),
-            cancelled: job.cancelled.clone(),
-            lease: Lease::unlimited(),
-        };
-        for (operator, source, parallelism) in &sources {
-            let assigner = SplitAssigner::new(*parallelism, Registry.is_bounded(source), source.watermark.is_some());
-            job.splits.insert(*operator, assigner);
-        }
-        for (task_manager, subtasks) in subtasks {
-            let request = DeployRequest {
-                job: id.clone(),
-                job_name: job_name.clone(),
-                attempt,
-                plan: plan.clone(),
-                checkpoint_directory: checkpoint_directory.clone(),
-                restore: restore.clone(),
-                subtasks,
-                locations: locations.clone(),
-            };
-            self.send(&task_manager, JobManagerMessage::Deploy(request));
-        }
-        let uid = |operator: OperatorId| plan_operators.operator(operator).uid.clone();
         for (operator, source, parallelism) in sources {
-            let context = context.clone();
-            let restore = restore.as_ref().map(|url| (url.clone(), uid(operator), self.config.store.clone()));
+            let Some(job) = self.jobs.get_mut(id) else { return };
+            let (readers, all) = job.readers_in(operator, regions);
+            if !all {
+                let restarted = job.splits.get_mut(&operator).filter(|_| !readers.is_empty());
+                let actions = restarted.map(|source| source.assigner.restarted(&readers)).unwrap_or_default();
+                self.perform_splits(id, operator, actions);
+                continue;
+            }
+            let mut assigner =
+                SplitAssigner::new(parallelism, Registry.is_bounded(&source), source.watermark.is_some());
+            let of = |reader: &SubtaskIndex| job.machine.regions().of(job.subtask_of(operator, *reader)?);
+            if readers.iter().filter_map(of).collect::<BTreeSet<_>>().len() > 1 {
+                assigner = assigner.tracked();
+            }
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let context = ConnectorContext {
+                io: tokio::runtime::Handle::current(),
+                cancelled: cancelled.clone(),
+                lease: Lease::unlimited(),
+            };
+            job.splits.insert(operator, SourceCoordinator { assigner, since: attempt, cancelled });
+            let uid = plan.operator(operator).uid.clone();
+            let restore = restore.as_ref().map(|url| (url.clone(), uid, self.config.store.clone()));
             self.discover(id, attempt, operator, move || {
                 let connector = connector(&source.table.connector).ok_or_else(|| unknown(&source.table))?;
                 let mut enumerator = connector.create_enumerator(&source, parallelism, &context)?;
@@ -669,9 +719,9 @@ impl Master {
     fn perform_splits(&mut self, id: &JobId, operator: OperatorId, actions: Vec<SplitAction>) {
         for action in actions {
             let Some(job) = self.jobs.get(id) else { return };
-            let attempt = job.machine.attempt();
+            let Some(since) = job.splits.get(&operator).map(|source| source.since) else { return };
             match action {
-                SplitAction::Discover(mut enumerator) => self.discover(id, attempt, operator, move || {
+                SplitAction::Discover(mut enumerator) => self.discover(id, since, operator, move || {
                     enumerator.discover()?;
                     Ok((enumerator, BTreeMap::new()))
                 }),
@@ -679,17 +729,16 @@ impl Master {
                     let (handle, job) = (self.handle.clone(), id.clone());
                     tokio::spawn(async move {
                         tokio::time::sleep(time).await;
-                        let _ = handle.send(Command::DiscoveryDue { job, attempt, operator }).await;
+                        let _ = handle.send(Command::DiscoveryDue { job, attempt: since, operator }).await;
                     });
                 }
                 SplitAction::Assign { reader, splits, no_more } => {
-                    let Some(task_manager) = job
-                        .subtask_of(operator, reader)
-                        .and_then(|subtask| job.machine.placement().get(&subtask))
-                        .cloned()
-                    else {
-                        continue;
-                    };
+                    let place = job.subtask_of(operator, reader).and_then(|subtask| {
+                        let attempt = job.machine.attempt_of_subtask(subtask)?;
+                        Some((attempt, job.machine.placement().get(&subtask)?.clone()))
+                    });
+                    // A reader that waits for slots gets them when it is deployed.
+                    let Some((attempt, task_manager)) = place else { continue };
                     let splits = splits
                         .into_iter()
                         .map(|split| SplitPosition {
@@ -770,15 +819,14 @@ impl Master {
         }
         for id in std::mem::take(&mut self.dirty) {
             let Some(job) = self.jobs.get_mut(&id) else { continue };
-            let attempt = job.machine.attempt();
             let announcements = job.alignment.announcements(now);
-            let task_managers: BTreeSet<_> = job.machine.placement().values().cloned().collect();
+            let executions: Vec<_> = each(job.machine.executions(|_| true)).collect();
             job.publish();
             for (group, max_watermark_ms) in announcements {
-                for task_manager in &task_managers {
+                for (attempt, task_manager) in &executions {
                     let message = JobManagerMessage::UpdateAlignment {
                         job: id.clone(),
-                        attempt,
+                        attempt: *attempt,
                         group: group.clone(),
                         max_watermark_ms,
                     };
@@ -822,6 +870,14 @@ impl Master {
             if members == 1 { "is" } else { "are" },
         )
     }
+}
+
+/// Each attempt with each of its task managers.
+pub(crate) fn each(executions: Executions) -> impl Iterator<Item = (AttemptId, TaskManagerId)> {
+    let of_attempt = |(attempt, task_managers): (AttemptId, BTreeSet<TaskManagerId>)| {
+        task_managers.into_iter().map(move |task_manager| (attempt, task_manager))
+    };
+    executions.into_iter().flat_map(of_attempt)
 }
 
 fn unreadable(

@@ -73,7 +73,7 @@ impl Master {
             kind: retained.kind,
         });
         JobRecord {
-            attempts_end: job.machine.attempt().0 + 1,
+            attempts_end: job.machine.attempts_end(),
             ids_end: checkpoints.coordinator.ids_end(),
             next_state_id: checkpoints.next_state_id(),
             plan: job.plan_kept,
@@ -244,7 +244,9 @@ impl Master {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.placing = false;
         if job.machine.state() != tidemill_common::control::JobState::Created || job.machine.attempt() != attempt {
-            return;
+            // Another region has failed since, or the job is over: nothing runs in the slots that were taken.
+            self.release_slots(id);
+            return self.schedule();
         }
         job.plan_kept = job.plan_number;
         job.recovering = None;
@@ -252,11 +254,11 @@ impl Master {
         match kept {
             Ok(()) if members_are_there => self.apply(id, JobEvent::Placed(schedule.placement)),
             Ok(()) => {
-                self.cluster.release_slots(id);
+                self.release_slots(id);
                 self.schedule();
             }
             Err(reason) => {
-                self.cluster.release_slots(id);
+                self.release_slots(id);
                 let cause = format!("the job manager cannot keep where the job runs (jobmanager.data.dir): {reason}");
                 self.apply(id, JobEvent::CoordinatorFailed { cause });
             }

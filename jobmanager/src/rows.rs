@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
-use tidemill_common::ids::TaskManagerId;
+use tidemill_common::ids::{AttemptId, TaskManagerId};
 use tokio::sync::Notify;
 
 /// Chunks that may wait here; a task manager that sends more breaks the protocol.
@@ -17,6 +17,7 @@ pub const CHUNKS_MAX: usize = 4_096;
 #[derive(Debug)]
 pub struct Chunk {
     pub task_manager: TaskManagerId,
+    pub attempt: AttemptId,
     pub sequence: u64,
     pub lines: Vec<String>,
 }

@@ -17,7 +17,7 @@ pub struct NotEnoughSlots {
     pub free: u32,
 }
 
-/// A job's slots and what runs in them.
+/// A job's slots and what runs in them. Slots of regions that go on running are part of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Schedule {
     pub placement: Placement,
@@ -37,15 +37,41 @@ pub struct Homes {
     pub of_task_managers: BTreeMap<TaskManagerId, String>,
 }
 
-/// Places a job on the free slots: where copies of its state are, if there is room, and spread evenly over
-/// the task managers otherwise.
-pub fn place(graph: &JobGraph, free: &BTreeMap<TaskManagerId, u32>, homes: &Homes) -> Result<Schedule, NotEnoughSlots> {
+/// Slots per task manager that a job keeps for subtasks that run on (`kept`).
+pub fn slots_kept(graph: &JobGraph, kept: &Placement) -> BTreeMap<TaskManagerId, u32> {
+    let mut slots = BTreeMap::new();
+    kept_layout(graph, kept).into_iter().flatten().for_each(|id| *slots.entry(id).or_insert(0) += 1);
+    slots
+}
+
+/// The task manager of each slot that holds a subtask that runs on.
+fn kept_layout(graph: &JobGraph, kept: &Placement) -> Vec<Option<TaskManagerId>> {
     let needed = slots_needed(graph);
-    let free_total = free.values().fold(0u32, |sum, slots| sum.saturating_add(*slots));
-    if free_total < needed {
-        return Err(NotEnoughSlots { needed, free: free_total });
+    let mut layout = vec![None; needed as usize];
+    for (subtask, slot) in slots_of(graph, needed) {
+        if let Some(task_manager) = kept.get(&subtask) {
+            layout[slot] = Some(task_manager.clone());
+        }
     }
-    let layout = lay_out(needed, free, &slot_homes(graph, needed, homes), homes);
+    layout
+}
+
+/// Places a job on the free slots: where copies of its state are, if there is room, and spread evenly over
+/// the task managers otherwise. Slots in which subtasks run on (`kept`) are not free, and stay where they are.
+pub fn place(
+    graph: &JobGraph,
+    free: &BTreeMap<TaskManagerId, u32>,
+    homes: &Homes,
+    kept: &Placement,
+) -> Result<Schedule, NotEnoughSlots> {
+    let layout = kept_layout(graph, kept);
+    let needed = slots_needed(graph);
+    let missing = layout.iter().filter(|slot| slot.is_none()).count() as u32;
+    let free_total = free.values().fold(0u32, |sum, slots| sum.saturating_add(*slots));
+    if free_total < missing {
+        return Err(NotEnoughSlots { needed: missing, free: free_total });
+    }
+    let layout = lay_out(layout, free, &slot_homes(graph, needed, homes), homes);
     let mut placement = Placement::new();
     for (subtask, slot) in slots_of(graph, needed) {
         if let Some(Some(task_manager)) = layout.get(slot) {
@@ -84,20 +110,20 @@ fn slot_homes<'a>(graph: &JobGraph, needed: u32, homes: &'a Homes) -> BTreeMap<&
     slots
 }
 
-/// The task manager of each slot. Those of one task manager lie together, so that a narrow task is spread
-/// over the task managers too.
+/// The task manager of each slot that has none yet. Those of one task manager lie together, so that a narrow
+/// task is spread over the task managers too.
 fn lay_out(
-    needed: u32,
+    mut layout: Vec<Option<TaskManagerId>>,
     free: &BTreeMap<TaskManagerId, u32>,
     slot_homes: &BTreeMap<&String, Vec<usize>>,
     homes: &Homes,
 ) -> Vec<Option<TaskManagerId>> {
-    let mut layout = vec![None; needed as usize];
     let mut taken = BTreeMap::new();
     for (home, slots) in slot_homes {
+        let slots: Vec<usize> = slots.iter().copied().filter(|slot| layout[*slot].is_none()).collect();
         let is_home = |id: &TaskManagerId| homes.of_task_managers.get(id) == Some(*home);
         let at_home = free.iter().filter(|(id, _)| is_home(id)).map(|(id, slots)| (id.clone(), *slots)).collect();
-        fill(&mut layout, slots, &choose(slots.len() as u32, &at_home, &mut taken));
+        fill(&mut layout, &slots, &choose(slots.len() as u32, &at_home, &mut taken));
     }
     let rest: Vec<usize> = (0..layout.len()).filter(|slot| layout[*slot].is_none()).collect();
     fill(&mut layout, &rest, &choose(rest.len() as u32, free, &mut taken));
@@ -154,10 +180,10 @@ mod tests {
     #[test]
     fn a_job_needs_as_many_slots_as_its_widest_task() {
         assert_eq!(
-            place(&graph(&[2, 4, 1]), &free(&[2, 1]), &Homes::default()),
+            place(&graph(&[2, 4, 1]), &free(&[2, 1]), &Homes::default(), &Placement::new()),
             Err(NotEnoughSlots { needed: 4, free: 3 })
         );
-        let schedule = place(&graph(&[2, 4, 1]), &free(&[4, 4]), &Homes::default()).unwrap();
+        let schedule = place(&graph(&[2, 4, 1]), &free(&[4, 4]), &Homes::default(), &Placement::new()).unwrap();
         assert_eq!(schedule.slots, free(&[2, 2]));
         let narrow: BTreeSet<_> =
             schedule.placement.iter().filter(|(s, _)| s.task == TaskId(0)).map(|(_, tm)| tm.clone()).collect();
@@ -179,7 +205,7 @@ mod tests {
     #[test]
     fn subtasks_go_where_copies_of_their_state_are() {
         let placed = |slots: &[u32], homes: &Homes| {
-            let schedule = place(&graph(&[4]), &free(slots), homes).unwrap();
+            let schedule = place(&graph(&[4]), &free(slots), homes, &Placement::new()).unwrap();
             schedule.placement.into_values().map(|id| id.0).collect::<Vec<_>>()
         };
         let crossed = homes(&["b", "a", "b", "a"], &["a", "b", "c"]);
@@ -190,6 +216,23 @@ mod tests {
         assert_eq!(placed(&[2, 3, 4], &together), ["tm0", "tm0", "tm1", "tm1"], "spread over those of one machine");
         let one_new = homes(&["a", "", "a", ""], &["a", "b"]);
         assert_eq!(placed(&[2, 2], &one_new), ["tm0", "tm1", "tm0", "tm1"]);
+    }
+
+    #[test]
+    fn what_runs_on_keeps_its_slot_and_the_rest_is_placed_around_it() {
+        let two = graph(&[2, 4]);
+        let before = place(&two, &free(&[2, 2]), &Homes::default(), &Placement::new()).unwrap();
+        // The second task manager is lost, and with it the slots 2 and 3.
+        let lost = TaskManagerId("tm1".to_owned());
+        let kept: Placement = before.placement.clone().into_iter().filter(|(_, id)| *id != lost).collect();
+        assert_eq!(slots_kept(&two, &kept), free(&[2]));
+        let missing = place(&two, &free(&[0, 0, 1]), &Homes::default(), &kept);
+        assert_eq!(missing, Err(NotEnoughSlots { needed: 2, free: 1 }));
+        let after = place(&two, &free(&[0, 0, 3]), &Homes::default(), &kept).unwrap();
+        assert_eq!(after.slots, BTreeMap::from([("tm0".into(), 2), ("tm2".into(), 2)]));
+        for (subtask, id) in &after.placement {
+            assert_eq!(*id, kept.get(subtask).cloned().unwrap_or_else(|| "tm2".into()), "{subtask}");
+        }
     }
 
     proptest! {
@@ -203,7 +246,7 @@ mod tests {
             let names = ["", "a", "b", "c"];
             let preferred: Vec<&str> = preferred.into_iter().map(|home| names[home]).collect();
             let homes = homes(&preferred, &["a", "b", "a", "c", "b"]);
-            match place(&graph, &free, &homes) {
+            match place(&graph, &free, &homes, &Placement::new()) {
                 Err(error) => {
                     prop_assert_eq!(error.needed, slots_needed(&graph));
                     prop_assert!(slots.iter().sum::<u32>() < error.needed);

@@ -9,9 +9,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME, SplitPosition};
-use tidemill_common::ids::{SplitId, SubtaskIndex};
+use tidemill_common::ids::{CheckpointId, SplitId, SubtaskIndex};
 use tidemill_connectors::api::{ConnectorError, Split, SplitEnumerator};
 use tidemill_state::storage::{Directory, StorageError, StoreOptions, checksum};
+
+use crate::split_tracker::{SplitTracker, splits_of};
 
 /// What the caller has to do.
 pub enum SplitAction {
@@ -26,7 +28,7 @@ pub enum SplitAction {
     },
 }
 
-/// The splits of one source operator in one attempt.
+/// The splits of one source operator, for as long as any of its readers goes on.
 pub struct SplitAssigner {
     parallelism: u32,
     all_at_once: bool,
@@ -38,6 +40,10 @@ pub struct SplitAssigner {
     exhausted: BTreeSet<SubtaskIndex>,
     /// Of splits that were read before, from the checkpoint. Enumerators do not know of them.
     watermarks: BTreeMap<SplitId, i64>,
+    /// Who owns what, if readers may fail without others.
+    tracker: Option<SplitTracker>,
+    /// What came back while discovery had the enumerator.
+    back: Vec<Split>,
 }
 
 /// An enumerator after its discovery, and the watermarks of restored splits.
@@ -103,7 +109,16 @@ impl SplitAssigner {
             waiting: BTreeSet::new(),
             exhausted: BTreeSet::new(),
             watermarks: BTreeMap::new(),
+            tracker: None,
+            back: Vec::new(),
         }
+    }
+
+    /// For a source whose readers are of several regions: they may start again without each other.
+    #[must_use]
+    pub fn tracked(mut self) -> Self {
+        self.tracker = Some(SplitTracker::default());
+        self
     }
 
     /// Splits that are assigned from now on had these watermarks.
@@ -127,11 +142,15 @@ impl SplitAssigner {
         result: Result<(), ConnectorError>,
     ) -> Result<Vec<SplitAction>, ConnectorError> {
         result?;
+        let mut enumerator = enumerator;
+        if !self.back.is_empty() {
+            enumerator.add_back(std::mem::take(&mut self.back));
+        }
         let interval = enumerator.discovery_interval();
         self.enumerator = Some(enumerator);
         let first = !std::mem::replace(&mut self.discovered_before, true);
         let mut actions = match (first, self.all_at_once) {
-            (true, true) => self.assign_all(),
+            (_, true) => self.assign_all(),
             (true, false) => self.serve_waiting(),
             // New partitions go to their readers though these are busy with others.
             (false, _) => {
@@ -152,6 +171,53 @@ impl SplitAssigner {
         Some(snapshot.map(|enumerator| serde_json::json!({ "enumerator": enumerator, "watermarks": watermarks })))
     }
 
+    /// Whether readers may start again without each other.
+    pub fn is_tracked(&self) -> bool {
+        self.tracker.is_some()
+    }
+
+    /// The enumerator's part of a checkpoint was taken: what is assigned from now on is not of it.
+    pub fn prepared(&mut self, checkpoint: CheckpointId) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.prepared(checkpoint);
+        }
+    }
+
+    /// What the readers have in a checkpoint that may become complete.
+    pub fn collected(&mut self, checkpoint: CheckpointId, readers: BTreeMap<SubtaskIndex, Vec<SplitPosition>>) {
+        if let Some(tracker) = &mut self.tracker {
+            let readers = readers.into_iter().map(|(reader, splits)| (reader, splits_of(splits))).collect();
+            tracker.collected(checkpoint, readers);
+        }
+    }
+
+    /// A checkpoint is complete: readers that start again do so from it.
+    pub fn completed(&mut self, checkpoint: CheckpointId) {
+        if let Some(tracker) = &mut self.tracker {
+            tracker.completed(checkpoint);
+        }
+    }
+
+    /// Readers have been deployed anew, without splits, while others go on. What they own since the newest
+    /// complete checkpoint is assigned again.
+    pub fn restarted(&mut self, readers: &BTreeSet<SubtaskIndex>) -> Vec<SplitAction> {
+        self.waiting.retain(|reader| !readers.contains(reader));
+        self.exhausted.retain(|reader| !readers.contains(reader));
+        let back = self.tracker.as_mut().map(|tracker| tracker.reset(readers)).unwrap_or_default();
+        self.watermarks.extend(back.iter().filter_map(|split| Some((split.id.clone(), split.watermark_ms?))));
+        match &mut self.enumerator {
+            Some(enumerator) if !back.is_empty() => enumerator.add_back(back),
+            Some(_) => {}
+            None => self.back.extend(back),
+        }
+        match (self.discovered_before, self.all_at_once) {
+            (false, _) => Vec::new(),
+            (true, true) => self.assign_all(),
+            // Those that have asked before have got nothing since.
+            (true, false) => self.serve_waiting(),
+        }
+    }
+
     /// The time of [`SplitAction::DiscoverAfter`] has come.
     pub fn discovery_due(&mut self) -> Vec<SplitAction> {
         self.enumerator.take().map(SplitAction::Discover).into_iter().collect()
@@ -169,19 +235,24 @@ impl SplitAssigner {
             if splits.is_empty() && !no_more {
                 return true;
             }
+            if let Some(tracker) = &mut self.tracker {
+                tracker.assigned(*reader, &splits);
+            }
             actions.push(SplitAction::Assign { reader: *reader, splits, no_more });
             false
         });
         actions
     }
 
+    /// To all readers that have not got theirs.
     fn assign_all(&mut self) -> Vec<SplitAction> {
         let Some(enumerator) = &mut self.enumerator else { return Vec::new() };
-        let mut assigned: Vec<Vec<Split>> = vec![Vec::new(); self.parallelism as usize];
+        let readers = (0..self.parallelism).map(SubtaskIndex).filter(|reader| !self.exhausted.contains(reader));
+        let mut assigned: BTreeMap<SubtaskIndex, Vec<Split>> = readers.map(|reader| (reader, Vec::new())).collect();
         loop {
             let mut any = false;
-            for (reader, mine) in assigned.iter_mut().enumerate() {
-                let splits = enumerator.next_splits(SubtaskIndex(reader as u32));
+            for (reader, mine) in &mut assigned {
+                let splits = enumerator.next_splits(*reader);
                 let splits = with_watermarks(&mut self.watermarks, splits);
                 any |= !splits.is_empty();
                 mine.extend(splits);
@@ -190,13 +261,13 @@ impl SplitAssigner {
                 break;
             }
         }
-        self.exhausted = (0..self.parallelism).map(SubtaskIndex).collect();
+        self.exhausted.extend(assigned.keys());
         self.waiting.clear();
-        assigned
-            .into_iter()
-            .enumerate()
-            .map(|(reader, splits)| SplitAction::Assign { reader: SubtaskIndex(reader as u32), splits, no_more: true })
-            .collect()
+        if let Some(tracker) = &mut self.tracker {
+            assigned.iter().for_each(|(reader, splits)| tracker.assigned(*reader, splits));
+        }
+        let assign = |(reader, splits)| SplitAction::Assign { reader, splits, no_more: true };
+        assigned.into_iter().map(assign).collect()
     }
 }
 
@@ -238,7 +309,10 @@ mod tests {
         fn is_exhausted(&self, _reader: SubtaskIndex) -> bool {
             self.interval.is_none() && self.files.is_empty()
         }
-        fn add_back(&mut self, _splits: Vec<Split>) {}
+        fn add_back(&mut self, splits: Vec<Split>) {
+            let back = splits.iter().map(|split| split.state.as_u64().unwrap() as u32);
+            back.rev().for_each(|file| self.files.push_front(file));
+        }
         fn snapshot(&self) -> Result<serde_json::Value, ConnectorError> {
             Ok(serde_json::Value::Null)
         }
@@ -306,5 +380,40 @@ mod tests {
         let Some(SplitAction::Discover(enumerator)) = due.pop() else { panic!("no discovery") };
         assert!(assigner.requested(SubtaskIndex(1)).is_empty(), "discovery has the enumerator");
         assert_eq!(show(&discover(&mut assigner, enumerator)), ["0: 3", "1: 4", "after 1s"]);
+    }
+
+    #[test]
+    fn a_reader_that_starts_again_alone_finds_its_splits_again() {
+        let again = |reader| BTreeSet::from([SubtaskIndex(reader)]);
+        let mut all_at_once = SplitAssigner::new(2, true, true).tracked();
+        assert_eq!(show(&discover(&mut all_at_once, files(None))), ["0: 0,2 end", "1: 1 end"]);
+        assert_eq!(show(&all_at_once.restarted(&again(0))), ["0: 0,2 end"], "the other has all it will have");
+        all_at_once.prepared(CheckpointId(1));
+        let at = SplitPosition { id: SplitId("2".to_owned()), state: 2.into(), watermark_ms: Some(70) };
+        all_at_once.collected(CheckpointId(1), BTreeMap::from([(SubtaskIndex(0), vec![at])]));
+        all_at_once.completed(CheckpointId(1));
+        let actions = all_at_once.restarted(&again(0));
+        assert_eq!(show(&actions), ["0: 2 end"], "split 0 was finished");
+        assert!(matches!(&actions[..], [SplitAction::Assign { splits, .. }] if splits[0].watermark_ms == Some(70)));
+
+        let mut asked = SplitAssigner::new(2, true, false).tracked();
+        discover(&mut asked, files(None));
+        for (reader, expected) in [(0, "0: 0"), (1, "1: 1"), (1, "1: 2 end")] {
+            assert_eq!(show(&asked.requested(SubtaskIndex(reader))), [expected]);
+        }
+        assert!(asked.restarted(&again(0)).is_empty(), "nobody asks");
+        assert_eq!(show(&asked.requested(SubtaskIndex(0))), ["0: 0 end"]);
+        assert!(asked.requested(SubtaskIndex(1)).is_empty(), "it was told that nothing will follow");
+    }
+
+    #[test]
+    fn what_comes_back_during_discovery_waits_for_its_end() {
+        let every = Duration::from_secs(1);
+        let mut assigner = SplitAssigner::new(2, false, true).tracked();
+        discover(&mut assigner, files(Some(every)));
+        assert_eq!(show(&assigner.requested(SubtaskIndex(0))), ["0: 0"]);
+        let Some(SplitAction::Discover(enumerator)) = assigner.discovery_due().pop() else { panic!("no discovery") };
+        assert!(assigner.restarted(&BTreeSet::from([SubtaskIndex(0)])).is_empty());
+        assert_eq!(show(&discover(&mut assigner, enumerator)), ["0: 0", "1: 1", "after 1s"]);
     }
 }

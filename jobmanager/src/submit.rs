@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME};
-use tidemill_common::config::{Options, check_job_option, is_batch};
+use tidemill_common::config::{FAILOVER_STRATEGY, Options, check_job_option, is_batch};
 use tidemill_common::control::{ExplainedScript, Script};
 use tidemill_common::limits::SCRIPT_BYTES_MAX;
 use tidemill_common::plan::{OperatorKind, StreamPlan, TableSpec};
@@ -179,6 +179,9 @@ impl Preparation {
             check_job_option(key, value).map_err(JobManagerError::Script)?;
         }
         let mut options = BTreeMap::from([("parallelism.default".to_owned(), self.default_parallelism.to_string())]);
+        if self.config.failover_full {
+            options.insert(FAILOVER_STRATEGY.to_owned(), "full".to_owned());
+        }
         options.extend(script.options.clone());
         tokio::task::spawn_blocking(move || planning::plan(&script, options))
             .await

@@ -29,6 +29,8 @@ pub struct BuildContext {
     pub job_name: String,
     pub subtask: SubtaskIndex,
     pub attempt: AttemptId,
+    /// Attempts before this one are over in all subtasks.
+    pub first_attempt: AttemptId,
     /// Whether the job takes checkpoints.
     pub checkpointed: bool,
     pub zone: Tz,
@@ -75,6 +77,7 @@ impl BuildContext {
             parallelism: operator.parallelism,
             operator: operator.uid.clone(),
             attempt: self.attempt,
+            first_attempt: self.first_attempt,
             checkpointed: self.checkpointed,
             session_zone: self.zone.name().to_owned(),
             metrics: metrics.connector.clone(),

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::{Barriers, CheckpointOptions, SubtaskSnapshot};
-use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
+use tidemill_common::ids::{
+    AttemptId, CheckpointId, JobId, OperatorId, RegionId, SubtaskId, SubtaskIndex, TaskManagerId,
+};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::StreamPlan;
 use tidemill_connectors::api::{ConnectorContext, Split};
@@ -66,6 +68,10 @@ pub struct Deployment {
     pub job: JobId,
     pub job_name: String,
     pub attempt: AttemptId,
+    /// Attempts before this one are over in all subtasks.
+    pub first_attempt: AttemptId,
+    /// The region that the attempt is of; `None` if it is all of the job.
+    pub region: Option<RegionId>,
     pub plan: Arc<StreamPlan>,
     /// Ids of [`JobGraph::new`] of the plan.
     pub subtasks: Vec<SubtaskId>,
@@ -73,7 +79,7 @@ pub struct Deployment {
     pub checkpoint_directory: Option<String>,
     /// URL of the directory whose `_metadata` the subtasks start from.
     pub restore: Option<String>,
-    /// Of all subtasks of the job.
+    /// Of all subtasks of the attempt.
     pub locations: BTreeMap<SubtaskId, Location>,
 }
 
@@ -167,9 +173,12 @@ struct Subtask {
     ended: Arc<Mutex<Option<Instant>>>,
 }
 
-/// An attempt of a job.
+/// An attempt of a region of a job.
 struct Attempt {
     attempt: AttemptId,
+    region: Option<RegionId>,
+    /// Another one is deployed in its place.
+    replaced: bool,
     copies: Option<Arc<JobCopies>>,
     graph: Arc<JobGraph>,
     cancelled: Arc<AtomicBool>,
@@ -177,6 +186,11 @@ struct Attempt {
 }
 
 impl Attempt {
+    /// Whether it is over because of what is being deployed: the same region, or all of the job, starts anew.
+    fn is_replaced_by(&self, deployment: &Deployment) -> bool {
+        self.attempt < deployment.first_attempt || self.region == deployment.region
+    }
+
     fn is_over(&self, kept: Duration) -> bool {
         self.subtasks.values().all(|subtask| subtask.ended.lock().is_some_and(|ended| ended.elapsed() >= kept))
     }
@@ -187,7 +201,7 @@ pub struct TaskExecutor {
     config: ExecutorConfig,
     network: Arc<Network>,
     events: mpsc::Sender<ExecutorEvent>,
-    /// Attempts of each job, old ones until they have ended.
+    /// Attempts of each job, of all regions; old ones until they have ended.
     jobs: Mutex<BTreeMap<JobId, Vec<Attempt>>>,
 }
 
@@ -232,17 +246,20 @@ impl TaskExecutor {
                 return Err(ExecutorError::Stale { job: job.clone(), attempt: *attempt, newest });
             }
         }
-        for older in attempts.iter() {
+        // Other regions go on.
+        for older in attempts.iter_mut().filter(|older| older.is_replaced_by(&deployment)) {
             cancel(older);
+            older.replaced = true;
         }
-        attempts.retain(|older| !older.is_over(Duration::ZERO));
-        let before = attempts.iter().flat_map(|older| older.subtasks.values().map(|subtask| subtask.ended.clone()));
+        attempts.retain(|older| !(older.replaced && older.is_over(Duration::ZERO)));
+        let replaced = attempts.iter().filter(|older| older.is_replaced_by(&deployment));
+        let before = replaced.flat_map(|older| older.subtasks.values().map(|subtask| subtask.ended.clone()));
         let before = before.collect();
         let cancelled = Arc::new(AtomicBool::new(false));
         let options = CheckpointOptions::new(&deployment.plan.options);
         let is_checkpointed = deployment.checkpoint_directory.is_some();
         let barriers = if is_checkpointed { options.barriers() } else { Barriers::Aligned };
-        let copies = self.copies(job, &options).filter(|_| is_checkpointed);
+        let copies = self.copies(&copies_of(job, deployment.region), &options).filter(|_| is_checkpointed);
         let started = subtasks.iter().map(|id| {
             let operators = graph.tasks[id.task.0 as usize].operators.iter().copied();
             let subtask = Subtask {
@@ -258,6 +275,8 @@ impl TaskExecutor {
         }
         let attempt = Attempt {
             attempt: *attempt,
+            region: deployment.region,
+            replaced: false,
             copies: copies.clone(),
             graph: graph.clone(),
             cancelled: cancelled.clone(),
@@ -316,7 +335,10 @@ impl TaskExecutor {
     pub fn forget(&self, job: &JobId) {
         self.jobs.lock().get(job).into_iter().flatten().for_each(cancel);
         let (copies, job) = (self.config.copies.clone(), job.clone());
-        self.config.io.spawn_blocking(move || copies.forget(&job));
+        self.config.io.spawn_blocking(move || {
+            let of_regions = copies.jobs().into_keys().filter(|name| *name != job && job_of_copies(name) == job);
+            of_regions.chain([job.clone()]).for_each(|name| copies.forget(&name));
+        });
     }
 
     fn with_attempt<T>(&self, job: &JobId, attempt: AttemptId, use_it: impl FnOnce(&Attempt) -> T) -> Option<T> {
@@ -401,8 +423,25 @@ impl TaskExecutor {
             attempts.retain(|attempt| !attempt.is_over(ENDED_KEPT));
         }
         jobs.retain(|_, attempts| !attempts.is_empty());
-        let newest = jobs.values().filter_map(|attempts| attempts.last());
+        let newest = jobs.values().flatten().filter(|attempt| !attempt.replaced);
         newest.flat_map(|attempt| attempt.subtasks.values().map(|subtask| subtask.metrics.snapshot())).collect()
+    }
+}
+
+/// Between a job and one of its regions in the name that copies of the region's files are kept under.
+const REGION_MARK: &str = "-region-";
+
+/// What the copies of an attempt's files are kept under. Regions come and go without each other, each with
+/// its own.
+fn copies_of(job: &JobId, region: Option<RegionId>) -> JobId {
+    region.map_or_else(|| job.clone(), |region| JobId(format!("{job}{REGION_MARK}{region}")))
+}
+
+/// The job whose copies are kept under a name.
+pub fn job_of_copies(name: &JobId) -> JobId {
+    match name.0.split_once(REGION_MARK) {
+        Some((job, region)) if region.parse::<u32>().is_ok() => JobId(job.to_owned()),
+        _ => name.clone(),
     }
 }
 

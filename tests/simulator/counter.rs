@@ -1,5 +1,6 @@
 //! A keyed task: it counts the rows of each key, gathers them into windows, and stages what it gives out
 //! for the database. Barriers are aligned by the real aligner, or overtake rows, which are then kept.
+//! In a lane it is a sink that hands on what comes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
@@ -11,12 +12,12 @@ use tidemill_common::checkpoint::{
 };
 use tidemill_common::control::SubtaskState;
 use tidemill_common::faults::{Promise, is_broken};
-use tidemill_common::ids::{CheckpointId, OperatorId, SubtaskIndex};
+use tidemill_common::ids::{CheckpointId, OperatorId, SubtaskId, SubtaskIndex};
 use tidemill_common::key_group::key_group_range;
 use tidemill_common::time::Watermark;
 
 use crate::aligner::{AlignAction, BarrierAligner};
-use crate::tasks::{At, Element, Up, job_of};
+use crate::tasks::{At, Element, Up, is_lane, job_of};
 use crate::watermark::{MergeEvent, WatermarkMerger};
 use crate::workload::{GROUPS, Output, Progress, Row, group_of, is_over, resolved};
 use crate::world::{Object, Outcome, State, World};
@@ -58,6 +59,11 @@ struct Channel {
 
 #[derive(Debug)]
 pub struct Counter {
+    /// It is the sink of a lane.
+    lane: bool,
+    senders: Vec<SubtaskId>,
+    /// Barriers may overtake.
+    overtaking: bool,
     index: SubtaskIndex,
     groups: Range<u32>,
     /// URL of the job's directory.
@@ -90,22 +96,28 @@ pub struct Counter {
 }
 
 impl Counter {
-    /// One of so many, behind so many sources, that goes on from a checkpoint at this location.
+    /// One of so many, behind these sources, that goes on from a checkpoint at this location, in a job that was
+    /// last started as a whole as of an attempt.
     pub fn restored(
         world: &mut World,
-        at: At,
-        (parallelism, senders): (u32, u32),
+        (at, first_attempt): (At, u32),
+        (parallelism, from): (u32, Vec<SubtaskId>),
         directory: &str,
         checkpoint: Option<(&CheckpointMetadata, &str)>,
     ) -> Result<Box<Self>, String> {
         let channel =
             || Channel { waiting: VecDeque::new(), blocked: false, ended: false, watermark: i64::MIN, consumed: 0 };
-        let senders = senders as usize;
+        let senders = from.len();
+        let lane = is_lane(at.subtask);
+        let overtaking = world.overtaking && !lane;
         let mut counter = Self {
+            lane,
+            senders: from,
+            overtaking,
             index: at.subtask.index,
             groups: key_group_range(at.subtask.index, parallelism, GROUPS),
             directory: directory.to_owned(),
-            aligner: BarrierAligner::overtaking(vec![world.overtaking; senders]),
+            aligner: BarrierAligner::overtaking(vec![overtaking; senders]),
             merger: WatermarkMerger::new(senders),
             channels: (0..senders).map(|_| channel()).collect(),
             collecting: None,
@@ -127,12 +139,12 @@ impl Counter {
             unpublished: Vec::new(),
             uploads: VecDeque::new(),
         };
-        if !world.database.fence(at.attempt) {
+        if !world.database.fence(at.attempt, first_attempt, at.subtask) {
             world.landed.fenced += 1;
             return Err("a newer attempt has taken over".to_owned());
         }
         let Some((metadata, location)) = checkpoint else { return Ok(Box::new(counter)) };
-        let Some(operator) = metadata.operators.iter().find(|operator| operator.uid == "counter") else {
+        let Some(operator) = metadata.operators.iter().find(|operator| operator.uid == counter.uid()) else {
             return Ok(Box::new(counter));
         };
         if !is_broken(Promise::WatermarkRestore) {
@@ -159,7 +171,7 @@ impl Counter {
             }
         }
         counter.adopt_files(operator.subtasks.iter().flat_map(|(_, state)| &state.files));
-        publish(world, at.attempt, epochs)?;
+        publish(world, at, epochs)?;
         let groups = counter.groups.clone();
         for row in in_flight.into_iter().filter(|row| groups.contains(&group_of(row.key()))) {
             world.landed.replayed += 1;
@@ -207,6 +219,10 @@ impl Counter {
         }
     }
 
+    fn uid(&self) -> &'static str {
+        if self.lane { "lane-sink" } else { "counter" }
+    }
+
     pub fn has_finished(&self) -> bool {
         self.open == 0 && self.covered
     }
@@ -215,7 +231,7 @@ impl Counter {
     pub fn step(&mut self, world: &mut World, at: At) -> Vec<Up> {
         self.busy = false;
         let mut told = Vec::new();
-        if world.chance(0.2) {
+        if self.overtaking && world.chance(0.2) {
             let actions = self.aligner.overtake();
             self.align(world, at, actions);
         }
@@ -227,11 +243,12 @@ impl Counter {
     }
 
     /// An element comes.
-    pub fn data(&mut self, world: &mut World, at: At, from: u32, element: Element) -> Vec<Up> {
-        let channel = &mut self.channels[from as usize];
+    pub fn data(&mut self, world: &mut World, at: At, from: SubtaskId, element: Element) -> Vec<Up> {
+        let from = self.senders.iter().position(|sender| *sender == from).expect("a sender");
+        let channel = &mut self.channels[from];
         channel.ended |= matches!(element, Element::EndOfData { .. });
         let announced = match &element {
-            Element::Barrier(barrier) if world.overtaking && !channel.ended && barrier.savepoint.is_none() => {
+            Element::Barrier(barrier) if self.overtaking && !channel.ended && barrier.savepoint.is_none() => {
                 Some(barrier.clone())
             }
             _ => None,
@@ -240,7 +257,7 @@ impl Counter {
         // What overtakes overdraws a channel by what one row can bring along, once.
         assert!(channel.waiting.len() <= world.capacity + 8, "a sender without credits has sent");
         if let Some(barrier) = announced {
-            let mut actions = self.aligner.announced(from as usize, barrier);
+            let mut actions = self.aligner.announced(from, barrier);
             if world.chance(0.5) {
                 actions.extend(self.aligner.overtake());
             }
@@ -276,10 +293,10 @@ impl Counter {
         let index = self.ready(world)?;
         let channel = &mut self.channels[index];
         let element = channel.waiting.pop_front()?;
-        if !(world.overtaking && matches!(element, Element::Barrier(_))) {
+        if !(self.overtaking && matches!(element, Element::Barrier(_))) {
             channel.consumed += 1;
             if channel.consumed >= world.capacity.div_ceil(2) {
-                let from = crate::tasks::source(index as u32);
+                let from = self.senders[index];
                 world.credit((at.attempt, from, at.subtask), std::mem::take(&mut channel.consumed));
             }
         }
@@ -323,6 +340,9 @@ impl Counter {
     }
 
     fn row(&mut self, row: Row) {
+        if self.lane {
+            return self.outputs.push(Output::Passed(row));
+        }
         let key = row.key();
         assert!(self.groups.contains(&group_of(key)), "{row:?} is of another subtask's key groups");
         let count = self.counts.entry(key).or_default();
@@ -446,7 +466,7 @@ impl Counter {
         let (attempt, subtask, checkpoint) = (at.attempt, at.subtask, upload.checkpoint);
         Some(match self.upload(world, attempt, upload) {
             Ok(state) => {
-                let operators = vec![(OperatorId(1), state)];
+                let operators = vec![(OperatorId(subtask.task.0), state)];
                 let snapshot = Box::new(SubtaskSnapshot { operators, ..SubtaskSnapshot::default() });
                 Up::Acknowledged { attempt, subtask, checkpoint, snapshot }
             }
@@ -459,13 +479,13 @@ impl Counter {
             return Err("an earlier part was lost".to_owned());
         }
         self.sequence += 1;
-        let (index, sequence, groups) = (self.index, self.sequence, self.groups.clone());
+        let (uid, index, sequence, groups) = (self.uid(), self.index, self.sequence, self.groups.clone());
         let place =
             upload.savepoint.as_ref().map_or_else(|| format!("{}/shared", self.directory), |url| url.to_string());
         // In savepoints files are named from the directory.
         let in_savepoint = upload.savepoint.is_some();
         let mut write = |kind: &str, object: Object| -> Result<StateFile, String> {
-            let name = format!("a{attempt}-{kind}-{index}-{sequence}");
+            let name = format!("a{attempt}-{kind}-{uid}-{index}-{sequence}");
             let url = format!("{place}/{name}");
             world.put(&url, object)?;
             let location = if in_savepoint { name } else { url };
@@ -492,7 +512,7 @@ impl Counter {
         for (epoch, outputs) in upload.epochs {
             let rows = write(&format!("r{epoch}"), Object::Outputs(outputs))?;
             let (job, checkpoint) = (job_of(attempt), CheckpointId(epoch));
-            let origin = EpochOrigin { job, sink: "counter".to_owned(), subtask: index, checkpoint };
+            let origin = EpochOrigin { job, sink: self.uid().to_owned(), subtask: index, checkpoint };
             staged.push(StagedEpoch { origin, files: vec![rows] });
         }
         let mut in_flight = None;
@@ -510,24 +530,24 @@ impl Counter {
     pub fn complete(&mut self, world: &mut World, at: At, checkpoint: CheckpointId) -> Result<(), String> {
         let origin = |epoch: u64| EpochOrigin {
             job: job_of(at.attempt),
-            sink: "counter".to_owned(),
+            sink: self.uid().to_owned(),
             subtask: self.index,
             checkpoint: CheckpointId(epoch),
         };
         let done = self.unpublished.iter().filter(|(epoch, _)| *epoch <= checkpoint.0);
         let epochs = done.map(|(epoch, outputs)| (origin(*epoch), outputs.clone())).collect();
-        publish(world, at.attempt, epochs)?;
+        publish(world, at, epochs)?;
         self.unpublished.retain(|(epoch, _)| *epoch > checkpoint.0);
         self.covered |= self.last.is_some_and(|last| last <= checkpoint);
         Ok(())
     }
 }
 
-fn publish(world: &mut World, attempt: u32, epochs: Vec<Epoch>) -> Result<(), String> {
+fn publish(world: &mut World, at: At, epochs: Vec<Epoch>) -> Result<(), String> {
     match world.commit_outcome() {
         Outcome::Refused => Err("the database refused the commit".to_owned()),
         outcome => {
-            if !world.database.commit(attempt, epochs) {
+            if !world.database.commit(at.attempt, at.subtask, epochs) {
                 world.landed.fenced += 1;
                 return Err("a newer attempt has taken over".to_owned());
             }

@@ -87,7 +87,7 @@ impl Simulation {
             self.step(next);
         }
         assert!(self.finished, "I7: nothing happens any more, and the job has not finished");
-        self.world.database.assert_whole();
+        self.world.database.assert_whole(self.world.lanes);
         self.owner.assert_kept(&self.world);
         // I8: nothing is left, but for what is the owner's.
         let left: Vec<_> = self.world.objects.keys().filter(|name| !name.contains("savepoints")).take(5).collect();
@@ -132,7 +132,7 @@ impl Simulation {
             Next::Data(channel) => self.data(channel),
             Next::Credit { channel: (attempt, from, to), credits } => {
                 if let Some(found) = holder(task_managers, attempt, from) {
-                    found.credit(world, attempt, from, to.index.0, credits);
+                    found.credit(world, attempt, from, to, credits);
                 }
             }
             Next::Step(at) => {
@@ -225,7 +225,7 @@ impl Simulation {
         if let Some(receiver) = holder(&mut self.task_managers, attempt, to) {
             let element = self.world.channels.get_mut(&channel).and_then(std::collections::VecDeque::pop_front);
             if let Some(element) = element {
-                receiver.data(&mut self.world, attempt, from.index.0, to, element);
+                receiver.data(&mut self.world, attempt, from, to, element);
             }
         } else if holder(&mut self.task_managers, attempt, from).is_some() {
             self.world.after(5, Next::Data(channel));
@@ -458,6 +458,8 @@ fn what_is_published_is_that_of_a_run_without_faults() {
         total.commits_refused,
         total.messages_lost,
         total.restarts,
+        total.failovers,
+        total.given_back,
         total.overtaken,
         total.replayed,
         total.backpressured,

@@ -3,20 +3,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tidemill_common::checkpoint::{CheckpointMetadata, CheckpointOptions};
+use tidemill_common::checkpoint::{CheckpointMetadata, CheckpointOptions, SplitPosition};
 use tidemill_common::control::{JobState, SubtaskState};
-use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, TaskId, TaskManagerId};
-use tidemill_common::job_graph::{JobGraph, Task};
+use tidemill_common::ids::{
+    AttemptId, CheckpointId, JobId, OperatorId, RegionId, SplitId, SubtaskId, SubtaskIndex, TaskManagerId,
+};
 use tidemill_common::plan::StateDescriptor;
 use tidemill_common::plan::{ChangelogMode, OperatorKind, PLAN_VERSION, PlanOperator, StreamPlan};
+use tidemill_common::regions::Regions;
 use tidemill_common::types::Schema;
+use tidemill_connectors::api::Split;
 use tidemill_jobmanager::cores::{
-    Action, Collected, Coordinator, Event, Homes, JobAction, JobEvent, JobMachine, Placement, RequestId,
-    RestartStrategy, Retained, SharedFiles, Standing, assemble, files_of, files_of_metadata, locations_of, place,
+    Action, Collected, Coordinator, Event, Executions, Homes, JobAction, JobEvent, JobMachine, Placement, RequestId,
+    RestartStrategy, Retained, SharedFiles, SplitTracker, Standing, assemble, files_of, files_of_metadata,
+    locations_of, place, slots_kept,
 };
 
-use crate::tasks::{ATTEMPTS, Down, Shape, Up, job_of, source};
-use crate::workload::{GROUPS, Position, SPLITS, assert_consistent, positions, resolved};
+use crate::tasks::{ATTEMPTS, Deploy, Down, Shape, Up, is_lane, job_of, lane_source, source};
+use crate::workload::{GROUPS, LANE_SPLITS, Position, SPLITS, assert_consistent, positions, resolved};
 use crate::world::{Link, Next, Object, Outcome, World};
 
 /// How long a task manager may have effects after it lost its job manager.
@@ -57,9 +61,20 @@ pub enum ManagerEvent {
     Kept { checkpoint: CheckpointId, result: Result<(), String> },
     Reserved { end: u64, fine: bool },
     Placed { attempt: u32, placement: Placement, fine: bool },
-    RestartDue { attempt: u32 },
-    CancellationTimedOut { attempt: u32 },
+    RestartDue { attempt: u32, round: u64 },
+    CancellationTimedOut { attempt: u32, round: u64 },
     Schedule,
+}
+
+/// The splits of one source.
+#[derive(Default)]
+struct Splits {
+    unassigned: Vec<Position>,
+    asking: BTreeSet<u32>,
+    /// Of lanes, which start again without each other.
+    tracker: SplitTracker,
+    /// Readers that were told that nothing will follow, when all is assigned at once.
+    served: BTreeSet<u32>,
 }
 
 /// See the module.
@@ -79,8 +94,8 @@ pub struct Manager {
     restored: Option<String>,
     /// Task managers that are connected, and their slots.
     members: BTreeMap<TaskManagerId, (Link, u32)>,
-    unassigned: Vec<Position>,
-    asking: BTreeSet<u32>,
+    keyed: Splits,
+    lanes: Splits,
     placing: bool,
     not_before: i64,
     wake: Option<i64>,
@@ -92,7 +107,7 @@ pub struct Manager {
 }
 
 fn plan(shape: Shape) -> StreamPlan {
-    let operator = |id, uid: &str, parallelism| PlanOperator {
+    let operator = |(id, uid, parallelism): (u32, &str, u32)| PlanOperator {
         id: OperatorId(id),
         uid: uid.to_owned(),
         name: uid.to_owned(),
@@ -104,18 +119,15 @@ fn plan(shape: Shape) -> StreamPlan {
         upsert_key: None,
         state: Vec::<StateDescriptor>::new(),
     };
+    let keyed = [(0, "source", shape.sources), (1, "counter", shape.counters)];
+    let lanes = [(2, "lane-source", shape.lanes), (3, "lane-sink", shape.lanes)];
     StreamPlan {
         version: PLAN_VERSION,
         name: "job".to_owned(),
-        operators: vec![operator(0, "source", shape.sources), operator(1, "counter", shape.counters)],
+        operators: keyed.into_iter().chain(lanes.into_iter().filter(|_| shape.lanes > 0)).map(operator).collect(),
         options: BTreeMap::new(),
         max_parallelism: GROUPS,
     }
-}
-
-fn graph(shape: Shape) -> JobGraph {
-    let task = |id, parallelism| Task { id: TaskId(id), operators: Vec::new(), parallelism };
-    JobGraph { tasks: vec![task(0, shape.sources), task(1, shape.counters)], edges: Vec::new() }
 }
 
 impl Manager {
@@ -133,8 +145,8 @@ impl Manager {
         ]);
         let mut coordinator = Coordinator::new(CheckpointOptions::new(&options), 1);
         let Record { attempts_end, ids_end, retained, shape, restored } = record;
-        let sources = (0..shape.sources).map(source).collect();
-        let mut machine = JobMachine::new(shape.subtasks(), sources, RestartStrategy::new(&options));
+        let regions = Regions::new(&shape.graph());
+        let mut machine = JobMachine::new(regions, shape.sources().collect(), RestartStrategy::new(&options));
         machine.begin_at(AttemptId(attempts_end));
         coordinator.recover(ids_end, retained.clone());
         let mut files = SharedFiles::default();
@@ -164,8 +176,8 @@ impl Manager {
             next_shape: None,
             restored,
             members: BTreeMap::new(),
-            unassigned: Vec::new(),
-            asking: BTreeSet::new(),
+            keyed: Splits::default(),
+            lanes: Splits::default(),
             placing: false,
             not_before,
             wake: None,
@@ -190,7 +202,7 @@ impl Manager {
 
     fn record(&self) -> Record {
         Record {
-            attempts_end: self.attempt() + 1,
+            attempts_end: self.machine.attempts_end(),
             ids_end: self.coordinator.ids_end(),
             retained: self.coordinator.to_keep(),
             shape: self.kept_shape,
@@ -224,16 +236,17 @@ impl Manager {
                     SubtaskState::Finished => Some(Standing::Finished),
                     _ => None,
                 };
-                if let Some(standing) = standing.filter(|_| attempt == self.attempt()) {
+                let deployed = self.machine.is_deployed_in(subtask, AttemptId(attempt));
+                if let Some(standing) = standing.filter(|_| deployed) {
                     self.checkpoint(world, Event::SubtaskChanged { subtask, standing });
                 }
                 let attempt = AttemptId(attempt);
                 self.apply(world, JobEvent::SubtaskChanged { attempt, task_manager: id, subtask, state });
             }
             Up::SplitRequest { attempt, reader } => {
-                if attempt == self.attempt() && self.is_active() {
-                    self.asking.insert(reader);
-                    self.assign(world);
+                if self.machine.is_deployed_in(reader, AttemptId(attempt)) {
+                    self.splits(reader).asking.insert(reader.index.0);
+                    self.assign(world, is_lane(reader));
                 }
             }
             Up::Acknowledged { attempt, subtask, checkpoint, snapshot } => {
@@ -256,40 +269,54 @@ impl Manager {
         self.schedule(world);
     }
 
-    fn is_active(&self) -> bool {
-        matches!(self.machine.state(), JobState::Deploying | JobState::Running | JobState::Finishing)
-    }
-
     fn send(&self, world: &mut World, id: &TaskManagerId, message: Down) {
         if let Some((link, _)) = self.members.get(id) {
             world.down(*link, message);
         }
     }
 
-    fn everyone(&self) -> BTreeSet<TaskManagerId> {
-        self.machine.placement().values().cloned().collect()
+    /// Attempts that run, with their task managers.
+    fn everyone(&self) -> Vec<(u32, TaskManagerId)> {
+        each(self.machine.executions(|_| true))
     }
 
-    fn assign(&mut self, world: &mut World) {
-        for reader in std::mem::take(&mut self.asking) {
-            let splits: Vec<_> = self.unassigned.pop().into_iter().collect();
-            self.assign_to(world, reader, splits);
+    fn splits(&mut self, reader: SubtaskId) -> &mut Splits {
+        if is_lane(reader) { &mut self.lanes } else { &mut self.keyed }
+    }
+
+    fn assign(&mut self, world: &mut World, lanes: bool) {
+        let reader = if lanes { lane_source } else { source };
+        let splits = if lanes { &mut self.lanes } else { &mut self.keyed };
+        let asking = std::mem::take(&mut splits.asking);
+        for index in asking {
+            let mine: Vec<_> = self.splits(reader(index)).unassigned.pop().into_iter().collect();
+            self.assign_to(world, reader(index), mine);
         }
     }
 
-    fn assign_to(&self, world: &mut World, reader: u32, splits: Vec<Position>) {
-        let (attempt, no_more) = (self.attempt(), self.unassigned.is_empty());
-        if let Some(id) = self.machine.placement().get(&source(reader)).cloned() {
-            self.send(world, &id, Down::Assign { attempt, reader, splits, no_more });
+    fn assign_to(&mut self, world: &mut World, reader: SubtaskId, mine: Vec<Position>) {
+        let splits = self.splits(reader);
+        let no_more = splits.unassigned.is_empty();
+        splits.tracker.assigned(reader.index, &mine.iter().map(split).collect::<Vec<_>>());
+        let place = (self.machine.attempt_of_subtask(reader), self.machine.placement().get(&reader).cloned());
+        if let (Some(AttemptId(attempt)), Some(id)) = place {
+            self.send(world, &id, Down::Assign { attempt, reader, splits: mine, no_more });
         }
     }
 
-    /// All splits at once, to each reader in turn.
-    fn assign_all(&mut self, world: &mut World) {
-        let splits = std::mem::take(&mut self.unassigned);
-        for reader in 0..self.shape.sources {
-            let mine = splits.iter().skip(reader as usize).step_by(self.shape.sources as usize);
-            self.assign_to(world, reader, mine.cloned().collect());
+    /// All splits at once, to each reader that has not got its own, in turn.
+    fn assign_all(&mut self, world: &mut World, lanes: bool) {
+        let all = if lanes {
+            (0..self.shape.lanes).map(lane_source).collect()
+        } else {
+            (0..self.shape.sources).map(source).collect::<Vec<_>>()
+        };
+        let splits = if lanes { &mut self.lanes } else { &mut self.keyed };
+        let readers: Vec<SubtaskId> = all.into_iter().filter(|reader| splits.served.insert(reader.index.0)).collect();
+        let unassigned = std::mem::take(&mut splits.unassigned);
+        for (nth, reader) in readers.iter().enumerate() {
+            let mine = unassigned.iter().skip(nth).step_by(readers.len()).cloned().collect();
+            self.assign_to(world, *reader, mine);
         }
     }
 
@@ -311,8 +338,8 @@ impl Manager {
         }
         world.landed.rescaled += 1;
         self.next_shape = Some(shape);
-        let sources = (0..shape.sources).map(source).collect();
-        self.apply(world, JobEvent::Redeploy { subtasks: shape.subtasks().collect(), sources });
+        let (regions, sources) = (Regions::new(&shape.graph()), shape.sources().collect());
+        self.apply(world, JobEvent::Redeploy { regions, sources });
     }
 
     // The job.
@@ -326,8 +353,16 @@ impl Manager {
             let wait = self.not_before - world.now;
             return self.later(world, wait, ManagerEvent::Schedule);
         }
-        let free = self.members.iter().map(|(id, (_, slots))| (id.clone(), *slots)).collect();
-        let Ok(schedule) = place(&graph(self.shape), &free, &Homes::default()) else { return };
+        // What regions start from is not known before.
+        if self.coordinator.is_persisting() {
+            return;
+        }
+        let (graph, kept) = (self.shape.graph(), self.machine.kept());
+        let used = slots_kept(&graph, &kept);
+        let free =
+            |(id, (_, slots)): (&TaskManagerId, &(Link, u32))| (id.clone(), slots - used.get(id).copied().unwrap_or(0));
+        let free = self.members.iter().map(free).collect();
+        let Ok(schedule) = place(&graph, &free, &Homes::default(), &kept) else { return };
         let placement = schedule.placement;
         self.placing = true;
         let (fine, delay) = self.keep(world, Record { shape: self.shape, ..self.record() });
@@ -355,20 +390,21 @@ impl Manager {
     fn perform(&mut self, world: &mut World, action: JobAction) {
         let attempt = self.attempt();
         match action {
-            JobAction::Deploy => self.deploy(world),
-            JobAction::Cancel { task_managers } => {
-                for id in task_managers {
+            JobAction::Deploy { regions } => self.deploy(world, &regions),
+            JobAction::Cancel { executions, round } => {
+                for (attempt, id) in each(executions) {
                     self.send(world, &id, Down::Cancel { attempt });
                 }
-                self.later(world, 300, ManagerEvent::CancellationTimedOut { attempt });
+                self.later(world, 300, ManagerEvent::CancellationTimedOut { attempt, round });
             }
             JobAction::StopSources { .. } => unreachable!("nobody stops the job"),
             JobAction::RecordFailure { cause, .. } => world.trace(|| format!("failure: {cause}")),
-            JobAction::RestartAfter { delay_ms } => {
+            JobAction::RestartAfter { delay_ms, round } => {
                 world.landed.restarts += 1;
-                self.later(world, delay_ms, ManagerEvent::RestartDue { attempt });
+                self.later(world, delay_ms, ManagerEvent::RestartDue { attempt, round });
             }
-            JobAction::Reschedule => {
+            JobAction::Reschedule { regions } => {
+                world.landed.failovers += u64::from(regions.len() < self.machine.regions().len());
                 if let Some(shape) = self.next_shape.take() {
                     (self.shape, self.plan) = (shape, plan(shape));
                 }
@@ -402,29 +438,74 @@ impl Manager {
         self.apply(world, JobEvent::CoordinatorFailed { cause });
     }
 
-    fn deploy(&mut self, world: &mut World) {
-        let attempt = self.attempt();
+    fn deploy(&mut self, world: &mut World, regions: &BTreeSet<RegionId>) {
         let newest = self.coordinator.newest().map(|newest| newest.location.clone());
         let newest = newest.or_else(|| self.restored.clone());
-        self.asking.clear();
-        let begin = |split| Position { split, next: 0, watermark: None };
-        self.unassigned = match &newest {
-            Some(location) => positions(metadata_at(world, location)),
-            None => (0..SPLITS).map(begin).collect(),
-        };
-        let sources = (0..self.shape.sources).map(source).collect();
-        let all = self.shape.subtasks().collect();
-        self.checkpoint(world, Event::Deployed { attempt: AttemptId(attempt), subtasks: all, sources });
-        let mut per_member: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
-        for (subtask, id) in self.machine.placement() {
-            per_member.entry(id.clone()).or_default().push(*subtask);
+        let attempts = self.machine.regions().subtasks();
+        let attempt_of = |region| self.machine.attempt_of(region).expect("an attempt");
+        let executions = attempts.map(|(subtask, region)| (subtask, attempt_of(region))).collect();
+        let (attempt, sources) = (self.machine.attempt(), self.shape.sources().collect());
+        self.checkpoint(world, Event::Deployed { attempt, executions, sources });
+        for region in regions {
+            let mut per_member: BTreeMap<TaskManagerId, Vec<SubtaskId>> = BTreeMap::new();
+            for subtask in self.machine.regions().members(*region) {
+                per_member.entry(self.machine.placement()[&subtask].clone()).or_default().push(subtask);
+            }
+            let attempt = self.machine.attempt_of(*region).expect("an attempt").0;
+            for (id, subtasks) in per_member {
+                let deploy = Deploy {
+                    attempt,
+                    first_attempt: self.machine.first_attempt().0,
+                    region: *region,
+                    shape: self.shape,
+                    directory: self.directory.clone(),
+                    subtasks,
+                    restore: newest.clone(),
+                };
+                self.send(world, &id, Down::Deploy(deploy));
+            }
         }
-        for (id, subtasks) in per_member {
-            let (shape, directory, restore) = (self.shape, self.directory.clone(), newest.clone());
-            self.send(world, &id, Down::Deploy { attempt, shape, directory, subtasks, restore });
+        for lanes in [false, true] {
+            self.deploy_sources(world, regions, newest.as_deref(), lanes);
+        }
+    }
+
+    /// The splits of a source start with all of its readers, or some of its readers start again.
+    fn deploy_sources(&mut self, world: &mut World, regions: &BTreeSet<RegionId>, newest: Option<&str>, lanes: bool) {
+        let (of, count) = if lanes {
+            (lane_source as fn(u32) -> SubtaskId, self.shape.lanes)
+        } else {
+            (source as _, self.shape.sources)
+        };
+        let starts =
+            |index: &u32| self.machine.regions().of(of(*index)).is_some_and(|region| regions.contains(&region));
+        let readers: BTreeSet<u32> = (0..count).filter(starts).collect();
+        if readers.is_empty() {
+            return;
+        }
+        let uid = if lanes { "lane-source" } else { "source" };
+        let numbers = if lanes { SPLITS..SPLITS + LANE_SPLITS } else { 0..SPLITS };
+        let begin = |split| Position { split, next: 0, watermark: None };
+        if readers.len() as u32 == count {
+            let unassigned = match newest {
+                Some(location) => positions(metadata_at(world, location), uid),
+                None => numbers.map(begin).collect(),
+            };
+            *self.splits(of(0)) = Splits { unassigned, ..Splits::default() };
+        } else {
+            let splits = self.splits(of(0));
+            splits.asking.retain(|reader| !readers.contains(reader));
+            splits.served.retain(|reader| !readers.contains(reader));
+            let back = splits.tracker.reset(&readers.iter().copied().map(SubtaskIndex).collect());
+            world.landed.given_back += back.len() as u64;
+            splits
+                .unassigned
+                .extend(back.iter().map(|split| Position::new(&split.id, &split.state, split.watermark_ms)));
         }
         if world.all_at_once {
-            self.assign_all(world);
+            self.assign_all(world, lanes);
+        } else {
+            self.assign(world, lanes);
         }
     }
 
@@ -445,7 +526,6 @@ impl Manager {
     }
 
     fn act(&mut self, world: &mut World, action: Action) {
-        let attempt = self.attempt();
         match action {
             Action::Prepare { checkpoint } => {
                 // Discovery may have the enumerator.
@@ -453,12 +533,29 @@ impl Manager {
                 self.later(world, delay, ManagerEvent::Prepare { checkpoint });
             }
             Action::Trigger { checkpoint, savepoint, stop, .. } => {
-                for id in self.everyone() {
+                if stop.is_some() {
+                    self.machine.restart_as_whole();
+                }
+                for (attempt, id) in self.everyone() {
                     let savepoint = savepoint.clone();
                     self.send(world, &id, Down::Trigger { attempt, checkpoint, savepoint, stop });
                 }
             }
-            Action::Write(collected) => self.write(world, *collected),
+            Action::Write(collected) => {
+                let mut readers: BTreeMap<SubtaskIndex, Vec<Split>> = BTreeMap::new();
+                let lanes = collected.subtasks.iter().filter(|(subtask, _)| subtask.task == lane_source(0).task);
+                for (subtask, snapshot) in lanes {
+                    let splits = snapshot.operators.iter().flat_map(|(_, state)| &state.splits);
+                    let split = |split: &SplitPosition| Split {
+                        id: split.id.clone(),
+                        state: split.state.clone(),
+                        watermark_ms: split.watermark_ms,
+                    };
+                    readers.insert(subtask.index, splits.map(split).collect());
+                }
+                self.lanes.tracker.collected(collected.checkpoint, readers);
+                self.write(world, *collected);
+            }
             Action::Persist { checkpoint } => {
                 let record = self.record();
                 assert_eq!(record.retained.last().map(|retained| retained.checkpoint), Some(checkpoint));
@@ -476,11 +573,12 @@ impl Manager {
                 if self.coordinator.stopped_with().is_some() {
                     self.machine.never_restart();
                 }
-                for id in self.everyone() {
+                for (attempt, id) in self.everyone() {
                     self.send(world, &id, Down::Complete { attempt, checkpoint });
                 }
             }
             Action::Retain { checkpoint } => {
+                self.lanes.tracker.completed(checkpoint);
                 let newest = self.coordinator.newest().expect("one that is retained");
                 assert_consistent(metadata_at(world, &newest.location), &newest.location, &world.objects);
                 let garbage = self.files.completed(&self.job, checkpoint);
@@ -488,7 +586,7 @@ impl Manager {
             }
             Action::Aborted { checkpoint } => {
                 world.landed.aborted += 1;
-                for id in self.everyone() {
+                for (attempt, id) in self.everyone() {
                     self.send(world, &id, Down::Aborted { attempt, checkpoint });
                 }
             }
@@ -545,15 +643,21 @@ impl Manager {
                 }
             }
             ManagerEvent::Prepare { checkpoint } => {
-                let state = serde_json::to_value(&self.unassigned).expect("JSON");
-                let enumerators = Ok(vec![(OperatorId(0), state)]);
+                let state = |splits: &Splits| serde_json::to_value(&splits.unassigned).expect("JSON");
+                let mut enumerators = vec![(OperatorId(0), state(&self.keyed))];
+                if self.shape.lanes > 0 {
+                    enumerators.push((OperatorId(2), state(&self.lanes)));
+                    self.lanes.tracker.prepared(checkpoint);
+                }
+                let enumerators = Ok(enumerators);
                 self.checkpoint(world, Event::Prepared { checkpoint, enumerators });
             }
             ManagerEvent::Written { checkpoint, location } => {
                 self.checkpoint(world, Event::Written { checkpoint, result: location });
             }
             ManagerEvent::Kept { checkpoint, result } => {
-                self.checkpoint(world, Event::Persisted { checkpoint, result })
+                self.checkpoint(world, Event::Persisted { checkpoint, result });
+                self.schedule(world);
             }
             ManagerEvent::Reserved { end, fine } => {
                 self.checkpoint(world, Event::IdsReserved { end: if fine { end } else { 0 } });
@@ -561,7 +665,7 @@ impl Manager {
             ManagerEvent::Placed { attempt, placement, fine } => {
                 self.placing = false;
                 if self.machine.state() != JobState::Created || self.attempt() != attempt {
-                    return;
+                    return self.schedule(world);
                 }
                 if !fine {
                     return self.apply(world, JobEvent::CoordinatorFailed { cause: "disk".to_owned() });
@@ -572,19 +676,30 @@ impl Manager {
                     false => self.schedule(world),
                 }
             }
-            ManagerEvent::RestartDue { attempt } => {
+            ManagerEvent::RestartDue { attempt, round } => {
                 if attempt == self.attempt() {
-                    self.apply(world, JobEvent::RestartDue);
+                    self.apply(world, JobEvent::RestartDue { round });
                 }
             }
-            ManagerEvent::CancellationTimedOut { attempt } => {
+            ManagerEvent::CancellationTimedOut { attempt, round } => {
                 if attempt == self.attempt() {
-                    self.apply(world, JobEvent::CancellationTimedOut);
+                    self.apply(world, JobEvent::CancellationTimedOut { round });
                 }
             }
             ManagerEvent::Schedule => self.schedule(world),
         }
     }
+}
+
+fn each(executions: Executions) -> Vec<(u32, TaskManagerId)> {
+    let of_attempt =
+        |(attempt, ids): (AttemptId, BTreeSet<TaskManagerId>)| ids.into_iter().map(move |id| (attempt.0, id));
+    executions.into_iter().flat_map(of_attempt).collect()
+}
+
+fn split(position: &Position) -> Split {
+    let id = SplitId(position.split.to_string());
+    Split { id, state: position.next.into(), watermark_ms: position.watermark }
 }
 
 fn metadata_at<'a>(world: &'a World, location: &str) -> &'a CheckpointMetadata {

@@ -23,7 +23,8 @@ pub struct Owner {
 }
 
 pub fn shape(world: &mut World) -> Shape {
-    Shape { sources: 1 + world.delay(2) as u32, counters: 1 + world.delay(3) as u32 }
+    let lanes = if world.lanes { 1 + world.delay(2) as u32 } else { 0 };
+    Shape { sources: 1 + world.delay(2) as u32, counters: 1 + world.delay(3) as u32, lanes }
 }
 
 impl Owner {

@@ -7,10 +7,10 @@ use std::time::Duration;
 use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::{Blob, OperatorSnapshot, SplitPosition, SubtaskSnapshot};
 use tidemill_common::control::SubtaskState;
-use tidemill_common::ids::{CheckpointId, OperatorId, SplitId};
+use tidemill_common::ids::{CheckpointId, OperatorId, SplitId, SubtaskId};
 
 use crate::split_watermarks::SplitWatermarks;
-use crate::tasks::{At, Element, Up};
+use crate::tasks::{At, Element, Up, is_lane};
 use crate::workload::{Position, ROWS_PER_SPLIT, Row, owner_of};
 use crate::world::World;
 
@@ -35,7 +35,10 @@ pub struct Source {
     asked: bool,
     /// A step is on its way.
     scheduled: bool,
-    credits: Vec<i64>,
+    /// Where rows go, with the credits for each.
+    receivers: Vec<(SubtaskId, i64)>,
+    /// Barriers may overtake.
+    overtaking: bool,
     outbox: VecDeque<(u32, Element)>,
     mail: VecDeque<Mail>,
     ended: bool,
@@ -49,11 +52,11 @@ fn id(split: u64) -> SplitId {
 }
 
 impl Source {
-    /// A reader of so many, before so many receivers, that goes on after `snapshots` of old ones.
+    /// A reader of so many, before these receivers, that goes on after `snapshots` of old ones.
     pub fn new(
         world: &World,
-        (index, parallelism): (u32, u32),
-        receivers: u32,
+        (subtask, parallelism): (SubtaskId, u32),
+        receivers: Vec<SubtaskId>,
         snapshots: &[(u32, OperatorSnapshot)],
     ) -> Self {
         let watermarks = world.all_at_once.then(|| {
@@ -64,7 +67,7 @@ impl Source {
                 raised.map(|blob| serde_json::from_slice::<i64>(&blob.0).expect("a number")).min()
             };
             let same = snapshots.len() == parallelism as usize;
-            if let Some(raised) = raised(same.then_some(index)) {
+            if let Some(raised) = raised(same.then_some(subtask.index.0)) {
                 watermarks.restore(raised);
             }
             watermarks
@@ -75,7 +78,8 @@ impl Source {
             no_more: false,
             asked: false,
             scheduled: false,
-            credits: vec![world.capacity as i64; receivers as usize],
+            receivers: receivers.into_iter().map(|receiver| (receiver, world.capacity as i64)).collect(),
+            overtaking: world.overtaking && !is_lane(subtask),
             outbox: VecDeque::new(),
             mail: VecDeque::new(),
             ended: false,
@@ -119,10 +123,7 @@ impl Source {
                 return self.end(world, at, true);
             }
             let asks = !std::mem::replace(&mut self.asked, true);
-            return asks
-                .then_some(Up::SplitRequest { attempt: at.attempt, reader: at.subtask.index.0 })
-                .into_iter()
-                .collect();
+            return asks.then_some(Up::SplitRequest { attempt: at.attempt, reader: at.subtask }).into_iter().collect();
         };
         let index = self.reading[&split];
         let row = Row { split, index };
@@ -137,7 +138,7 @@ impl Source {
             behind = watermarks.after_batch();
             cuts.into_iter().for_each(|cut| self.broadcast(&Element::Watermark(cut.watermark)));
         }
-        self.outbox.push_back((owner_of(row.key(), self.credits.len() as u32), Element::Row(row)));
+        self.outbox.push_back((owner_of(row.key(), self.receivers.len() as u32), Element::Row(row)));
         behind.into_iter().for_each(|watermark| self.broadcast(&Element::Watermark(watermark)));
         if index + 1 == ROWS_PER_SPLIT {
             self.reading.remove(&split);
@@ -162,27 +163,28 @@ impl Source {
     }
 
     fn broadcast(&mut self, element: &Element) {
-        (0..self.credits.len() as u32).for_each(|to| self.outbox.push_back((to, element.clone())));
+        (0..self.receivers.len() as u32).for_each(|to| self.outbox.push_back((to, element.clone())));
     }
 
     /// Sends what it has credits for; all of it if that is urgent.
     fn flush(&mut self, world: &mut World, at: At, urgent: bool) {
         while let Some((to, element)) = self.outbox.front() {
-            let credit = &mut self.credits[*to as usize];
-            let free = world.overtaking && matches!(element, Element::Barrier(_));
+            let (receiver, credit) = &mut self.receivers[*to as usize];
+            let free = self.overtaking && matches!(element, Element::Barrier(_));
             if !free && *credit <= 0 && !urgent {
                 world.landed.backpressured += 1;
                 return;
             }
             *credit -= i64::from(!free);
-            world.send((at.attempt, at.subtask, crate::tasks::counter(*to)), element.clone());
+            world.send((at.attempt, at.subtask, *receiver), element.clone());
             self.outbox.pop_front();
         }
     }
 
     /// A receiver has room again.
-    pub fn credit(&mut self, world: &mut World, at: At, from: u32, credits: usize) -> Vec<Up> {
-        self.credits[from as usize] += credits as i64;
+    pub fn credit(&mut self, world: &mut World, at: At, from: SubtaskId, credits: usize) -> Vec<Up> {
+        let receiver = self.receivers.iter_mut().find(|(receiver, _)| *receiver == from).expect("a receiver");
+        receiver.1 += credits as i64;
         self.flush(world, at, false);
         let mut told = Vec::new();
         while self.outbox.is_empty()
@@ -199,7 +201,7 @@ impl Source {
     /// A message that is heard as soon as nothing waits to be sent.
     pub fn mail(&mut self, world: &mut World, at: At, mail: Mail) -> Vec<Up> {
         let overtakes = matches!(&mail, Mail::Trigger { barrier, .. } if barrier.savepoint.is_none());
-        if world.overtaking && overtakes && self.mail.is_empty() {
+        if self.overtaking && overtakes && self.mail.is_empty() {
             self.flush(world, at, true);
         }
         if self.outbox.is_empty() {
@@ -230,7 +232,7 @@ impl Source {
                 }
                 self.broadcast(&Element::Barrier(barrier));
                 self.flush(world, at, false);
-                let operators = vec![(OperatorId(0), self.snapshot())];
+                let operators = vec![(OperatorId(at.subtask.task.0), self.snapshot())];
                 let snapshot = Box::new(SubtaskSnapshot { operators, ..SubtaskSnapshot::default() });
                 told.push(Up::Acknowledged { attempt: at.attempt, subtask: at.subtask, checkpoint, snapshot });
                 told

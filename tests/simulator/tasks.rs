@@ -1,5 +1,8 @@
-//! Task managers: processes that run sources and keyed tasks, obey their job manager, and may stand still
-//! or die at any moment.
+//! Task managers: processes that run sources and the tasks behind them, obey their job manager, and may
+//! stand still or die at any moment.
+//!
+//! A job has a keyed pipeline, which is one region, and may have lanes beside it: sources with a task behind
+//! each that hands on what it gets, every one a region of its own, all with one enumerator of splits.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,7 +11,9 @@ use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::SubtaskSnapshot;
 use tidemill_common::control::SubtaskState;
 use tidemill_common::faults::{Promise, is_broken};
-use tidemill_common::ids::{CheckpointId, JobId, SubtaskId, SubtaskIndex, TaskId};
+use tidemill_common::ids::{CheckpointId, JobId, RegionId, SubtaskId, SubtaskIndex, TaskId};
+use tidemill_common::job_graph::{JobGraph, Task as GraphTask, TaskEdge};
+use tidemill_common::plan::Partitioning;
 
 use crate::counter::Counter;
 use crate::source::{Mail, Source};
@@ -30,16 +35,62 @@ pub fn counter(index: u32) -> SubtaskId {
     SubtaskId { task: TaskId(1), index: SubtaskIndex(index) }
 }
 
+pub fn lane_source(index: u32) -> SubtaskId {
+    SubtaskId { task: TaskId(2), index: SubtaskIndex(index) }
+}
+
+pub fn lane_sink(index: u32) -> SubtaskId {
+    SubtaskId { task: TaskId(3), index: SubtaskIndex(index) }
+}
+
+/// Whether a subtask is one of a lane.
+pub fn is_lane(subtask: SubtaskId) -> bool {
+    subtask.task.0 > 1
+}
+
+fn is_source(subtask: SubtaskId) -> bool {
+    subtask.task.0.is_multiple_of(2)
+}
+
 /// How many subtasks of each task a job has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     pub sources: u32,
     pub counters: u32,
+    pub lanes: u32,
 }
 
 impl Shape {
-    pub fn subtasks(self) -> impl Iterator<Item = SubtaskId> {
-        (0..self.sources).map(source).chain((0..self.counters).map(counter))
+    pub fn sources(self) -> impl Iterator<Item = SubtaskId> {
+        (0..self.sources).map(source).chain((0..self.lanes).map(lane_source))
+    }
+
+    pub fn graph(self) -> JobGraph {
+        let task = |id, parallelism| GraphTask { id: TaskId(id), operators: Vec::new(), parallelism };
+        let edge = |index, from, to, partitioning| TaskEdge { index, from: TaskId(from), to: TaskId(to), partitioning };
+        let mut tasks = vec![task(0, self.sources), task(1, self.counters)];
+        let mut edges = vec![edge(0, 0, 1, Partitioning::Hash { keys: vec![0] })];
+        if self.lanes > 0 {
+            tasks.extend([task(2, self.lanes), task(3, self.lanes)]);
+            edges.push(edge(1, 2, 3, Partitioning::Forward));
+        }
+        JobGraph { tasks, edges }
+    }
+
+    /// Where the rows of a source go.
+    fn receivers(self, source: SubtaskId) -> Vec<SubtaskId> {
+        match is_lane(source) {
+            true => vec![lane_sink(source.index.0)],
+            false => (0..self.counters).map(counter).collect(),
+        }
+    }
+
+    /// Where the rows of a task come from.
+    fn senders(self, to: SubtaskId) -> Vec<SubtaskId> {
+        match is_lane(to) {
+            true => vec![lane_source(to.index.0)],
+            false => (0..self.sources).map(source).collect(),
+        }
     }
 }
 
@@ -62,7 +113,7 @@ impl At {
 pub enum Up {
     Register { id: String, slots: u32 },
     State { attempt: u32, subtask: SubtaskId, state: SubtaskState },
-    SplitRequest { attempt: u32, reader: u32 },
+    SplitRequest { attempt: u32, reader: SubtaskId },
     Acknowledged { attempt: u32, subtask: SubtaskId, checkpoint: CheckpointId, snapshot: Box<SubtaskSnapshot> },
     Declined { attempt: u32, subtask: SubtaskId, checkpoint: CheckpointId, reason: String },
 }
@@ -70,12 +121,25 @@ pub enum Up {
 /// To a task manager.
 #[derive(Debug)]
 pub enum Down {
-    Deploy { attempt: u32, shape: Shape, directory: String, subtasks: Vec<SubtaskId>, restore: Option<String> },
-    Assign { attempt: u32, reader: u32, splits: Vec<Position>, no_more: bool },
+    Deploy(Deploy),
+    Assign { attempt: u32, reader: SubtaskId, splits: Vec<Position>, no_more: bool },
     Trigger { attempt: u32, checkpoint: CheckpointId, savepoint: Option<String>, stop: Option<bool> },
     Complete { attempt: u32, checkpoint: CheckpointId },
     Aborted { attempt: u32, checkpoint: CheckpointId },
     Cancel { attempt: u32 },
+}
+
+/// Subtasks of a region to start.
+#[derive(Debug)]
+pub struct Deploy {
+    pub attempt: u32,
+    /// Attempts before this one are over in all regions.
+    pub first_attempt: u32,
+    pub region: RegionId,
+    pub shape: Shape,
+    pub directory: String,
+    pub subtasks: Vec<SubtaskId>,
+    pub restore: Option<String>,
 }
 
 /// What flows between subtasks.
@@ -102,8 +166,8 @@ pub struct TaskManager {
     pub life: u64,
     pub link: Option<Link>,
     pub tasks: BTreeMap<(u32, SubtaskId), Task>,
-    /// The newest attempt that was deployed here.
-    newest: u32,
+    /// The region of each attempt that was deployed here.
+    regions: BTreeMap<u32, RegionId>,
     /// Until when the process stands still.
     pub frozen_until: i64,
     /// It has stood still for longer than its lease: what it has not begun to write it does not write.
@@ -112,8 +176,8 @@ pub struct TaskManager {
 
 impl TaskManager {
     pub fn new(slots: u32) -> Self {
-        let tasks = BTreeMap::new();
-        Self { slots, up: false, life: 0, link: None, tasks, newest: 0, frozen_until: 0, expired: false }
+        let (tasks, regions) = (BTreeMap::new(), BTreeMap::new());
+        Self { slots, up: false, life: 0, link: None, tasks, regions, frozen_until: 0, expired: false }
     }
 
     /// The process is gone with all it had.
@@ -121,7 +185,8 @@ impl TaskManager {
         self.up = false;
         self.link = None;
         self.tasks.clear();
-        (self.newest, self.frozen_until, self.expired) = (0, 0, false);
+        self.regions.clear();
+        (self.frozen_until, self.expired) = (0, false);
     }
 
     fn tell(&self, world: &mut World, messages: impl IntoIterator<Item = Up>) {
@@ -132,12 +197,10 @@ impl TaskManager {
 
     pub fn obey(&mut self, world: &mut World, message: Down) {
         match message {
-            Down::Deploy { .. } if self.expired => {}
-            Down::Deploy { attempt, shape, directory, subtasks, restore } => {
-                self.deploy(world, attempt, shape, &directory, &subtasks, restore.as_deref());
-            }
+            Down::Deploy(_) if self.expired => {}
+            Down::Deploy(deploy) => self.deploy(world, &deploy),
             Down::Assign { attempt, reader, splits, no_more } => {
-                let at = At { attempt, subtask: source(reader), life: self.life };
+                let at = At { attempt, subtask: reader, life: self.life };
                 if let Some(Task::Source(source)) = self.tasks.get_mut(&(attempt, at.subtask)) {
                     source.assign(world, at, splits, no_more);
                 }
@@ -208,20 +271,16 @@ impl TaskManager {
         self.tasks.clear();
     }
 
-    fn deploy(
-        &mut self,
-        world: &mut World,
-        attempt: u32,
-        shape: Shape,
-        directory: &str,
-        subtasks: &[SubtaskId],
-        restore: Option<&str>,
-    ) {
-        if attempt <= self.newest {
+    fn deploy(&mut self, world: &mut World, deploy: &Deploy) {
+        let Deploy { attempt, first_attempt, region, shape, directory, subtasks, restore } = deploy;
+        let (attempt, shape, restore) = (*attempt, *shape, restore.as_deref());
+        if self.regions.last_key_value().is_some_and(|(newest, _)| *newest >= attempt) {
             return;
         }
-        self.newest = attempt;
-        self.tasks.clear();
+        // Other regions go on.
+        self.regions.retain(|older, of| older >= first_attempt && of != region);
+        self.tasks.retain(|(older, _), _| self.regions.contains_key(older));
+        self.regions.insert(attempt, *region);
         let life = self.life;
         let metadata = match restore.map(|url| world.get(&format!("{url}/_metadata"))) {
             None => None,
@@ -236,17 +295,21 @@ impl TaskManager {
         };
         for subtask in subtasks {
             let at = At { attempt, subtask: *subtask, life };
-            let task = if subtask.task.0 == 0 {
+            let task = if is_source(*subtask) {
+                let uid = if is_lane(*subtask) { "lane-source" } else { "source" };
                 let operator =
-                    metadata.iter().flat_map(|metadata| &metadata.operators).find(|operator| operator.uid == "source");
+                    metadata.iter().flat_map(|metadata| &metadata.operators).find(|operator| operator.uid == uid);
                 let old: Vec<_> = operator
                     .iter()
                     .flat_map(|operator| operator.subtasks.iter().map(|(index, state)| (index.0, state.clone())))
                     .collect();
-                Ok(Task::Source(Source::new(world, (subtask.index.0, shape.sources), shape.counters, &old)))
+                let parallelism = if is_lane(*subtask) { shape.lanes } else { shape.sources };
+                Ok(Task::Source(Source::new(world, (*subtask, parallelism), shape.receivers(*subtask), &old)))
             } else {
                 let checkpoint = metadata.as_deref().zip(restore);
-                Counter::restored(world, at, (shape.counters, shape.sources), directory, checkpoint).map(Task::Counter)
+                let parallelism = if is_lane(*subtask) { shape.lanes } else { shape.counters };
+                let (fence, senders) = ((at, *first_attempt), shape.senders(*subtask));
+                Counter::restored(world, fence, (parallelism, senders), directory, checkpoint).map(Task::Counter)
             };
             let state = match task {
                 Ok(task) => {
@@ -280,7 +343,7 @@ impl TaskManager {
     }
 
     /// An element comes over a channel.
-    pub fn data(&mut self, world: &mut World, attempt: u32, from: u32, to: SubtaskId, element: Element) {
+    pub fn data(&mut self, world: &mut World, attempt: u32, from: SubtaskId, to: SubtaskId, element: Element) {
         self.with(world, attempt, to, |task, world, at| match task {
             Task::Source(_) => Vec::new(),
             Task::Counter(counter) => counter.data(world, at, from, element),
@@ -288,7 +351,7 @@ impl TaskManager {
     }
 
     /// A sender may send more.
-    pub fn credit(&mut self, world: &mut World, attempt: u32, from: SubtaskId, to: u32, credits: usize) {
+    pub fn credit(&mut self, world: &mut World, attempt: u32, from: SubtaskId, to: SubtaskId, credits: usize) {
         self.with(world, attempt, from, |task, world, at| match task {
             Task::Source(source) => source.credit(world, at, to, credits),
             Task::Counter(_) => Vec::new(),

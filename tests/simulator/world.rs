@@ -12,7 +12,7 @@ use tidemill_common::ids::{JobId, SubtaskId};
 use crate::counter::Epoch;
 use crate::manager::{ManagerEvent, Record};
 use crate::tasks::{At, Down, Element, Up, job_of};
-use crate::workload::{Output, ROWS_PER_SPLIT, Row, SPLITS};
+use crate::workload::{LANE_SPLITS, Output, ROWS_PER_SPLIT, Row, SPLITS};
 
 /// A connection between a task manager and the job manager.
 pub type Link = u64;
@@ -142,6 +142,9 @@ landed! {
     completed,
     aborted,
     restarts,
+    /// Restarts of some regions while others went on, and splits that came back because of them.
+    failovers,
+    given_back,
     events,
 }
 
@@ -164,29 +167,42 @@ pub struct Database {
     fired: BTreeMap<u64, i64>,
     pub late: u64,
     pub windows: u64,
-    /// The newest checkpoint whose rows are published, per job and subtask of the sink.
-    markers: BTreeMap<(JobId, u32), u64>,
-    /// The newest attempt of each job that has taken over.
+    /// Rows that went through lanes, and the last of them from each split.
+    passed: BTreeSet<Row>,
+    passed_order: BTreeMap<u64, u64>,
+    /// The newest checkpoint whose rows are published, per job, sink and subtask.
+    markers: BTreeMap<(JobId, String, u32), u64>,
+    /// Of each job: the attempt at which it was last started as a whole.
     fences: BTreeMap<JobId, u32>,
+    /// The newest attempt of each subtask that has taken over.
+    subtask_fences: BTreeMap<(JobId, SubtaskId), u32>,
 }
 
 impl Database {
-    /// An attempt takes over: older ones of its job have no effect any more.
-    pub fn fence(&mut self, attempt: u32) -> bool {
-        let fence = self.fences.entry(job_of(attempt)).or_default();
-        *fence = attempt.max(*fence);
-        *fence == attempt
+    /// An attempt takes over in a subtask: older ones there have no effect any more, nor have those before the
+    /// job was started as a whole in any.
+    pub fn fence(&mut self, attempt: u32, first_attempt: u32, subtask: SubtaskId) -> bool {
+        let whole = self.fences.entry(job_of(attempt)).or_default();
+        *whole = first_attempt.max(*whole);
+        let own = self.subtask_fences.entry((job_of(attempt), subtask)).or_default();
+        *own = attempt.max(*own);
+        self.may_write(attempt, subtask)
+    }
+
+    fn may_write(&self, attempt: u32, subtask: SubtaskId) -> bool {
+        let whole = self.fences.get(&job_of(attempt)).is_some_and(|whole| *whole <= attempt);
+        whole && self.subtask_fences.get(&(job_of(attempt), subtask)) == Some(&attempt)
     }
 
     /// Publishes epochs that are newer than their markers. `false` if the attempt is past.
-    pub fn commit(&mut self, attempt: u32, epochs: Vec<Epoch>) -> bool {
-        let current = self.fences.get(&job_of(attempt)) == Some(&attempt);
+    pub fn commit(&mut self, attempt: u32, subtask: SubtaskId, epochs: Vec<Epoch>) -> bool {
+        let current = self.may_write(attempt, subtask);
         if !current && !is_broken(Promise::StaleAttempt) {
             return false;
         }
         for (origin, outputs) in epochs {
             let checkpoint = origin.checkpoint.0;
-            let marker = self.markers.entry((origin.job, origin.subtask.0)).or_default();
+            let marker = self.markers.entry((origin.job, origin.sink, origin.subtask.0)).or_default();
             if checkpoint > *marker || is_broken(Promise::CommitMarker) {
                 *marker = checkpoint;
                 outputs.into_iter().for_each(|output| self.publish(output, checkpoint));
@@ -204,6 +220,11 @@ impl Database {
                 *last = count;
                 let before = self.order.insert((row.key(), row.split), row.index);
                 assert!(before < Some(row.index), "I2: {row:?} comes after row {before:?} of its key and split");
+            }
+            Output::Passed(row) => {
+                assert!(self.passed.insert(row), "I1: {row:?} has come through a lane before");
+                let before = self.passed_order.insert(row.split, row.index);
+                assert!(before < Some(row.index), "I2: {row:?} comes after row {before:?} of its split");
             }
             Output::Late(row) => {
                 assert!(row.is_stray(), "I6: {row:?} is in time, and was late for its window");
@@ -225,7 +246,9 @@ impl Database {
     }
 
     /// I1: what is published is the answer of a run without faults.
-    pub fn assert_whole(&self) {
+    pub fn assert_whole(&self, lanes: bool) {
+        let passed = if lanes { LANE_SPLITS * ROWS_PER_SPLIT } else { 0 };
+        assert_eq!(self.passed.len() as u64, passed, "I1: rows come through lanes");
         let rows = SPLITS * ROWS_PER_SPLIT;
         assert_eq!(self.counted.values().sum::<u64>(), rows, "I1: rows are counted");
         assert_eq!(self.gathered.len() as u64, rows, "I1: rows are in windows, or late");
@@ -249,6 +272,8 @@ pub struct World {
     /// Whether all splits are assigned when the job starts, and there are watermarks; else one after the
     /// other, and all windows end with the input.
     pub all_at_once: bool,
+    /// Whether jobs have lanes.
+    pub lanes: bool,
     /// Elements that wait in a channel at most.
     pub capacity: usize,
     store_fault: f64,
@@ -274,8 +299,10 @@ impl World {
         let overtaking = random.random_bool(0.5);
         let all_at_once = random.random_bool(0.75);
         let capacity = random.random_range(2..=8);
+        let lanes = random.random_bool(0.6);
         Self {
             random,
+            lanes,
             overtaking,
             all_at_once,
             capacity,

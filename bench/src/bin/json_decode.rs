@@ -156,6 +156,7 @@ fn tidemill(data: &[u8], fields: Fields, io: &tokio::runtime::Handle) -> Result<
         parallelism: 1,
         operator: "test".to_owned(),
         attempt: tidemill_common::ids::AttemptId(1),
+        first_attempt: tidemill_common::ids::AttemptId(1),
         checkpointed: false,
         session_zone: "UTC".to_owned(),
         metrics: Arc::new(ConnectorMetrics::default()),

@@ -8,7 +8,7 @@ use tidemill_common::control::{
     JobException, JobState, JobSummary, OperatorFate, OperatorStatus, RestoredOperator, Script, SubmittedJob,
     SubmittedScript, SubmittedStatement, TaskManagerInfo,
 };
-use tidemill_common::ids::{AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, TaskId, TaskManagerId};
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, RegionId, TaskId, TaskManagerId};
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
 use tidemill_proto::v1::job_service_client::JobServiceClient;
@@ -278,6 +278,8 @@ fn summary(job: v1::JobSummary) -> Result<JobSummary, CliError> {
 fn detail(job: v1::JobDetail) -> Result<JobDetail, CliError> {
     let attempt = |attempt: v1::JobAttempt| JobAttempt {
         attempt: AttemptId(attempt.attempt),
+        region: RegionId(attempt.region),
+        subtasks: attempt.subtasks,
         start_ms: attempt.start_ms,
         end_ms: attempt.end_ms,
     };
@@ -286,11 +288,13 @@ fn detail(job: v1::JobDetail) -> Result<JobDetail, CliError> {
         subtask: exception.subtask,
         task_manager: exception.task_manager_id.map(TaskManagerId),
         cause: exception.cause,
+        regions: exception.regions.into_iter().map(RegionId).collect(),
     };
     Ok(JobDetail {
         summary: summary(job.summary.ok_or_else(|| missing("summary"))?)?,
         max_parallelism: job.max_parallelism,
         slots: job.slots,
+        regions: job.regions,
         attempts: job.attempts.into_iter().map(attempt).collect(),
         operators: job.operators.into_iter().map(operator_status).collect(),
         exceptions: job.exceptions.into_iter().map(exception).collect(),

@@ -206,6 +206,7 @@ impl Sink {
         SubtaskContext {
             job_id: self.job.to_owned(),
             attempt: AttemptId(attempt),
+            first_attempt: AttemptId(attempt),
             checkpointed: true,
             ..subtask_context(subtask, self.parallelism)
         }

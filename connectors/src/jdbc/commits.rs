@@ -1,25 +1,54 @@
-//! The commit table: which epochs are published, and which attempt of a job may write.
+//! The commit table: which epochs are published, and which attempts of a job may write.
 //!
 //! One row a subtask of a sink holds the newest checkpoint whose rows are published; it changes in the
-//! transaction that inserts them. One row a sink (subtask -1) holds the newest attempt of its job. Every
-//! transaction reads it under a lock and gives up if another attempt has taken over; a new attempt
-//! raises it, which waits for the transactions of earlier ones.
+//! transaction that inserts them. Who may write is in rows of negative subtasks: one a sink (subtask -1)
+//! holds the attempt at which its job was last started as a whole, and one a subtask the attempt that this
+//! runs in, as regions of the job start again without each other. Every transaction reads both under a lock
+//! and gives up if another attempt has taken over; a new attempt raises them, which waits for the
+//! transactions of earlier ones.
 
 use tidemill_common::checkpoint::EpochOrigin;
+use tidemill_common::faults::{Promise, is_broken};
 
 use super::store::quote;
 
-/// Subtask of the row that holds a sink's attempt.
+/// Subtask of the row that holds the attempt at which the job was last started as a whole.
 pub(super) const FENCE: i64 = -1;
 /// What a row holds before its first checkpoint.
 pub(super) const NONE_PUBLISHED: i64 = -1;
 
-/// The attempt of a job that writes to a sink.
+/// The attempt of a job that writes to a sink from a subtask.
 #[derive(Clone, Debug)]
 pub(super) struct Fence {
     pub job: String,
     pub sink: String,
+    pub subtask: i64,
     pub attempt: i64,
+    /// All before this one are over, in whatever subtask.
+    pub first_attempt: i64,
+}
+
+impl Fence {
+    /// Subtask of the row that holds the attempt that the subtask runs in.
+    pub fn own_row(&self) -> i64 {
+        FENCE - 1 - self.subtask
+    }
+
+    /// The rows to raise when the attempt begins, and what to. In the order in which others lock them.
+    pub fn rows(&self) -> [(i64, i64); 2] {
+        [(FENCE, self.first_attempt), (self.own_row(), self.attempt)]
+    }
+
+    /// Whether the attempt may write, by the rows that were found.
+    pub fn check(&self, found: &[(i64, i64)]) -> Result<(), StoreError> {
+        let row = |subtask| found.iter().find(|(of, _)| *of == subtask).map(|(_, attempt)| *attempt);
+        match (row(FENCE), row(self.own_row())) {
+            (Some(whole), Some(own)) if whole <= self.attempt && own == self.attempt => Ok(()),
+            _ if is_broken(Promise::StaleAttempt) => Ok(()),
+            (Some(whole), Some(own)) => Err(StoreError::Fenced(Some(whole.max(own)))),
+            _ => Err(StoreError::Fenced(None)),
+        }
+    }
 }
 
 /// The row of an epoch's origin, and the checkpoint it rises to.
@@ -61,10 +90,10 @@ impl From<sqlx::Error> for StoreError {
 /// The statements, in the words of one of the databases.
 pub(super) struct CommitSql {
     pub create: String,
-    /// Parameters: job, sink, attempt. Changes nothing if that attempt or a newer one is recorded.
+    /// Parameters: job, sink, subtask, attempt. Changes nothing if that attempt or a newer one is recorded.
     pub register: String,
-    /// Parameters: job, sink.
-    pub attempt: String,
+    /// Parameters: job, sink, own row. Gives subtasks and attempts.
+    pub attempts: String,
     /// Parameters: job, sink, subtask, attempt.
     pub insert: String,
     /// Parameters: job, sink, subtask.
@@ -86,10 +115,12 @@ impl CommitSql {
                  NULL, checkpoint BIGINT NOT NULL, attempt BIGINT NOT NULL, PRIMARY KEY (job, sink, subtask))"
             ),
             register: format!(
-                "INSERT INTO {name} AS c {values} VALUES ($1, $2, {FENCE}, {NONE_PUBLISHED}, $3) ON CONFLICT (job, sink, \
+                "INSERT INTO {name} AS c {values} VALUES ($1, $2, $3, {NONE_PUBLISHED}, $4) ON CONFLICT (job, sink, \
                  subtask) DO UPDATE SET attempt = excluded.attempt WHERE c.attempt < excluded.attempt"
             ),
-            attempt: format!("SELECT attempt FROM {name} WHERE {key} = {FENCE}{share}"),
+            attempts: format!(
+                "SELECT subtask, attempt FROM {name} WHERE {key} IN ({FENCE}, $3) ORDER BY subtask DESC{share}"
+            ),
             insert: format!(
                 "INSERT INTO {name} {values} VALUES ($1, $2, $3, {NONE_PUBLISHED}, $4) ON CONFLICT DO NOTHING"
             ),

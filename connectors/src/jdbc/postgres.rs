@@ -119,10 +119,12 @@ impl Postgres {
         // Several subtasks create the table at once; all but one may fail.
         let created = sqlx::query(AssertSqlSafe(self.commits.create.clone())).execute(&mut self.connection).await;
         let mut transaction = self.connection.begin().await?;
-        let sql = AssertSqlSafe(self.commits.register.clone());
-        let register = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(fence.attempt);
-        if let Err(error) = register.execute(&mut *transaction).await {
-            return Err(created.err().unwrap_or(error).into());
+        for (row, attempt) in fence.rows() {
+            let sql = AssertSqlSafe(self.commits.register.clone());
+            let register = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(row).bind(attempt);
+            if let Err(error) = register.execute(&mut *transaction).await {
+                return Err(created.err().unwrap_or(error).into());
+            }
         }
         check(&mut transaction, &self.commits, fence).await?;
         Ok(transaction.commit().await?)
@@ -165,15 +167,14 @@ impl Postgres {
     }
 }
 
-/// Fails unless the attempt is the newest, and keeps it so until the transaction ends.
+/// Fails unless the attempt may write, and keeps it so until the transaction ends.
 async fn check(connection: &mut PgConnection, commits: &CommitSql, fence: &Fence) -> Result<(), StoreError> {
-    let sql = AssertSqlSafe(commits.attempt.clone());
-    let query = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone());
-    let row = query.fetch_optional(connection).await?;
-    match row.map(|row| row.try_get::<i64, _>(0)).transpose()? {
-        Some(attempt) if attempt == fence.attempt || is_broken(Promise::StaleAttempt) => Ok(()),
-        other => Err(StoreError::Fenced(other)),
-    }
+    let sql = AssertSqlSafe(commits.attempts.clone());
+    let query = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(fence.own_row());
+    let rows = query.fetch_all(connection).await?;
+    let found: Result<Vec<(i64, i64)>, sqlx::Error> =
+        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+    fence.check(&found?)
 }
 
 async fn insert(

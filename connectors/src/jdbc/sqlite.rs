@@ -90,9 +90,11 @@ impl Sqlite {
     }
 
     async fn register_attempt(&mut self, fence: &Fence) -> Result<(), StoreError> {
-        let sql = AssertSqlSafe(self.commits.register.clone());
-        let register = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(fence.attempt);
-        register.execute(&mut self.connection).await?;
+        for (row, attempt) in fence.rows() {
+            let sql = AssertSqlSafe(self.commits.register.clone());
+            let register = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(row).bind(attempt);
+            register.execute(&mut self.connection).await?;
+        }
         self.check(fence).await
     }
 
@@ -156,15 +158,14 @@ impl Sqlite {
         }
     }
 
-    /// Fails unless the attempt is the newest. The transaction has locked the database.
+    /// Fails unless the attempt may write. The transaction has locked the database.
     async fn check(&mut self, fence: &Fence) -> Result<(), StoreError> {
-        let sql = AssertSqlSafe(self.commits.attempt.clone());
-        let query = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone());
-        let row = query.fetch_optional(&mut self.connection).await?;
-        match row.map(|row| row.try_get::<i64, _>(0)).transpose()? {
-            Some(attempt) if attempt == fence.attempt || is_broken(Promise::StaleAttempt) => Ok(()),
-            other => Err(StoreError::Fenced(other)),
-        }
+        let sql = AssertSqlSafe(self.commits.attempts.clone());
+        let query = sqlx::query(sql).bind(fence.job.clone()).bind(fence.sink.clone()).bind(fence.own_row());
+        let rows = query.fetch_all(&mut self.connection).await?;
+        let found: Result<Vec<(i64, i64)>, sqlx::Error> =
+            rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+        fence.check(&found?)
     }
 
     async fn write_all(&mut self, changes: &[Change]) -> Result<(), sqlx::Error> {

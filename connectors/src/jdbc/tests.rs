@@ -243,10 +243,17 @@ impl Job {
         Self { _directory: directory, path, sink }
     }
 
+    /// In an attempt of the whole job.
     fn writer(&self, job: &str, attempt: u32, subtask: u32) -> Box<dyn SinkWriter> {
+        self.writer_of_region(job, (attempt, attempt), subtask)
+    }
+
+    /// In an attempt, of a job that was last started as a whole as of another one.
+    fn writer_of_region(&self, job: &str, (attempt, first): (u32, u32), subtask: u32) -> Box<dyn SinkWriter> {
         let context = SubtaskContext {
             job_id: job.to_owned(),
             attempt: AttemptId(attempt),
+            first_attempt: AttemptId(first),
             checkpointed: true,
             ..subtask_context(subtask, 2)
         };
@@ -390,6 +397,37 @@ fn bug_1_a_zombie_changes_nothing() {
     writer.finish().unwrap();
     writer.prepare_commit(CheckpointId(6)).unwrap();
     writer.commit(CheckpointId(6)).unwrap();
+}
+
+/// The regions of a sink's subtasks start again without each other, and each locks out but itself; a job that
+/// starts as a whole locks out all, also subtasks that it does not have any more.
+#[test]
+fn a_region_that_starts_again_locks_out_its_own_past_and_nobody_else() {
+    let job = Job::new(vec![0]);
+    let row = |id| batch(&[(RowKind::Insert, id, Some(100))]);
+    let mut healthy = job.writer_of_region("j1", (1, 1), 0);
+    let mut zombie = job.writer_of_region("j1", (2, 1), 1);
+    for writer in [&mut healthy, &mut zombie] {
+        writer.recover(Vec::new()).unwrap();
+    }
+    zombie.write(&row(1)).unwrap();
+    let mut again = job.writer_of_region("j1", (3, 1), 1);
+    again.recover(Vec::new()).unwrap();
+    assert!(matches!(zombie.prepare_commit(CheckpointId(5)), Err(ConnectorError::Fenced { .. })));
+    for (writer, id) in [(&mut healthy, 2), (&mut again, 3)] {
+        writer.write(&row(id)).unwrap();
+        assert_eq!(writer.prepare_commit(CheckpointId(5)).unwrap(), None);
+    }
+    assert_eq!(job.ids(), [2, 3]);
+    // At a lower parallelism: nobody takes the place of subtask 1.
+    let mut whole = job.writer("j1", 4, 0);
+    whole.recover(Vec::new()).unwrap();
+    let mut late = job.writer_of_region("j1", (3, 1), 1);
+    assert!(late.recover(Vec::new()).and_then(|()| late.write(&row(5))).and_then(|()| late.flush()).is_err());
+    for (writer, id) in [(&mut healthy, 6), (&mut again, 7)] {
+        assert!(writer.write(&row(id)).and_then(|()| writer.flush()).is_err());
+    }
+    assert_eq!(job.ids(), [2, 3]);
 }
 
 #[test]

@@ -69,7 +69,9 @@ impl JdbcWriter {
         let fence = Fence {
             job: context.job_id.clone(),
             sink: context.operator.clone(),
+            subtask: i64::from(context.subtask.0),
             attempt: i64::from(context.attempt.0),
+            first_attempt: i64::from(context.first_attempt.0),
         };
         let staged = checkpointed && settings.key.is_empty();
         let staging = staged.then(|| Staging::new(&settings.table, header(&settings), STAGED_MEMORY_BYTES_MAX));

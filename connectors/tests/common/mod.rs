@@ -47,6 +47,7 @@ pub fn context(job: &str, attempt: u32, subtask: u32) -> SubtaskContext {
         parallelism: 2,
         operator: SINK.to_owned(),
         attempt: AttemptId(attempt),
+        first_attempt: AttemptId(attempt),
         checkpointed: true,
         session_zone: "UTC".to_owned(),
         metrics: Arc::new(ConnectorMetrics::default()),

@@ -6,7 +6,8 @@
 //!                     enumerators  all subtasks  _metadata  pointer       subtasks are told
 //! ```
 //!
-//! One checkpoint is in flight at a time. Ids rise and are never used twice, whatever the attempt.
+//! One checkpoint is in flight at a time, and none while a region of the job is down. Ids rise and are never
+//! used twice, whatever the attempt.
 //! A complete checkpoint is told to the subtasks only when the job manager would find it again after a
 //! crash: what they publish then can never be read a second time.
 
@@ -40,15 +41,17 @@ pub enum Standing {
 /// What happens.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// An attempt's subtasks are being started; `sources` are those that read from outside.
+    /// Regions of the job are being started. All its subtasks with the attempts that they run in, of which
+    /// `attempt` is the newest: those that run in the same one as before go on. `sources` are those that read
+    /// from outside.
     Deployed {
         attempt: AttemptId,
-        subtasks: BTreeSet<SubtaskId>,
+        executions: BTreeMap<SubtaskId, AttemptId>,
         sources: BTreeSet<SubtaskId>,
     },
     /// All of them run.
     Started,
-    /// The attempt is over, in whatever way.
+    /// A region of the job has ended or is being torn down, or all of them are.
     Halted {
         reason: String,
     },
@@ -109,11 +112,11 @@ pub enum Action {
     Write(Box<Collected>),
     /// Keep [`Coordinator::to_keep`] beyond a crash, and answer with [`Event::Persisted`].
     Persist { checkpoint: CheckpointId },
-    /// It is kept from now on, and what it names is not to be deleted. Its attempt may be over.
+    /// It is kept from now on, and what it names is not to be deleted. Its attempts may be over.
     Retain { checkpoint: CheckpointId },
-    /// Tell all task managers that it is complete.
+    /// Tell all task managers of regions that run that it is complete.
     Complete { checkpoint: CheckpointId },
-    /// Tell all task managers that it will not be.
+    /// Tell all task managers of regions that run that it will not be.
     Aborted { checkpoint: CheckpointId },
     /// Delete it: its metadata first, then the files nothing else names.
     Discard { checkpoint: CheckpointId, location: String },
@@ -130,6 +133,7 @@ pub enum Action {
 pub struct Collected {
     pub checkpoint: CheckpointId,
     pub kind: CheckpointKind,
+    /// The newest of the attempts that took part.
     pub attempt: AttemptId,
     pub timestamp_ms: i64,
     /// Of a savepoint.
@@ -188,10 +192,11 @@ impl Pending {
     }
 }
 
-/// A checkpoint whose pointer is being kept. It may become complete after its attempt is over.
+/// A checkpoint whose pointer is being kept. It may become complete after attempts of it are over.
 #[derive(Debug)]
 struct Persisting {
     retained: Retained,
+    /// The newest attempt when it was taken.
     attempt: AttemptId,
     savepoint: Option<Savepoint>,
     covers_end: bool,
@@ -202,7 +207,9 @@ struct Persisting {
 pub struct Coordinator {
     options: CheckpointOptions,
     sources: BTreeSet<SubtaskId>,
+    /// The newest attempt; another one says that a region was deployed since.
     attempt: AttemptId,
+    executions: BTreeMap<SubtaskId, AttemptId>,
     running: bool,
     standings: BTreeMap<SubtaskId, Standing>,
     next_id: u64,
@@ -232,6 +239,7 @@ impl Coordinator {
             options,
             sources: BTreeSet::new(),
             attempt: AttemptId(0),
+            executions: BTreeMap::new(),
             running: false,
             standings: BTreeMap::new(),
             next_id: first_id,
@@ -259,6 +267,11 @@ impl Coordinator {
     /// The newest checkpoint to start from.
     pub fn newest(&self) -> Option<&Retained> {
         self.retained.back()
+    }
+
+    /// Whether a checkpoint is being kept just now. What a region starts from is not known before.
+    pub fn is_persisting(&self) -> bool {
+        self.persisting.is_some()
     }
 
     /// All checkpoints that are kept, oldest first.
@@ -312,10 +325,14 @@ impl Coordinator {
     pub fn apply(&mut self, now_ms: i64, event: Event) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
-            Event::Deployed { attempt, subtasks, sources } => {
-                (self.attempt, self.sources) = (attempt, sources);
+            Event::Deployed { attempt, executions, sources } => {
+                let standing = |(subtask, attempt): (&SubtaskId, &AttemptId)| {
+                    let same = self.executions.get(subtask) == Some(attempt);
+                    (*subtask, self.standings.get(subtask).copied().filter(|_| same).unwrap_or(Standing::Running))
+                };
+                self.standings = executions.iter().map(standing).collect();
+                (self.attempt, self.executions, self.sources) = (attempt, executions, sources);
                 (self.running, self.end_covered, self.failures) = (false, false, 0);
-                self.standings = subtasks.into_iter().map(|subtask| (subtask, Standing::Running)).collect();
             }
             Event::Started => {
                 if !std::mem::replace(&mut self.running, true) {
@@ -334,8 +351,8 @@ impl Coordinator {
                 self.acknowledged(now_ms, (attempt, subtask, checkpoint), *snapshot, &mut actions);
             }
             Event::Declined { attempt, subtask, checkpoint, reason } => {
-                let known = attempt == self.attempt && self.standings.contains_key(&subtask);
-                if known && self.is_pending(checkpoint, Stage::Triggered) {
+                let current = self.executions.get(&subtask) == Some(&attempt);
+                if current && self.is_pending(checkpoint, Stage::Triggered) {
                     self.abort(now_ms, format!("subtask {subtask} declined: {reason}"), true, &mut actions);
                 }
             }
@@ -379,12 +396,8 @@ impl Coordinator {
 
     fn halted(&mut self, now_ms: i64, reason: &str, actions: &mut Vec<Action>) {
         self.running = false;
-        if self.pending.is_some() {
-            // Nobody is told: the subtasks are ending.
-            let mut told = Vec::new();
-            self.abort(now_ms, reason.to_owned(), false, &mut told);
-            actions.extend(told.into_iter().filter(|action| matches!(action, Action::Answer { .. })));
-        }
+        // Those that go on are told; a savepoint to stop with has none of them.
+        self.abort(now_ms, reason.to_owned(), false, actions);
         for savepoint in std::mem::take(&mut self.queue) {
             actions.push(Action::Answer { request: savepoint.request, result: Err(reason.to_owned()) });
         }
@@ -559,7 +572,7 @@ impl Coordinator {
         snapshot: SubtaskSnapshot,
         actions: &mut Vec<Action>,
     ) {
-        let stale = attempt != self.attempt && !is_broken(Promise::StaleAnswer);
+        let stale = self.executions.get(&subtask) != Some(&attempt) && !is_broken(Promise::StaleAnswer);
         if stale || !self.is_pending(checkpoint, Stage::Triggered) {
             return;
         }

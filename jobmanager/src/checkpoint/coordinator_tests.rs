@@ -17,7 +17,8 @@ fn all() -> [SubtaskId; 3] {
 
 fn deployed(attempt: u32) -> Event {
     let sources = BTreeSet::from([subtask(0, 0), subtask(0, 1)]);
-    Event::Deployed { attempt: AttemptId(attempt), subtasks: BTreeSet::from(all()), sources }
+    let executions = all().map(|subtask| (subtask, AttemptId(attempt))).into();
+    Event::Deployed { attempt: AttemptId(attempt), executions, sources }
 }
 
 fn options(set: &[(&str, &str)]) -> CheckpointOptions {
@@ -197,7 +198,8 @@ fn bug_29_answers_of_an_attempt_that_is_over_have_no_effect() {
     coordinator.apply(100, Event::Due);
     coordinator.apply(100, prepared(1));
     coordinator.apply(101, ack(1, subtask(0, 0), 1));
-    assert_eq!(coordinator.apply(110, Event::Halted { reason: "the job is RESTARTING".into() }), vec![]);
+    let actions = coordinator.apply(110, Event::Halted { reason: "the job is RESTARTING".into() });
+    assert_eq!(actions, vec![Action::Aborted { checkpoint: id(1) }]);
     assert_eq!(coordinator.apply(111, ack(1, subtask(0, 1), 1)), vec![]);
     coordinator.apply(200, deployed(2));
     coordinator.apply(200, Event::Started);
@@ -211,6 +213,36 @@ fn bug_29_answers_of_an_attempt_that_is_over_have_no_effect() {
         assert_eq!(coordinator.apply(301, ack(1, subtask, 2)), vec![], "attempt 1 knows nothing of checkpoint 2");
     }
     assert_eq!(coordinator.apply(302, written(1)), vec![Action::Discard { checkpoint: id(1), location: location(1) }]);
+}
+
+/// The source 0/1 is a region of its own, which fails and starts again as attempt 2; the others run on in
+/// attempt 1.
+#[test]
+fn while_a_region_is_down_no_checkpoint_is_taken_and_the_others_run_on() {
+    let mut coordinator = running(&[("interval", "100 ms")]);
+    coordinator.apply(100, Event::Due);
+    coordinator.apply(100, prepared(1));
+    coordinator.apply(101, ack(1, subtask(0, 0), 1));
+    let actions = coordinator.apply(110, Event::Halted { reason: "the job is RESTARTING".into() });
+    assert_eq!(actions, vec![Action::Aborted { checkpoint: id(1) }], "those that run on are told");
+    coordinator.apply(150, finishing(subtask(0, 0)));
+    assert_eq!(coordinator.apply(400, Event::Due), vec![]);
+    let sources = BTreeSet::from([subtask(0, 0), subtask(0, 1)]);
+    let mut executions: BTreeMap<_, _> = all().map(|subtask| (subtask, AttemptId(1))).into();
+    executions.insert(subtask(0, 1), AttemptId(2));
+    assert_eq!(coordinator.apply(500, Event::Deployed { attempt: AttemptId(2), executions, sources }), vec![]);
+    coordinator.apply(500, Event::Started);
+    assert_eq!(coordinator.apply(600, Event::Due), vec![Action::Prepare { checkpoint: id(2) }]);
+    coordinator.apply(600, prepared(2));
+    assert_eq!(coordinator.apply(601, ack(1, subtask(0, 1), 2)), vec![], "of the attempt that is over");
+    coordinator.apply(601, ack(1, subtask(0, 0), 2));
+    coordinator.apply(601, ack(1, subtask(1, 0), 2));
+    let write = coordinator.apply(602, ack(2, subtask(0, 1), 2));
+    assert!(matches!(&write[..], [Action::Write(all)] if all.subtasks.len() == 3 && all.attempt == AttemptId(2)));
+    coordinator.apply(603, written(2));
+    coordinator.apply(604, persisted(2));
+    // It is remembered that the source that ran on has ended: with the other, all input has.
+    assert_eq!(coordinator.apply(650, finishing(subtask(0, 1))), vec![Action::Prepare { checkpoint: id(3) }]);
 }
 
 #[test]
@@ -401,19 +433,24 @@ fn savepoints_are_answered_when_the_attempt_is_over() {
     coordinator.apply(11, savepoint(2, None));
     let actions = coordinator.apply(12, Event::Halted { reason: "the job is RESTARTING".into() });
     let answers = actions.iter().filter(|action| matches!(action, Action::Answer { result: Err(_), .. })).count();
-    assert_eq!((answers, actions.len()), (2, 2));
+    assert_eq!((answers, actions.len()), (2, 2), "it was not triggered, so that nobody else is told");
 }
 
 #[derive(Clone, Debug)]
 enum Step {
     Wait(i64),
     Prepare(bool),
-    Ack { subtask: usize, stale_attempt: bool, stale_id: bool },
+    Ack {
+        subtask: usize,
+        stale_attempt: bool,
+        stale_id: bool,
+    },
     Decline(usize),
     Write(bool),
     Persist(bool),
     Halt,
-    Restart,
+    /// Of all, or of one subtask that is a region of its own.
+    Restart(Option<usize>),
     Finishing(usize),
     Finished(usize),
     Savepoint(Option<bool>),
@@ -429,7 +466,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         6 => proptest::bool::weighted(0.9).prop_map(Step::Write),
         6 => proptest::bool::weighted(0.9).prop_map(Step::Persist),
         1 => Just(Step::Halt),
-        3 => Just(Step::Restart),
+        3 => proptest::option::of(0usize..3).prop_map(Step::Restart),
         1 => (0usize..2).prop_map(Step::Finishing),
         1 => (0usize..3).prop_map(Step::Finished),
         1 => prop_oneof![3 => Just(None), 1 => any::<bool>().prop_map(Some)].prop_map(Step::Savepoint),
@@ -441,6 +478,10 @@ struct Caller {
     coordinator: Coordinator,
     now: i64,
     attempt: u32,
+    /// Of each subtask.
+    attempts: [u32; 3],
+    /// Who has answered about what was triggered, in the attempt that counts.
+    heard: BTreeSet<SubtaskId>,
     /// Asked for and not answered.
     preparing: Option<u64>,
     writing: Vec<u64>,
@@ -465,10 +506,15 @@ impl Caller {
                 }
                 Action::Trigger { checkpoint, .. } => {
                     assert_eq!(checkpoint.0, self.last_id, "one in flight");
+                    self.heard.clear();
                     self.triggered = Some(checkpoint.0);
                 }
                 Action::Write(collected) => {
                     assert_eq!(collected.attempt.0, self.attempt, "no part of another attempt");
+                    assert!(
+                        collected.subtasks.keys().all(|subtask| self.heard.contains(subtask)),
+                        "nor of another subtask"
+                    );
                     self.writing.push(collected.checkpoint.0);
                 }
                 Action::Persist { checkpoint, .. } => self.persisting.push(checkpoint.0),
@@ -506,11 +552,15 @@ impl Caller {
             }
             Step::Ack { subtask, stale_attempt, stale_id } => {
                 let checkpoint = self.triggered.unwrap_or(self.last_id).saturating_sub(u64::from(stale_id));
-                self.event(ack(self.attempt.saturating_sub(u32::from(stale_attempt)), all()[subtask], checkpoint));
+                if !stale_attempt {
+                    self.heard.insert(all()[subtask]);
+                }
+                let attempt = self.attempts[subtask].saturating_sub(u32::from(stale_attempt));
+                self.event(ack(attempt, all()[subtask], checkpoint));
             }
             Step::Decline(subtask) => {
                 let checkpoint = id(self.triggered.unwrap_or(0));
-                let (attempt, subtask) = (AttemptId(self.attempt), all()[subtask]);
+                let (attempt, subtask) = (AttemptId(self.attempts[subtask]), all()[subtask]);
                 self.event(Event::Declined { attempt, subtask, checkpoint, reason: "no".to_owned() });
             }
             Step::Write(fine) => {
@@ -529,11 +579,18 @@ impl Caller {
                 self.preparing = None;
                 self.event(Event::Halted { reason: "over".to_owned() });
             }
-            Step::Restart => {
+            Step::Restart(region) => {
                 self.step(Step::Halt);
                 self.attempt += 1;
                 self.triggered = None;
-                self.event(deployed(self.attempt));
+                self.heard.clear();
+                match region {
+                    Some(index) => self.attempts[index] = self.attempt,
+                    None => self.attempts = [self.attempt; 3],
+                }
+                let executions = all().into_iter().zip(self.attempts.map(AttemptId)).collect();
+                let sources = BTreeSet::from([subtask(0, 0), subtask(0, 1)]);
+                self.event(Event::Deployed { attempt: AttemptId(self.attempt), executions, sources });
                 self.event(Event::Started);
             }
             Step::Finishing(index) => self.event(finishing(all()[index])),
@@ -568,6 +625,8 @@ proptest! {
             coordinator,
             now: 0,
             attempt: 1,
+            attempts: [1; 3],
+            heard: BTreeSet::new(),
             preparing: None,
             writing: Vec::new(),
             persisting: Vec::new(),

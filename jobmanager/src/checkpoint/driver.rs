@@ -1,13 +1,13 @@
 //! What the master does for checkpoints: it hands events to a job's coordinator and does what comes
 //! back. Reading and writing happens off its task, results come back as commands.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tidemill_common::checkpoint::SubtaskSnapshot;
+use tidemill_common::checkpoint::{SplitPosition, SubtaskSnapshot};
 use tidemill_common::control::{JobManagerMessage, JobState, SubtaskState};
 use tidemill_common::faults::{Place, may_die};
-use tidemill_common::ids::{AttemptId, CheckpointId, JobId, SubtaskId, TaskManagerId};
+use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_state::storage::{Directory, StorageError};
 
 use super::coordinator::{Action, Collected, Event, RequestId, Standing};
@@ -16,7 +16,7 @@ use super::store::{self, Deletion};
 use crate::command::{Command, Reply};
 use crate::error::JobManagerError;
 use crate::job::Job;
-use crate::master::Master;
+use crate::master::{Master, each};
 
 /// The longest pause between two looks for files that nothing names, while a job runs.
 const SWEEP_PAUSE_MS_MAX: i64 = 10 * 60 * 1_000;
@@ -37,8 +37,13 @@ impl Master {
     pub(crate) fn checkpoint(&mut self, id: &JobId, event: Event) {
         let now = self.clock.now_ms();
         let Some(job) = self.jobs.get_mut(id) else { return };
+        let kept = matches!(event, Event::Persisted { .. });
         let actions = job.checkpoints.coordinator.apply(now, event);
         self.perform_checkpoint(id, actions);
+        if kept {
+            // Regions that are to start again have waited for what they start from.
+            self.schedule();
+        }
     }
 
     fn perform_checkpoint(&mut self, id: &JobId, actions: Vec<Action>) {
@@ -69,14 +74,18 @@ impl Master {
         }
     }
 
-    /// An attempt is being deployed.
-    pub(crate) fn checkpoints_deployed(&mut self, id: &JobId, attempt: AttemptId) {
+    /// Regions are being deployed.
+    pub(crate) fn checkpoints_deployed(&mut self, id: &JobId) {
         let Some(job) = self.jobs.get_mut(id) else { return };
         job.checkpoints.preparing = None;
         (job.checkpoints.sweeps, job.checkpoints.next_sweep_ms) = (0, 0);
-        let subtasks: BTreeSet<SubtaskId> = job.machine.placement().keys().copied().collect();
-        let sources = subtasks.iter().copied().filter(|subtask| job.graph.is_source(&job.plan, subtask.task)).collect();
-        self.checkpoint(id, Event::Deployed { attempt, subtasks, sources });
+        let regions = job.machine.regions().subtasks();
+        let attempts = regions.filter_map(|(subtask, region)| Some((subtask, job.machine.attempt_of(region)?)));
+        let executions: BTreeMap<SubtaskId, AttemptId> = attempts.collect();
+        let sources =
+            executions.keys().copied().filter(|subtask| job.graph.is_source(&job.plan, subtask.task)).collect();
+        let attempt = job.machine.attempt();
+        self.checkpoint(id, Event::Deployed { attempt, executions, sources });
     }
 
     pub(crate) fn checkpoints_subtask(
@@ -91,7 +100,7 @@ impl Master {
             SubtaskState::Finished => Standing::Finished,
             SubtaskState::Running | SubtaskState::Canceled | SubtaskState::Failed { .. } => return,
         };
-        if self.current(id, attempt).is_some() {
+        if self.jobs.get(id).is_some_and(|job| job.machine.is_deployed_in(subtask, attempt)) {
             self.checkpoint(id, Event::SubtaskChanged { subtask, standing });
         }
     }
@@ -181,8 +190,8 @@ impl Master {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let Some(checkpoint) = job.checkpoints.preparing else { return };
         let mut enumerators = Ok(Vec::new());
-        for (operator, assigner) in &job.splits {
-            match assigner.snapshot() {
+        for (operator, source) in &job.splits {
+            match source.assigner.snapshot() {
                 // Away for discovery; it comes back.
                 None => return,
                 Some(Ok(state)) => {
@@ -194,12 +203,12 @@ impl Master {
             }
         }
         job.checkpoints.preparing = None;
+        job.splits.values_mut().for_each(|source| source.assigner.prepared(checkpoint));
         self.checkpoint(id, Event::Prepared { checkpoint, enumerators });
     }
 
     fn perform_checkpoint_action(&mut self, id: &JobId, action: Action) {
         let Some(job) = self.jobs.get_mut(id) else { return };
-        let attempt = job.machine.attempt();
         match action {
             Action::Prepare { checkpoint } => {
                 job.checkpoints.preparing = Some(checkpoint);
@@ -207,7 +216,10 @@ impl Master {
             }
             Action::Trigger { checkpoint, timestamp_ms, savepoint, stop } => {
                 tracing::debug!(job = %id, %checkpoint, savepoint, "checkpoint triggered");
-                for task_manager in task_managers(job, true) {
+                if stop.is_some() {
+                    job.machine.restart_as_whole();
+                }
+                for (attempt, task_manager) in executions(job, true) {
                     let message = JobManagerMessage::TriggerCheckpoint {
                         job: id.clone(),
                         attempt,
@@ -219,7 +231,12 @@ impl Master {
                     self.send(&task_manager, message);
                 }
             }
-            Action::Write(collected) => self.write_checkpoint(id, *collected),
+            Action::Write(collected) => {
+                for (operator, source) in job.splits.iter_mut().filter(|(_, source)| source.assigner.is_tracked()) {
+                    source.assigner.collected(collected.checkpoint, positions(&collected, *operator));
+                }
+                self.write_checkpoint(id, *collected);
+            }
             Action::Persist { checkpoint } => self.persist_checkpoint(id, checkpoint),
             Action::Complete { checkpoint } => {
                 tracing::debug!(job = %id, %checkpoint, "checkpoint complete");
@@ -228,19 +245,20 @@ impl Master {
                     // Another attempt would read on, beyond what the savepoint's owner goes on from.
                     job.machine.never_restart();
                 }
-                for task_manager in task_managers(job, false) {
+                for (attempt, task_manager) in executions(job, false) {
                     let message = JobManagerMessage::CheckpointComplete { job: id.clone(), attempt, checkpoint };
                     self.send(&task_manager, message);
                 }
                 self.sweep(id, checkpoint);
             }
             Action::Retain { checkpoint } => {
+                job.splits.values_mut().for_each(|source| source.assigner.completed(checkpoint));
                 let garbage = self.files.completed(id, checkpoint);
                 self.delete_files(garbage);
             }
             Action::Aborted { checkpoint } => {
                 tracing::info!(job = %id, %checkpoint, "checkpoint aborted");
-                for task_manager in task_managers(job, false) {
+                for (attempt, task_manager) in executions(job, false) {
                     let message = JobManagerMessage::CheckpointAborted { job: id.clone(), attempt, checkpoint };
                     self.send(&task_manager, message);
                 }
@@ -305,7 +323,7 @@ impl Master {
         let now = self.clock.now_ms();
         let lease_ms = self.config.heartbeat_timeout.as_millis() as i64;
         let Some(job) = self.jobs.get_mut(id) else { return };
-        let attempt = job.machine.attempt();
+        let running = job.machine.deployed();
         if job.checkpoints.files_unknown || now < job.checkpoints.next_sweep_ms {
             return;
         }
@@ -316,7 +334,7 @@ impl Master {
         let mut kept: BTreeSet<String> =
             job.checkpoints.coordinator.retained().map(|retained| retained.location.clone()).collect();
         kept.extend(self.files.of_job(id));
-        let deletion = Deletion::Leftovers { job: directory, attempt, checkpoints_below: complete.0, kept };
+        let deletion = Deletion::Leftovers { job: directory, running, checkpoints_below: complete.0, kept };
         self.deleter.delete(deletion);
     }
 
@@ -352,12 +370,19 @@ fn no_directory() -> StorageError {
     StorageError::Url { url: String::new(), reason: "the job has none (execution.checkpointing.dir)".to_owned() }
 }
 
-/// Task managers that run subtasks of the job: all, or those with sources.
-fn task_managers(job: &Job, sources_only: bool) -> BTreeSet<TaskManagerId> {
-    job.machine
-        .placement()
-        .iter()
-        .filter(|(subtask, _)| !sources_only || job.graph.is_source(&job.plan, subtask.task))
-        .map(|(_, task_manager)| task_manager.clone())
-        .collect()
+/// Attempts that run, and the task managers that they run on: with any subtask, or with sources.
+fn executions(job: &Job, sources_only: bool) -> Vec<(AttemptId, TaskManagerId)> {
+    let wanted = |subtask: SubtaskId| !sources_only || job.graph.is_source(&job.plan, subtask.task);
+    each(job.machine.executions(wanted)).collect()
+}
+
+/// What the readers of a source have in a checkpoint.
+fn positions(collected: &Collected, source: OperatorId) -> BTreeMap<SubtaskIndex, Vec<SplitPosition>> {
+    let mut positions: BTreeMap<SubtaskIndex, Vec<SplitPosition>> = BTreeMap::new();
+    for (subtask, snapshot) in &collected.subtasks {
+        for (_, state) in snapshot.operators.iter().filter(|(operator, _)| *operator == source) {
+            positions.entry(subtask.index).or_default().extend(state.splits.iter().cloned());
+        }
+    }
+    positions
 }

@@ -103,9 +103,9 @@ pub enum Deletion {
     Checkpoint { location: String, files: Vec<String> },
     /// Files that nothing names any more.
     Files(Vec<String>),
-    /// What is left in a job's directory: checkpoints that are not kept, and shared files that attempts
-    /// before `attempt` have written and nothing names.
-    Leftovers { job: Directory, attempt: AttemptId, checkpoints_below: u64, kept: BTreeSet<String> },
+    /// What is left in a job's directory: checkpoints that are not kept, and shared files that nothing names
+    /// and attempts have written that are over: those before the newest of `running`, but for the others of it.
+    Leftovers { job: Directory, running: BTreeSet<AttemptId>, checkpoints_below: u64, kept: BTreeSet<String> },
     /// All of a job's directory but these.
     Job { job: Directory, kept: BTreeSet<String> },
 }
@@ -153,7 +153,7 @@ async fn delete(deletion: Deletion, options: &StoreOptions) {
             }
         }
         Deletion::Files(files) => delete_files(files, options).await,
-        Deletion::Leftovers { job, attempt, checkpoints_below, kept } => {
+        Deletion::Leftovers { job, running, checkpoints_below, kept } => {
             let Some(names) = listed(&job).await else { return };
             let checkpoint_is_old = |name: &str| {
                 let id = name.strip_prefix("chk-").and_then(|rest| rest.split('/').next()?.parse::<u64>().ok());
@@ -161,7 +161,7 @@ async fn delete(deletion: Deletion, options: &StoreOptions) {
             };
             let file_is_old = |name: &str| {
                 let written_by = name.strip_prefix("shared/").and_then(attempt_of);
-                written_by.is_some_and(|written_by| written_by < attempt)
+                written_by.is_some_and(|by| Some(&by) < running.last() && !running.contains(&by))
             };
             let old: Vec<String> =
                 names.into_iter().filter(|name| checkpoint_is_old(name) || file_is_old(name)).collect();

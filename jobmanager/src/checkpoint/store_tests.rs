@@ -65,6 +65,8 @@ async fn leftovers_of_dead_attempts_are_deleted() {
         "shared/a1-x",
         "shared/a2-y",
         "shared/a3-z",
+        "shared/a4-v",
+        "shared/a5-w",
         "shared/odd",
     ];
     for name in names {
@@ -72,8 +74,10 @@ async fn leftovers_of_dead_attempts_are_deleted() {
     }
     let kept = BTreeSet::from([job.url_of("chk-4"), job.url_of("shared/a2-y")]);
     let deleter = Deleter::start(StoreOptions::new());
-    deleter.delete(Deletion::Leftovers { job: job.clone(), attempt: AttemptId(3), checkpoints_below: 9, kept });
+    // Region 0 runs as attempt 3, and the other one, which was restarted, as attempt 5.
+    let running = BTreeSet::from([AttemptId(3), AttemptId(5)]);
+    deleter.delete(Deletion::Leftovers { job: job.clone(), running, checkpoints_below: 9, kept });
     deleter.finish(Duration::from_secs(60)).await;
-    let left = ["chk-4/_metadata", "chk-9/_metadata", "shared/a2-y", "shared/a3-z", "shared/odd"];
+    let left = ["chk-4/_metadata", "chk-9/_metadata", "shared/a2-y", "shared/a3-z", "shared/a5-w", "shared/odd"];
     assert_eq!(job.list().await.unwrap(), left);
 }

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use tidemill_common::config::Options;
+use tidemill_common::config::{FAILOVER_STRATEGY, Options};
 use tidemill_common::control::{JobAttempt, JobDetail, JobException, JobSummary, OperatorStatus, SubtaskReport};
-use tidemill_common::ids::{AttemptId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
+use tidemill_common::ids::{AttemptId, JobId, OperatorId, RegionId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_common::job_graph::{JobGraph, Task};
 use tidemill_common::plan::{OperatorKind, SourceSpec, StreamPlan};
+use tidemill_common::regions::Regions;
 use tokio::sync::watch;
 
 use crate::alignment::Alignment;
@@ -22,12 +23,12 @@ use crate::scheduler::slots_needed;
 use crate::splits::SplitAssigner;
 
 pub use restart::RestartStrategy;
-pub use state_machine::{JobAction, JobEvent, JobMachine, Placement};
+pub use state_machine::{Executions, JobAction, JobEvent, JobMachine, Placement};
 
 /// Most exceptions a job remembers; the first and the latest are kept.
 const EXCEPTIONS_MAX: usize = 32;
 
-/// Most attempts a job remembers; the latest are kept.
+/// Most attempts a job remembers; the latest are kept, and those that are not over.
 const ATTEMPTS_MAX: usize = 32;
 
 /// A job that was planned and probed, and can be started.
@@ -46,6 +47,21 @@ impl PreparedJob {
     }
 }
 
+/// What assigns the splits of one source, for as long as any of its readers goes on.
+pub struct SourceCoordinator {
+    pub assigner: SplitAssigner,
+    /// The newest attempt when it was made: what helpers bring of an older one is stale.
+    pub since: AttemptId,
+    /// Seen by the connector's work on the job manager.
+    pub cancelled: Arc<AtomicBool>,
+}
+
+impl Drop for SourceCoordinator {
+    fn drop(&mut self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+}
+
 /// A job that runs, waits or has ended.
 pub struct Job {
     pub id: JobId,
@@ -53,12 +69,10 @@ pub struct Job {
     pub plan_json: Arc<Vec<u8>>,
     pub graph: JobGraph,
     pub machine: JobMachine,
-    pub splits: BTreeMap<OperatorId, SplitAssigner>,
+    pub splits: BTreeMap<OperatorId, SourceCoordinator>,
     pub alignment: Alignment,
     /// The rows of a top-level SELECT.
     pub rows: Option<Arc<RowBuffer>>,
-    /// Seen by the connectors' work on the job manager.
-    pub cancelled: Arc<AtomicBool>,
     pub start_ms: i64,
     /// The job of its script that must finish before it starts.
     pub after: Option<JobId>,
@@ -90,7 +104,7 @@ impl Job {
         let restarts = RestartStrategy::new(&prepared.plan.options);
         let checkpoints = prepared.checkpoints.unwrap_or_else(|| CheckpointPlan::none(&prepared.plan.options));
         let checkpoints = JobCheckpoints::new(&id, checkpoints, 1);
-        let machine = JobMachine::new(graph.tasks.iter().flat_map(subtasks_of), sources, restarts);
+        let machine = JobMachine::new(regions_of(&prepared.plan, &graph), sources, restarts);
         let summary = JobSummary {
             job_id: id.clone(),
             name: prepared.plan.name.clone(),
@@ -102,6 +116,7 @@ impl Job {
             summary,
             max_parallelism: prepared.plan.max_parallelism,
             slots: slots_needed(&graph),
+            regions: machine.regions().len() as u32,
             attempts: Vec::new(),
             operators: Vec::new(),
             exceptions: Vec::new(),
@@ -115,7 +130,6 @@ impl Job {
             graph,
             machine,
             splits: BTreeMap::new(),
-            cancelled: Arc::new(AtomicBool::new(false)),
             start_ms: now_ms,
             after: None,
             watch: watch::Sender::new(Arc::new(empty)),
@@ -156,20 +170,71 @@ impl Job {
         (index.0 < task.parallelism).then_some(SubtaskId { task: task.id, index })
     }
 
-    pub fn deployed(&mut self, now_ms: i64) {
-        if self.attempts.len() == ATTEMPTS_MAX {
-            self.attempts.remove(0);
-        }
-        self.attempts.push(JobAttempt { attempt: self.machine.attempt(), start_ms: now_ms, end_ms: None });
+    /// The readers of a source that are in these regions, and whether those are all it has.
+    pub fn readers_in(&self, operator: OperatorId, regions: &BTreeSet<RegionId>) -> (BTreeSet<SubtaskIndex>, bool) {
+        let task = self.graph.tasks.iter().find(|task| task.operators.contains(&operator));
+        let all = task.map_or(0, |task| task.parallelism);
+        let is_in = |subtask: SubtaskId| self.machine.regions().of(subtask).is_some_and(|of| regions.contains(&of));
+        let readers: BTreeSet<SubtaskIndex> =
+            task.into_iter().flat_map(subtasks_of).filter(|subtask| is_in(*subtask)).map(|id| id.index).collect();
+        let whole = readers.len() as u32 == all;
+        (readers, whole)
     }
 
-    /// The attempt is over and another will follow: nothing of it has effect any more.
-    pub fn attempt_ended(&mut self, now_ms: i64) {
-        if let Some(attempt) = self.attempts.last_mut() {
-            attempt.end_ms.get_or_insert(now_ms);
+    pub fn deployed(&mut self, now_ms: i64, regions: &BTreeSet<RegionId>) {
+        for region in regions {
+            let Some(attempt) = self.machine.attempt_of(*region) else { continue };
+            self.attempts.push(JobAttempt {
+                attempt,
+                region: *region,
+                subtasks: self.machine.regions().members(*region).count() as u32,
+                start_ms: now_ms,
+                end_ms: None,
+            });
         }
-        self.cancelled.store(true, Ordering::Relaxed);
-        self.cancelled = Arc::new(AtomicBool::new(false));
+        let surplus = self.attempts.len().saturating_sub(ATTEMPTS_MAX);
+        let mut ended = self.attempts.iter().filter(|attempt| attempt.end_ms.is_some()).count().min(surplus);
+        self.attempts.retain(|attempt| {
+            let forgotten = ended > 0 && attempt.end_ms.is_some();
+            ended -= usize::from(forgotten);
+            !forgotten
+        });
+    }
+
+    /// Regions are being torn down, or are all there were: work for sources that are of no other is of no use.
+    pub fn cancel_sources(&self) {
+        let down: BTreeSet<RegionId> =
+            self.machine.regions().ids().filter(|id| !self.machine.is_region_up(*id)).collect();
+        for (operator, source) in &self.splits {
+            if self.readers_in(*operator, &down).1 {
+                source.cancelled.store(true, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The attempts of these regions are over and others will follow: nothing of them has effect any more.
+    pub fn attempts_ended(&mut self, now_ms: i64, regions: &BTreeSet<RegionId>) {
+        for attempt in &mut self.attempts {
+            if self.next.is_some() || regions.contains(&attempt.region) {
+                attempt.end_ms.get_or_insert(now_ms);
+            }
+        }
+        self.waiting_since_ms = now_ms;
+        if regions.len() < self.machine.regions().len() {
+            let subtasks: Vec<SubtaskId> =
+                regions.iter().flat_map(|region| self.machine.regions().members(*region)).collect();
+            for subtask in subtasks {
+                self.counters.remove(&subtask);
+                self.alignment.restarted(subtask);
+            }
+            let operators: Vec<OperatorId> = self.splits.keys().copied().collect();
+            for operator in operators {
+                if self.readers_in(operator, regions).1 {
+                    self.splits.remove(&operator);
+                }
+            }
+            return;
+        }
         self.splits.clear();
         self.counters.clear();
         if let Some((plan, plan_json, graph)) = self.next.take() {
@@ -177,16 +242,14 @@ impl Job {
             self.plan_number += 1;
         }
         self.alignment = Alignment::new(&self.plan, &self.graph);
-        self.waiting_since_ms = now_ms;
     }
 
     /// Marks the end, so that everything that waits for the job goes on.
     pub fn ended(&mut self, now_ms: i64) {
         self.end_ms = Some(now_ms);
-        if let Some(attempt) = self.attempts.last_mut() {
+        for attempt in &mut self.attempts {
             attempt.end_ms.get_or_insert(now_ms);
         }
-        self.cancelled.store(true, Ordering::Relaxed);
         self.splits.clear();
         if let Some(rows) = &self.rows {
             rows.close();
@@ -202,10 +265,9 @@ impl Job {
     pub fn rescale(&mut self, parallelism: u32) -> Result<JobEvent, tidemill_common::plan::PlanError> {
         let plan = self.plan.rescaled(parallelism)?;
         let graph = JobGraph::new(&plan);
-        let subtasks = graph.tasks.iter().flat_map(subtasks_of).collect();
-        let sources = sources_of(&plan, &graph);
+        let (regions, sources) = (regions_of(&plan, &graph), sources_of(&plan, &graph));
         self.next = Some((Arc::new(plan.clone()), Arc::new(plan.to_json()?), graph));
-        Ok(JobEvent::Redeploy { subtasks, sources })
+        Ok(JobEvent::Redeploy { regions, sources })
     }
 
     pub fn end_ms(&self) -> Option<i64> {
@@ -215,7 +277,9 @@ impl Job {
     /// Takes a snapshot of counters. A subtask that has ended has sent its last one.
     pub fn report(&mut self, report: SubtaskReport, last: bool) {
         let subtask = report.subtask;
-        if report.attempt != self.machine.attempt() || (!last && self.machine.has_ended(subtask)) {
+        if Some(report.attempt) != self.machine.attempt_of_subtask(subtask)
+            || (!last && self.machine.has_ended(subtask))
+        {
             return;
         }
         match report.alignment_watermark_ms {
@@ -234,8 +298,21 @@ impl Job {
         root: bool,
         now_ms: i64,
     ) {
+        self.record_failure_of(subtask, task_manager, cause, root, (&BTreeSet::new(), now_ms));
+    }
+
+    /// The same, of a failure because of which regions end.
+    pub fn record_failure_of(
+        &mut self,
+        subtask: Option<SubtaskId>,
+        task_manager: Option<TaskManagerId>,
+        cause: String,
+        root: bool,
+        (regions, now_ms): (&BTreeSet<RegionId>, i64),
+    ) {
         let subtask = subtask.map(|subtask| self.subtask_name(subtask));
-        let exception = JobException { timestamp_ms: now_ms, subtask, task_manager, cause };
+        let regions = regions.iter().copied().collect();
+        let exception = JobException { timestamp_ms: now_ms, subtask, task_manager, cause, regions };
         if root {
             self.exceptions.insert(0, exception);
         } else {
@@ -273,6 +350,7 @@ impl Job {
             summary: self.summary(),
             max_parallelism: self.plan.max_parallelism,
             slots: slots_needed(&self.graph),
+            regions: self.machine.regions().len() as u32,
             attempts: self.attempts.clone(),
             operators: self.operators(),
             exceptions: self.exceptions.clone(),
@@ -361,6 +439,16 @@ fn kind(kind: &OperatorKind) -> &'static str {
         OperatorKind::ReplicateRows { .. } => "replicate-rows",
         OperatorKind::WindowAggregate(_) => "window-aggregate",
         OperatorKind::Sink(_) => "sink",
+    }
+}
+
+/// What fails and starts again together, as the job's options say.
+fn regions_of(plan: &StreamPlan, graph: &JobGraph) -> Regions {
+    match Options(&plan.options).text(FAILOVER_STRATEGY) {
+        Some(strategy) if strategy.trim().eq_ignore_ascii_case("full") => {
+            Regions::whole(graph.tasks.iter().flat_map(subtasks_of))
+        }
+        _ => Regions::new(graph),
     }
 }
 

@@ -8,19 +8,20 @@ mod report;
 mod session;
 mod wire;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemill_common::control::{LocalState, Registration};
-use tidemill_common::ids::TaskManagerId;
+use tidemill_common::ids::{JobId, SubtaskId, TaskManagerId};
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
 use tidemill_connectors::lease::Lease;
 use tidemill_state::storage::{LocalCopies, StoreOptions};
 use tokio::sync::mpsc;
 
-use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor};
+use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor, job_of_copies};
 use crate::memory::MemoryBudget;
 use connection::connect;
 use session::{Outcome, Session};
@@ -163,7 +164,11 @@ impl TaskManager {
     /// What there is on this machine of the state of jobs.
     async fn local_state(&self) -> LocalState {
         let copies = self.copies.clone();
-        let jobs = tokio::task::spawn_blocking(move || copies.jobs()).await.unwrap_or_default();
+        let found = tokio::task::spawn_blocking(move || copies.jobs()).await.unwrap_or_default();
+        let mut jobs: BTreeMap<JobId, BTreeSet<SubtaskId>> = BTreeMap::new();
+        for (name, subtasks) in found {
+            jobs.entry(job_of_copies(&name)).or_default().extend(subtasks);
+        }
         let jobs = jobs.into_iter().map(|(job, subtasks)| (job, subtasks.into_iter().collect())).collect();
         LocalState { id: self.copies.id().to_owned(), jobs }
     }

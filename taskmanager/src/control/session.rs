@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidemill_common::batch::Barrier;
-use tidemill_common::control::{DeployRequest, Fenced, JobManagerMessage, SubtaskState, TaskManagerMessage};
+use tidemill_common::control::{
+    DeployRequest, Fenced, JobManagerMessage, SubtaskReport, SubtaskState, TaskManagerMessage,
+};
 use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, SubtaskId};
 use tidemill_common::plan::{OperatorKind, StreamPlan};
 use tidemill_connectors::api::Split;
@@ -38,12 +40,11 @@ pub struct Session {
     printer: Printer,
     /// The highest epoch of a leader seen; older leaders have no say.
     epoch: LeaderEpoch,
-    jobs: BTreeMap<JobId, DeployedJob>,
+    attempts: BTreeMap<(JobId, AttemptId), DeployedAttempt>,
 }
 
-/// A job with subtasks here.
-struct DeployedJob {
-    attempt: AttemptId,
+/// An attempt with subtasks here.
+struct DeployedAttempt {
     unended: BTreeSet<SubtaskId>,
     /// How often its alignment groups want to be looked at.
     alignment_interval: Option<Duration>,
@@ -54,7 +55,7 @@ struct DeployedJob {
 
 impl Session {
     pub fn new(executor: Arc<TaskExecutor>, print: PrintTarget, lease: Lease) -> Self {
-        Self { lease, executor, printer: Printer::start(print), epoch: LeaderEpoch(0), jobs: BTreeMap::new() }
+        Self { lease, executor, printer: Printer::start(print), epoch: LeaderEpoch(0), attempts: BTreeMap::new() }
     }
 
     /// Returns when everything that was printed is written.
@@ -167,7 +168,7 @@ impl Session {
     /// Alignment groups may want to be told more often than heartbeats come.
     fn heartbeat_pause(&self, heartbeat: Duration) -> Duration {
         const LOWEST: Duration = Duration::from_millis(10);
-        let wanted = self.jobs.values().filter_map(|job| job.alignment_interval).min();
+        let wanted = self.attempts.values().filter_map(|attempt| attempt.alignment_interval).min();
         wanted.map_or(heartbeat, |interval| interval.clamp(LOWEST, heartbeat.max(LOWEST)))
     }
 
@@ -190,10 +191,10 @@ impl Session {
                 self.executor.assign_splits(&job, attempt, operator, reader, splits, no_more);
             }
             JobManagerMessage::Cancel { job, attempt } => {
-                if let Some(deployed) = self.jobs.get_mut(&job) {
+                self.executor.cancel(&job, attempt);
+                if let Some(deployed) = self.attempts.get_mut(&(job, attempt)) {
                     deployed.chunks_open.clear();
                 }
-                self.executor.cancel(&job, attempt);
             }
             JobManagerMessage::StopSources { job, attempt, drain } => self.executor.stop_sources(&job, attempt, drain),
             JobManagerMessage::UpdateAlignment { job, attempt, group, max_watermark_ms } => {
@@ -211,7 +212,7 @@ impl Session {
             }
             JobManagerMessage::ForgetJob { job } => self.executor.forget(&job),
             JobManagerMessage::LinesTaken { job, attempt, sequence } => {
-                if let Some(deployed) = self.jobs.get_mut(&job).filter(|deployed| deployed.attempt == attempt) {
+                if let Some(deployed) = self.attempts.get_mut(&(job, attempt)) {
                     while deployed.chunks_open.front().is_some_and(|(open, _)| *open <= sequence) {
                         deployed.chunks_open.pop_front();
                     }
@@ -222,9 +223,9 @@ impl Session {
     }
 
     async fn deploy(&mut self, link: &mut Link, request: DeployRequest) -> Result<(), String> {
-        let DeployRequest { job, job_name, attempt, plan, subtasks, checkpoint_directory, restore, locations } =
-            request;
-        if self.jobs.get(&job).is_some_and(|deployed| deployed.attempt > attempt) {
+        let DeployRequest { job, job_name, attempt, first_attempt, region, plan, subtasks, .. } = request;
+        let DeployRequest { checkpoint_directory, restore, locations, .. } = request;
+        if self.attempts.keys().any(|(known, newer)| *known == job && *newer > attempt) {
             tracing::warn!(%job, %attempt, "refused a deployment of a past attempt");
             return Ok(());
         }
@@ -232,14 +233,13 @@ impl Session {
             Ok(plan) => Arc::new(plan),
             Err(error) => return refuse(link, &job, attempt, &subtasks, &error.to_string()).await,
         };
-        let deployed = DeployedJob {
-            attempt,
+        let deployed = DeployedAttempt {
             unended: subtasks.iter().copied().collect(),
             alignment_interval: alignment_interval(&plan),
             chunks_sent: 0,
             chunks_open: VecDeque::new(),
         };
-        self.jobs.insert(job.clone(), deployed);
+        self.attempts.insert((job.clone(), attempt), deployed);
         let locations = locations
             .into_iter()
             .map(|(subtask, task_manager, data_address)| (subtask, Location { task_manager, data_address }))
@@ -248,6 +248,8 @@ impl Session {
             job: job.clone(),
             job_name,
             attempt,
+            first_attempt,
+            region,
             plan,
             subtasks: subtasks.clone(),
             checkpoint_directory,
@@ -257,7 +259,7 @@ impl Session {
         match self.executor.deploy(deployment) {
             Ok(()) => Ok(()),
             Err(error) => {
-                self.jobs.remove(&job);
+                self.attempts.remove(&(job.clone(), attempt));
                 refuse(link, &job, attempt, &subtasks, &error.to_string()).await
             }
         }
@@ -268,16 +270,18 @@ impl Session {
         match event {
             ExecutorEvent::StateChanged { job, attempt, subtask, state } => {
                 let state = subtask_state(state);
-                let metrics = state
-                    .has_ended()
-                    .then(|| self.executor.metrics().iter().map(report).find(|m| m.job == job && m.subtask == subtask))
-                    .flatten();
+                let is_its = |report: &SubtaskReport| {
+                    report.job == job && report.attempt == attempt && report.subtask == subtask
+                };
+                let metrics =
+                    state.has_ended().then(|| self.executor.metrics().iter().map(report).find(is_its)).flatten();
+                let key = (job.clone(), attempt);
                 if state.has_ended()
-                    && let Some(deployed) = self.jobs.get_mut(&job).filter(|deployed| deployed.attempt == attempt)
+                    && let Some(deployed) = self.attempts.get_mut(&key)
                 {
                     deployed.unended.remove(&subtask);
                     if deployed.unended.is_empty() {
-                        self.jobs.remove(&job);
+                        self.attempts.remove(&key);
                     }
                 }
                 link.send(TaskManagerMessage::SubtaskStateChanged { job, attempt, subtask, state, metrics }).await
@@ -299,9 +303,7 @@ impl Session {
                 Ok(())
             }
             ExecutorEvent::Lines { job, attempt, target: LineTarget::Collect, lines, permit } => {
-                let Some(deployed) = self.jobs.get_mut(&job).filter(|deployed| deployed.attempt == attempt) else {
-                    return Ok(());
-                };
+                let Some(deployed) = self.attempts.get_mut(&(job.clone(), attempt)) else { return Ok(()) };
                 deployed.chunks_sent += 1;
                 let sequence = deployed.chunks_sent;
                 deployed.chunks_open.push_back((sequence, permit));
@@ -313,17 +315,17 @@ impl Session {
     /// Nobody counts on the jobs any more: the job manager has failed them, or the process ends.
     /// When it ends, their subtasks are waited for, so that sinks can close.
     async fn cancel_all(&mut self, link: &mut Link, events: &mut mpsc::Receiver<ExecutorEvent>, wait: bool) {
-        for (job, deployed) in &mut self.jobs {
+        for ((job, attempt), deployed) in &mut self.attempts {
             deployed.chunks_open.clear();
-            self.executor.cancel(job, deployed.attempt);
+            self.executor.cancel(job, *attempt);
         }
         if !wait {
-            self.jobs.clear();
+            self.attempts.clear();
             return;
         }
         let deadline = tokio::time::sleep(STOP_TIMEOUT);
         tokio::pin!(deadline);
-        while !self.jobs.is_empty() {
+        while !self.attempts.is_empty() {
             tokio::select! {
                 event = events.recv() => match event {
                     Some(event) => {

@@ -8,7 +8,8 @@ use tidemill_common::control::{
     DeployRequest, Fenced, JobManagerMessage, SubtaskReport, SubtaskState, TaskManagerMessage,
 };
 use tidemill_common::ids::{
-    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SplitId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
+    AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, RegionId, SplitId, SubtaskId, SubtaskIndex, TaskId,
+    TaskManagerId,
 };
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
@@ -246,6 +247,8 @@ fn deploy_request(deploy: v1::Deploy) -> Result<DeployRequest, String> {
         job: JobId(deploy.job_id),
         job_name: deploy.job_name,
         attempt: AttemptId(deploy.attempt),
+        first_attempt: AttemptId(deploy.first_attempt),
+        region: deploy.region.map(RegionId),
         plan: Arc::new(deploy.plan),
         checkpoint_directory: deploy.checkpoint_directory,
         restore: deploy.restore,

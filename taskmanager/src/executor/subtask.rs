@@ -54,7 +54,7 @@ pub(super) struct Launch {
     /// Where files of state are made and kept.
     pub scratch: PathBuf,
     pub memory: MemoryBudget,
-    /// When the subtasks of earlier attempts of the job have ended here. Nothing starts before, so that
+    /// When the subtasks of earlier attempts, in whose place this one is, have ended here. Nothing starts before, so that
     /// what they do last is not mixed with what is done anew.
     pub before: Vec<Arc<Mutex<Option<Instant>>>>,
     /// What the deployment starts from, read by the first subtask that needs it.
@@ -159,6 +159,7 @@ impl Launch {
             job_name: job_name.clone(),
             subtask: id.index,
             attempt: *attempt,
+            first_attempt: self.deployment.first_attempt,
             checkpointed: self.deployment.checkpoint_directory.is_some(),
             zone: self.zone,
             scratch: self.scratch.clone(),

@@ -97,6 +97,8 @@ impl Cluster {
                     job: job.clone(),
                     job_name: "test".to_owned(),
                     attempt,
+                    first_attempt: attempt,
+                    region: None,
                     plan: plan.clone(),
                     subtasks,
                     locations: locations.clone(),

@@ -257,6 +257,8 @@ fn deploy(request: DeployRequest) -> v1::Deploy {
         job_id: request.job.0,
         job_name: request.job_name,
         attempt: request.attempt.0,
+        first_attempt: request.first_attempt.0,
+        region: request.region.map(|region| region.0),
         plan: request.plan.as_ref().clone(),
         checkpoint_directory: request.checkpoint_directory,
         restore: request.restore,

@@ -18,6 +18,7 @@ use tonic::{Request, Response, Status};
 use super::Jobs;
 use crate::command::{ClientCommand, Command};
 use crate::error::JobManagerError;
+use crate::rows::Chunk;
 
 /// Messages of a stream that may wait for a slow client.
 const STREAM_MESSAGES_MAX: usize = 4;
@@ -167,8 +168,8 @@ impl JobService for Jobs {
                 if sender.send(Ok(v1::FetchRowsResponse { lines: chunk.lines })).await.is_err() {
                     break;
                 }
-                let (task_manager, sequence) = (chunk.task_manager, chunk.sequence);
-                let _ = master.send(Command::RowsTaken { job: job.clone(), task_manager, sequence }).await;
+                let Chunk { task_manager, attempt, sequence, .. } = chunk;
+                let _ = master.send(Command::RowsTaken { job: job.clone(), task_manager, attempt, sequence }).await;
             }
             let _ = master.send(Command::RowsAbandoned { job }).await;
         });
@@ -264,11 +265,14 @@ fn detail(job: &JobDetail) -> v1::JobDetail {
         summary: Some(summary(&job.summary)),
         max_parallelism: job.max_parallelism,
         slots: job.slots,
+        regions: job.regions,
         attempts: job
             .attempts
             .iter()
             .map(|attempt| v1::JobAttempt {
                 attempt: attempt.attempt.0,
+                region: attempt.region.0,
+                subtasks: attempt.subtasks,
                 start_ms: attempt.start_ms,
                 end_ms: attempt.end_ms,
             })
@@ -284,6 +288,7 @@ fn exception(exception: &JobException) -> v1::JobException {
         subtask: exception.subtask.clone(),
         task_manager_id: exception.task_manager.as_ref().map(|id| id.0.clone()),
         cause: exception.cause.clone(),
+        regions: exception.regions.iter().map(|region| region.0).collect(),
     }
 }
 
