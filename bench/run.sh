@@ -32,6 +32,10 @@ echo "== recovery: with 1 GB of state, the last row before a task manager is kil
 "$bin/recovery"
 
 echo
+echo "== large state: 10 GB of keyed state in a task manager of 1 GB, killed on the way (resident memory within the 1 GB)"
+"$bin/large_state"
+
+echo
 echo "== json: decoding four of seven fields, beside the libraries (at least the best of them)"
 "$bin/json_decode"
 

@@ -3,16 +3,17 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use parking_lot::{Mutex, MutexGuard};
 use tidemill_common::limits::TASK_MANAGER_MEMORY_MIN;
-use tidemill_state::keyed::BlockCache;
+use tidemill_state::keyed::{BlockCache, WriteMemory};
 
 /// What a process needs besides state: code, threads, batches on their way.
 const BASE_BYTES: usize = 112 << 20;
-/// Of what is left, in percent: tables of keyed state, and blocks of files of state. The rest is for
-/// shuffle, formats, clients of connectors, sorting, and what the allocator cannot give back.
+/// Of what is left, in percent: tables of keyed state, blocks of files of state, and files of state that
+/// are being written. The rest is for shuffle, formats, clients of connectors, and what the allocator cannot
+/// give back.
 const TABLES_PERCENT: usize = 30;
 const BLOCKS_PERCENT: usize = 5;
+const WRITING_PERCENT: usize = 15;
 /// Resident memory, in percent of the whole, from which tables have to do with a quarter of their part:
 /// what else there is has grown beyond what was foreseen.
 const PRESSED_PERCENT: usize = 70;
@@ -42,8 +43,7 @@ struct Shared {
     /// Bytes of rows in flight that checkpoints keep, which tables do not have meanwhile.
     in_flight: AtomicUsize,
     blocks: BlockCache,
-    /// Sorting takes several times what it sorts: one at a time.
-    sorting: Mutex<()>,
+    writing: WriteMemory,
 }
 
 impl MemoryBudget {
@@ -61,7 +61,7 @@ impl MemoryBudget {
             fixed: 0.into(),
             in_flight: 0.into(),
             blocks,
-            sorting: Mutex::new(()),
+            writing: WriteMemory::new(part(WRITING_PERCENT)),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -83,7 +83,7 @@ impl MemoryBudget {
             fixed: 0.into(),
             in_flight: 0.into(),
             blocks,
-            sorting: Mutex::new(()),
+            writing: WriteMemory::new(bytes / 2),
         };
         Self { shared: Arc::new(shared) }
     }
@@ -99,9 +99,9 @@ impl MemoryBudget {
         InFlightShare { shared: self.shared.clone(), used: 0 }
     }
 
-    /// Waits for the turn to sort state on its way to disk.
-    pub fn sorting(&self) -> MutexGuard<'_, ()> {
-        self.shared.sorting.lock()
+    /// For files of state that are being written.
+    pub fn writing(&self) -> &WriteMemory {
+        &self.shared.writing
     }
 
     /// Blocks of files of state.

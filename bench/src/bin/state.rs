@@ -19,7 +19,7 @@ use tidemill_common::plan::{
 };
 use tidemill_common::time::Watermark;
 use tidemill_common::types::{Field, LogicalType, Schema};
-use tidemill_state::keyed::{KeyedState, RowSource};
+use tidemill_state::keyed::{KeyedState, Lifetime, RowSource};
 use tidemill_state::storage::{Directory, FileReader, FileWriter, StoreOptions};
 use tidemill_taskmanager::operator::{Operator, OperatorError, Output};
 use tidemill_taskmanager::operators::window::{self, KeyedContext};
@@ -298,6 +298,10 @@ struct Rows {
 }
 
 impl RowSource for Rows {
+    fn count(&self) -> usize {
+        self.keys.len()
+    }
+
     fn rows(&self) -> Vec<u32> {
         (0..self.keys.len() as u32).collect()
     }
@@ -328,14 +332,16 @@ fn beside_rocksdb() -> anyhow::Result<()> {
         id: 1,
         key_types: vec![DataType::Int64],
         unhashed: 0,
+        tail: 0,
         value_types: vec![DataType::Int64, DataType::Int64],
+        lifetime: Lifetime::Namespace,
         max_parallelism: 128,
     };
     let rate = |begun: Instant| ROWS as f64 / begun.elapsed().as_secs_f64() / 1e6;
     let scratch = place.directory.path();
     let begun = Instant::now();
-    let (local, writer) = (state.write_local(&[(1, &rows)], scratch)?, place.writer()?);
-    let files = local.iter().map(|file| file.upload(1, &writer)).collect::<Result<Vec<_>, _>>()?;
+    let files =
+        state.write(vec![(1, Arc::new(rows))], 1, scratch, &place.writer()?, place.context().memory.writing())?;
     let write = rate(begun);
     let reader = FileReader::new(place.open()?, StoreOptions::new(), place.runtime.handle().clone());
     let (begun, mut read) = (Instant::now(), 0);

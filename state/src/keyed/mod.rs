@@ -5,6 +5,9 @@
 //! [`crate::encoding`] says. The run tells apart rows of one key that were written one after the other:
 //! what they mean together (a sum of accumulators, or the last one) is the state's own affair.
 
+mod by_group;
+mod local;
+mod memory;
 mod reader;
 mod store;
 mod writer;
@@ -12,8 +15,11 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use by_group::{ByKeyGroup, KeyPart};
+pub use local::LocalFile;
+pub use memory::WriteMemory;
 pub use store::{BlockCache, PinnedRows, RowStore};
-pub use writer::{LocalFile, RowSource};
+pub use writer::RowSource;
 
 use std::ops::Range;
 use std::path::Path;
@@ -32,12 +38,12 @@ use crate::storage::StorageError;
 pub const ROWS_VERSION: u32 = 1;
 /// Rows that are read at a time.
 pub const READ_ROWS: usize = 8192;
-/// Bytes after which a file ends with its key group, so that other parallelisms fetch what they need.
-const FILE_BYTES_TARGET: u64 = 4 * 1024 * 1024;
 /// Bytes of a block in a file.
 const BLOCK_BYTES: usize = 16 * 1024;
 /// Bytes of a key before the key columns.
 const PREFIX_BYTES: usize = 2 + 4 + 8;
+/// Bytes of a key column that does not choose the key group, a BIGINT.
+const UNHASHED_BYTES: usize = 1 + 8;
 /// Bytes of a key behind the key columns.
 const RUN_BYTES: usize = 8;
 
@@ -46,17 +52,32 @@ const RUN_BYTES: usize = 8;
 pub struct KeyedState {
     /// Unique within its operator.
     pub id: u32,
-    /// Columns of the key in files. Those after the first `unhashed` choose the key group.
+    /// Columns of the key in files. Those after the first `unhashed`, which are BIGINTs that are never NULL,
+    /// choose the key group.
     pub key_types: Vec<DataType>,
     pub unhashed: usize,
+    /// Columns at the end of the key that do not choose the key group, BIGINTs that are never NULL.
+    pub tail: usize,
     pub value_types: Vec<DataType>,
+    pub lifetime: Lifetime,
     pub max_parallelism: u32,
+}
+
+/// What says until when a row is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// Its namespace.
+    Namespace,
+    /// Its first value, a BIGINT that is never NULL.
+    FirstValue,
 }
 
 /// Rows of some namespaces (windows, sessions) of a state.
 #[derive(Clone, Debug)]
 pub struct KeyedRows {
     pub namespaces: Namespaces,
+    /// Of rows of one key and namespace, those of later runs were written later.
+    pub runs: Vec<u64>,
     /// Key columns, then value columns.
     pub columns: Vec<ArrayRef>,
 }
@@ -101,7 +122,24 @@ fn has_map(data_type: &DataType) -> bool {
 impl KeyedState {
     /// The key groups of these keys: those by which an exchange routes rows.
     pub fn key_groups(&self, keys: &[ArrayRef], rows: usize) -> Vec<KeyGroup> {
-        key_groups(&keys[self.unhashed..], rows, self.max_parallelism)
+        key_groups(self.hashed(keys), rows, self.max_parallelism)
+    }
+
+    /// Those columns of a key that choose the key group.
+    fn hashed<'a>(&self, keys: &'a [ArrayRef]) -> &'a [ArrayRef] {
+        &keys[self.unhashed..keys.len() - self.tail]
+    }
+
+    /// Until when a row is alive, by its whole key and its value.
+    fn end_of(&self, key: &[u8], value: &[u8]) -> Option<i64> {
+        match self.lifetime {
+            Lifetime::Namespace => {
+                let bytes = key.get(PREFIX_BYTES - 8..PREFIX_BYTES)?;
+                Some(i64::from_be_bytes(bytes.try_into().ok()?) ^ i64::MIN)
+            }
+            // Behind the flag that says that it is not NULL.
+            Lifetime::FirstValue => Some(i64::from_le_bytes(value.get(1..9)?.try_into().ok()?)),
+        }
     }
 
     /// What a reader must agree with.
@@ -121,6 +159,11 @@ impl KeyedState {
 
 /// The key groups of keys of these columns.
 pub fn key_groups(keys: &[ArrayRef], rows: usize, max_parallelism: u32) -> Vec<KeyGroup> {
+    key_hashes(keys, rows).into_iter().map(|hash| key_group_of(hash, max_parallelism)).collect()
+}
+
+/// The hashes of keys of these columns.
+pub fn key_hashes(keys: &[ArrayRef], rows: usize) -> Vec<u64> {
     let mut hashes = Vec::new();
     if keys.iter().any(|column| has_map(column.data_type())) {
         let mut encoded = EncodedRows::default();
@@ -129,7 +172,7 @@ pub fn key_groups(keys: &[ArrayRef], rows: usize, max_parallelism: u32) -> Vec<K
     } else {
         hash_columns(keys, rows, &mut hashes);
     }
-    hashes.into_iter().map(|hash| key_group_of(hash, max_parallelism)).collect()
+    hashes
 }
 
 /// Options of the files, pinned: they are part of the format.
@@ -137,6 +180,8 @@ fn file_options() -> Options {
     let mut blocks = BlockBasedOptions::default();
     blocks.set_format_version(5);
     blocks.set_block_size(BLOCK_BYTES);
+    // A store has a cache; what is read once needs none.
+    blocks.disable_cache();
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);
     options.set_compression_type(DBCompressionType::Lz4);

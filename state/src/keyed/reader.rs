@@ -17,6 +17,7 @@ use crate::storage::{FileReader, StorageError};
 #[derive(Default)]
 pub(super) struct Pending {
     namespaces: Vec<i64>,
+    runs: Vec<u64>,
     keys: Vec<u8>,
     key_starts: Vec<usize>,
     values: Vec<u8>,
@@ -76,7 +77,7 @@ impl KeyedState {
                 return Err(odd());
             }
             let (prefix, rest) = key.split_at(PREFIX_BYTES);
-            let (key, _run) = rest.split_at(rest.len() - RUN_BYTES);
+            let (key, run) = rest.split_at(rest.len() - RUN_BYTES);
             if u32::from(u16::from_be_bytes([prefix[0], prefix[1]])) >= key_groups.end {
                 break;
             }
@@ -86,7 +87,7 @@ impl KeyedState {
                 }
                 let mut namespace = [0; 8];
                 namespace.copy_from_slice(&prefix[6..]);
-                pending.push(i64::from_be_bytes(namespace) ^ i64::MIN, key, value);
+                pending.push(i64::from_be_bytes(namespace) ^ i64::MIN, run_of(run), key, value);
                 if pending.len() == READ_ROWS {
                     each(pending.take(self));
                 }
@@ -106,8 +107,9 @@ impl Pending {
         self.namespaces.len()
     }
 
-    pub(super) fn push(&mut self, namespace: i64, key: &[u8], value: &[u8]) {
+    pub(super) fn push(&mut self, namespace: i64, run: u64, key: &[u8], value: &[u8]) {
         self.namespaces.push(namespace);
+        self.runs.push(run);
         self.key_starts.push(self.keys.len());
         self.keys.extend_from_slice(key);
         self.value_starts.push(self.values.len());
@@ -115,12 +117,17 @@ impl Pending {
     }
 
     pub(super) fn take(&mut self, state: &KeyedState) -> KeyedRows {
-        let Self { namespaces, keys, mut key_starts, values, mut value_starts } = std::mem::take(self);
+        let Self { namespaces, runs, keys, mut key_starts, values, mut value_starts } = std::mem::take(self);
         let mut columns = Vec::with_capacity(state.key_types.len() + state.value_types.len());
         columns.extend(state.key_types.iter().map(|data_type| decode_column(data_type, &keys, &mut key_starts)));
         columns.extend(state.value_types.iter().map(|data_type| decode_column(data_type, &values, &mut value_starts)));
-        KeyedRows { namespaces: Namespaces::Each(namespaces), columns }
+        KeyedRows { namespaces: Namespaces::Each(namespaces), runs, columns }
     }
+}
+
+/// The run at the end of a whole key.
+pub(super) fn run_of(key: &[u8]) -> u64 {
+    key.last_chunk::<RUN_BYTES>().map_or(0, |run| u64::from_be_bytes(*run))
 }
 
 /// A database with a family for each file, as files of other subtasks may hold rows of the same key

@@ -17,14 +17,17 @@ use rocksdb::{
     BlockBasedOptions, Cache, DB, DBCompactionStyle, DBRawIterator, IngestExternalFileOptions, LogLevel, ReadOptions,
 };
 use tempfile::TempDir;
+use tidemill_common::checkpoint::StateFile;
 
-use super::reader::Pending;
-use super::writer::LocalFile;
+use super::by_group::KeyPart;
+use super::local::LocalFile;
+use super::reader::{Pending, run_of};
 use super::{
-    BLOCK_BYTES, KeyedRows, KeyedState, PREFIX_BYTES, READ_ROWS, RUN_BYTES, file_options, local_error, local_name,
+    BLOCK_BYTES, KeyedRows, KeyedState, PREFIX_BYTES, READ_ROWS, RUN_BYTES, UNHASHED_BYTES, file_options, key_groups,
+    local_error, local_name,
 };
 use crate::encoding::{EncodedRows, is_row};
-use crate::storage::StorageError;
+use crate::storage::{FileReader, StorageError};
 
 /// Files that are kept open, of one store.
 const OPEN_FILES_MAX: i32 = 256;
@@ -52,7 +55,7 @@ impl std::fmt::Debug for BlockCache {
     }
 }
 
-/// Which namespaces are dead.
+/// Which rows are dead.
 struct Dead {
     bounds: Mutex<Bounds>,
     /// The bound for compactions.
@@ -60,7 +63,7 @@ struct Dead {
 }
 
 struct Bounds {
-    /// Namespaces up to here are dead.
+    /// Rows that end up to here are dead.
     bound: i64,
     /// Bounds at the time of each pin.
     pins: Vec<i64>,
@@ -134,9 +137,9 @@ impl RowStore {
         options.set_compaction_readahead_size(READ_AHEAD_BYTES);
         options.set_compaction_style(DBCompactionStyle::Universal);
         options.set_level_zero_file_num_compaction_trigger(COMPACTION_FILES);
-        let filtered = dead.clone();
-        options.set_compaction_filter("dead namespaces", move |_level, key, _value| match namespace_of(key) {
-            Some(namespace) if namespace <= filtered.effective.load(Ordering::Relaxed) => Decision::Remove,
+        let (filtered, of) = (dead.clone(), shape.clone());
+        options.set_compaction_filter("dead rows", move |_level, key, value| match of.end_of(key, value) {
+            Some(end) if end <= filtered.effective.load(Ordering::Relaxed) => Decision::Remove,
             _ => Decision::Keep,
         });
         let path = directory.path().join("db");
@@ -161,22 +164,50 @@ impl RowStore {
         ingested.map_err(|error| local_error(self.directory.path(), "written", error))
     }
 
-    /// Namespaces up to this one are dead: their rows are not read any more, and go in time.
-    pub fn forget(&self, namespace: i64) {
+    /// Takes in files of a checkpoint.
+    ///
+    /// # Errors
+    /// If one is missing, damaged or not taken.
+    pub fn fetch(&self, files: &[StateFile], reader: &FileReader, scratch: &Path) -> Result<(), StorageError> {
+        // Those that have no key group in common are taken in together.
+        let mut together: Vec<Arc<LocalFile>> = Vec::new();
+        LocalFile::fetch(files, reader, scratch, |file| {
+            let is_behind = |last: &Arc<LocalFile>| last.key_groups().end <= file.key_groups().start;
+            if together.last().is_some_and(|last| !is_behind(last)) {
+                self.ingest(&std::mem::take(&mut together))?;
+            }
+            together.push(Arc::new(file));
+            Ok(())
+        })?;
+        if together.is_empty() { Ok(()) } else { self.ingest(&together) }
+    }
+
+    /// Rows that end (as [`KeyedState::lifetime`] says) up to here are dead: they are not read any more, and go
+    /// in time.
+    pub fn forget(&self, end: i64) {
         self.dead.change(|bounds| {
-            bounds.bound = bounds.bound.max(namespace);
+            bounds.bound = bounds.bound.max(end);
             bounds.bound
         });
     }
 
-    /// Calls `each` with the rows of some namespaces in one key group, at most [`READ_ROWS`] at a time.
-    /// Rows of one key and namespace stand together, older runs first.
+    /// Bytes of the rows of some namespaces in one key group, about, as they are in files.
+    pub fn bytes(&self, key_group: u32, namespaces: &RangeInclusive<i64>) -> u64 {
+        let start = self.shape.prefix(key_group, *namespaces.start());
+        let mut end = self.shape.prefix(key_group, *namespaces.end());
+        increment(&mut end);
+        self.db.get_approximate_sizes(&[rocksdb::Range::new(&start, &end)]).iter().sum()
+    }
+
+    /// Calls `each` with the rows of some namespaces in one key group, of a part of its keys, at most
+    /// [`READ_ROWS`] at a time. Rows of one key and namespace stand together, older runs first.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn read(
         &self,
         key_group: u32,
+        part: KeyPart,
         namespaces: &RangeInclusive<i64>,
         mut each: impl FnMut(KeyedRows),
     ) -> Result<(), StorageError> {
@@ -184,11 +215,13 @@ impl RowStore {
         let mut rows = self.iterator(key_group);
         rows.seek(self.shape.prefix(key_group, *namespaces.start()));
         while let (Some(key), Some(value)) = (rows.key(), rows.value()) {
-            let (namespace, key) = self.split(key)?;
+            let (namespace, key, run) = self.split(key)?;
             if namespace > *namespaces.end() {
                 break;
             }
-            pending.push(namespace, self.checked(key, value)?, value);
+            if part.has(key.get(UNHASHED_BYTES * self.shape.unhashed..).unwrap_or_default()) {
+                pending.push(namespace, run, self.checked(key, value)?, value);
+            }
             if pending.len() == READ_ROWS {
                 each(pending.take(&self.shape));
             }
@@ -201,16 +234,57 @@ impl RowStore {
         Ok(())
     }
 
-    /// The rows of some keys in some namespaces.
+    /// Calls `each` with the rows of one namespace in one key group whose key begins with `first` (columns
+    /// of one row), at most [`READ_ROWS`] at a time.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn read_of(
+        &self,
+        key_group: u32,
+        namespace: i64,
+        first: &[ArrayRef],
+        mut each: impl FnMut(KeyedRows),
+    ) -> Result<(), StorageError> {
+        let mut encoded = EncodedRows::default();
+        encoded.encode(first, 1);
+        let mut start = self.shape.prefix(key_group, namespace).to_vec();
+        start.extend_from_slice(encoded.row(0));
+        let mut pending = Pending::default();
+        let mut rows = self.iterator(key_group);
+        rows.seek(&start);
+        while let (Some(key), Some(value)) = (rows.key(), rows.value()) {
+            if !key.starts_with(&start) {
+                break;
+            }
+            let (namespace, key, run) = self.split(key)?;
+            pending.push(namespace, run, self.checked(key, value)?, value);
+            if pending.len() == READ_ROWS {
+                each(pending.take(&self.shape));
+            }
+            rows.next();
+        }
+        self.status(&rows)?;
+        if pending.len() > 0 {
+            each(pending.take(&self.shape));
+        }
+        Ok(())
+    }
+
+    /// The rows of some keys in some namespaces. The keys are without the columns of the tail.
     ///
     /// # Errors
     /// If the database cannot be read.
     pub fn find(&self, keys: &[ArrayRef], rows: usize, namespaces: &[i64]) -> Result<KeyedRows, StorageError> {
         let mut encoded = EncodedRows::default();
         encoded.encode(keys, rows);
-        let mut wanted: Vec<(u32, usize)> =
-            self.shape.key_groups(keys, rows).iter().map(|group| u32::from(group.0)).zip(0..).collect();
-        wanted.sort_unstable();
+        let mut wanted: Vec<(u32, usize)> = key_groups(&keys[self.shape.unhashed..], rows, self.shape.max_parallelism)
+            .iter()
+            .map(|group| u32::from(group.0))
+            .zip(0..)
+            .collect();
+        wanted.sort_unstable_by(|a, b| a.0.cmp(&b.0).then_with(|| encoded.row(a.1).cmp(encoded.row(b.1))));
+        let behind = UNHASHED_BYTES * self.shape.tail + RUN_BYTES;
         let mut pending = Pending::default();
         let mut target = Vec::new();
         for group in wanted.chunk_by(|a, b| a.0 == b.0) {
@@ -222,11 +296,11 @@ impl RowStore {
                     target.extend_from_slice(encoded.row(*row));
                     found.seek(&target);
                     while let (Some(key), Some(value)) = (found.key(), found.value()) {
-                        if key.len() != target.len() + RUN_BYTES || !key.starts_with(&target) {
+                        if key.len() != target.len() + behind || !key.starts_with(&target) {
                             break;
                         }
-                        let (namespace, key) = self.split(key)?;
-                        pending.push(namespace, self.checked(key, value)?, value);
+                        let (namespace, key, run) = self.split(key)?;
+                        pending.push(namespace, run, self.checked(key, value)?, value);
                         found.next();
                     }
                     self.status(&found)?;
@@ -234,6 +308,25 @@ impl RowStore {
             }
         }
         Ok(pending.take(&self.shape))
+    }
+
+    /// The first namespace after `namespace` that has rows, of all key groups.
+    ///
+    /// # Errors
+    /// If the database cannot be read.
+    pub fn next_namespace(&self, namespace: i64) -> Result<Option<i64>, StorageError> {
+        let Some(from) = namespace.checked_add(1) else { return Ok(None) };
+        let mut first: Option<i64> = None;
+        for key_group in self.key_groups.clone() {
+            let mut rows = self.iterator(key_group);
+            rows.seek(self.shape.prefix(key_group, from));
+            if let Some(key) = rows.key() {
+                let (found, ..) = self.split(key)?;
+                first = Some(first.map_or(found, |first| first.min(found)));
+            }
+            self.status(&rows)?;
+        }
+        Ok(first)
     }
 
     /// All namespaces that have rows, of all key groups.
@@ -246,7 +339,7 @@ impl RowStore {
             let mut rows = self.iterator(key_group);
             rows.seek(self.shape.prefix(key_group, i64::MIN));
             while let Some(key) = rows.key() {
-                let (namespace, _) = self.split(key)?;
+                let (namespace, ..) = self.split(key)?;
                 found.insert(namespace);
                 let Some(next) = namespace.checked_add(1) else { break };
                 rows.seek(self.shape.prefix(key_group, next));
@@ -294,10 +387,10 @@ impl RowStore {
         rows.status().map_err(|error| local_error(self.directory.path(), "read", error))
     }
 
-    /// Namespace and key columns of a whole key.
-    fn split<'a>(&self, key: &'a [u8]) -> Result<(i64, &'a [u8]), StorageError> {
+    /// Namespace, key columns and run of a whole key.
+    fn split<'a>(&self, key: &'a [u8]) -> Result<(i64, &'a [u8], u64), StorageError> {
         match (namespace_of(key), key.get(PREFIX_BYTES..key.len().saturating_sub(RUN_BYTES))) {
-            (Some(namespace), Some(columns)) => Ok((namespace, columns)),
+            (Some(namespace), Some(columns)) => Ok((namespace, columns, run_of(key))),
             _ => Err(self.odd()),
         }
     }
@@ -348,8 +441,10 @@ impl PinnedCursor<'_> {
     /// Goes on to a row that is wanted.
     fn skip(&mut self) {
         while let Some(key) = self.rows.key() {
-            let run = key.last_chunk::<RUN_BYTES>().map_or(0, |run| u64::from_be_bytes(*run));
-            let alive = namespace_of(key).is_none_or(|namespace| namespace > self.pinned.pin.bound);
+            let run = run_of(key);
+            let value = self.rows.value().unwrap_or_default();
+            let end = self.pinned.store.shape.end_of(key, value);
+            let alive = end.is_none_or(|end| end > self.pinned.pin.bound);
             if alive && run <= self.pinned.run && !self.pinned.coming.contains(&run) {
                 break;
             }

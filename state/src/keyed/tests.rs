@@ -41,7 +41,9 @@ fn state() -> KeyedState {
         id: 1,
         key_types: vec![DataType::Int64, DataType::Utf8],
         unhashed: 0,
+        tail: 0,
         value_types: vec![DataType::Int64],
+        lifetime: Lifetime::Namespace,
         max_parallelism: 128,
     }
 }
@@ -54,6 +56,10 @@ struct Given {
 }
 
 impl RowSource for Given {
+    fn count(&self) -> usize {
+        self.columns[0].len()
+    }
+
     fn rows(&self) -> Vec<u32> {
         (0..self.columns[0].len() as u32).rev().collect()
     }
@@ -78,10 +84,12 @@ fn rows(namespace: i64, keys: std::ops::Range<i64>) -> Given {
     Given { namespace, columns: vec![Arc::new(keys.collect::<Int64Array>()), Arc::new(texts), Arc::new(values)] }
 }
 
+fn sources(run: u64, given: &[Given]) -> Vec<(u64, Arc<dyn RowSource>)> {
+    given.iter().map(|given| (run, Arc::new(given.clone()) as Arc<dyn RowSource>)).collect()
+}
+
 fn write(place: &Place, state: &KeyedState, given: &[Given], run: u64) -> Vec<StateFile> {
-    let sources: Vec<(u64, &dyn RowSource)> = given.iter().map(|given| (run, given as &dyn RowSource)).collect();
-    let (local, writer) = (state.write_local(&sources, place.directory.path()).unwrap(), place.writer());
-    local.iter().map(|file| file.upload(run, &writer).unwrap()).collect()
+    state.write(sources(run, given), run, place.directory.path(), &place.writer(), &WriteMemory::new(0)).unwrap()
 }
 
 type Read = BTreeMap<(i64, i64), (Option<String>, i64)>;
@@ -160,10 +168,13 @@ fn runs_of_a_key_come_back_in_order_and_large_states_in_several_files() {
     first.columns[1] = Arc::new(texts.map(Some).collect::<StringArray>());
     let mut second = first.clone();
     second.columns[2] = Arc::new((0..200_000).map(|_| Some(-1)).collect::<Int64Array>());
-    let sources: [(u64, &dyn RowSource); 2] = [(9, &second), (4, &first)];
-    let (local, writer) = (state.write_local(&sources, place.directory.path()).unwrap(), place.writer());
-    let files: Vec<_> = local.iter().map(|file| file.upload(9, &writer).unwrap()).collect();
-    assert!(files.len() > 1);
+    let write = |memory: usize| {
+        let sources: Vec<(u64, Arc<dyn RowSource>)> = vec![(9, Arc::new(second.clone())), (4, Arc::new(first.clone()))];
+        state.write(sources, 9, place.directory.path(), &place.writer(), &WriteMemory::new(memory)).unwrap()
+    };
+    let files = write(0);
+    assert!(files.len() > 8, "{} files", files.len());
+    assert!(write(1 << 30).len() < files.len(), "with more memory there are fewer");
     assert!(files.windows(2).all(|pair| pair[0].key_groups.end <= pair[1].key_groups.start));
     let mut values: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
     let collect = |rows: KeyedRows| {
@@ -193,8 +204,14 @@ fn what_dead_processes_left_is_swept() {
 fn stored(store: &RowStore, namespaces: std::ops::RangeInclusive<i64>) -> BTreeMap<(i64, i64), i64> {
     let mut found = BTreeMap::new();
     for key_group in 0..128 {
-        let add = |rows: KeyedRows| sums(&rows, &mut found);
-        store.read(key_group, &namespaces, add).unwrap();
+        for part in KeyPart::all(key_group % 4) {
+            let add = |rows: KeyedRows| {
+                let of_part = part.select(&rows.columns[..2], rows.namespaces.rows());
+                assert_eq!(of_part.len(), rows.namespaces.rows());
+                sums(&rows, &mut found);
+            };
+            store.read(key_group, part, &namespaces, add).unwrap();
+        }
     }
     found
 }
@@ -207,8 +224,12 @@ fn sums(rows: &KeyedRows, found: &mut BTreeMap<(i64, i64), i64>) {
 }
 
 fn local(place: &Place, state: &KeyedState, run: u64, given: &[Given]) -> Vec<Arc<LocalFile>> {
-    let sources: Vec<(u64, &dyn RowSource)> = given.iter().map(|given| (run, given as &dyn RowSource)).collect();
-    state.write_local(&sources, place.directory.path()).unwrap().into_iter().map(Arc::new).collect()
+    state
+        .write_local(&sources(run, given), place.directory.path(), &WriteMemory::new(0))
+        .unwrap()
+        .into_iter()
+        .map(Arc::new)
+        .collect()
 }
 
 #[test]
@@ -240,6 +261,7 @@ fn a_store_gives_what_was_ingested_by_range_and_by_key() {
 #[test]
 fn dead_namespaces_go_with_compactions_but_not_from_under_a_pin() {
     let (place, state, scratch) = (Place::new(), state(), tempfile::tempdir().unwrap());
+    let memory = &WriteMemory::new(0);
     let store = Arc::new(RowStore::open(&state, 0..128, scratch.path(), &BlockCache::new(1 << 20)).unwrap());
     store.ingest(&local(&place, &state, 1, &[rows(1, 0..1_000), rows(2, 0..1_000)])).unwrap();
     let pinned = store.pinned(2, [2].into());
@@ -250,7 +272,7 @@ fn dead_namespaces_go_with_compactions_but_not_from_under_a_pin() {
     }
     store.compact();
     assert_eq!(stored(&store, 1..=1).len(), 1_000, "still pinned");
-    let files = state.write_stored(&pinned, 1, place.directory.path(), &place.writer()).unwrap();
+    let files = state.write_stored(&pinned, 1, place.directory.path(), &place.writer(), memory).unwrap();
     let kept = read(&place, &state, &files, 0..128);
     assert_eq!(kept.len(), 2_000);
     assert_eq!(kept[&(2, 4)].1, 8);
@@ -259,7 +281,8 @@ fn dead_namespaces_go_with_compactions_but_not_from_under_a_pin() {
     assert_eq!(stored(&store, 1..=1).len(), 0);
     let left = stored(&store, i64::MIN..=i64::MAX);
     assert_eq!((left.len(), left[&(2, 4)]), (1_001, 19 * 8));
-    let later = state.write_stored(&store.pinned(3, Default::default()), 3, place.directory.path(), &place.writer());
+    let later =
+        state.write_stored(&store.pinned(3, Default::default()), 3, place.directory.path(), &place.writer(), memory);
     let mut found = BTreeMap::new();
     state
         .read(&later.unwrap(), &(0..128), place.directory.path(), &place.reader(), |rows| sums(&rows, &mut found))

@@ -14,7 +14,7 @@ use tidemill_common::checkpoint::{Blob, StateFile};
 use tidemill_common::ids::AttemptId;
 
 use super::copies::{Copies, JobCopies};
-use super::{Directory, StorageError, StoreOptions};
+use super::{Directory, Fetched, StorageError, StoreOptions};
 
 /// Files up to this size travel in the acknowledgement and the metadata.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -145,8 +145,15 @@ pub struct ReadStats {
     pub bytes_fetched: u64,
 }
 
-/// A file on its way.
-type Coming = tokio::task::JoinHandle<Result<Bytes, StorageError>>;
+/// What is on its way.
+type Coming<T> = tokio::task::JoinHandle<Result<T, StorageError>>;
+
+/// A file that was asked for before it is wanted.
+struct Ahead {
+    number: usize,
+    path: PathBuf,
+    coming: Coming<Fetched>,
+}
 
 impl FileReader {
     /// Reads for the checkpoint whose `_metadata` is in `metadata`.
@@ -188,7 +195,8 @@ impl FileReader {
         match &file.inline {
             Some(blob) => {
                 let content = Bytes::copy_from_slice(&blob.0);
-                check(file, &content, || file.location.clone()).map(|()| content)
+                let checked = check(file, &content);
+                checked.map_err(|reason| StorageError::Damaged { url: file.location.clone(), reason }).map(|()| content)
             }
             None => self.receive(file, self.request(file)?),
         }
@@ -205,18 +213,21 @@ impl FileReader {
         path: impl Fn() -> PathBuf,
         mut each: impl FnMut(&StateFile, PathBuf) -> Result<(), E>,
     ) -> Result<(), E> {
-        let mut ahead: VecDeque<(usize, Coming)> = VecDeque::new();
+        let mut ahead: VecDeque<Ahead> = VecDeque::new();
         let mut asked = 0;
         for (at, file) in files.iter().enumerate() {
             while asked < files.len() && ahead.len() <= FETCHED_AHEAD {
                 let next = &files[asked];
                 if next.inline.is_none() && self.copy_of(next).is_none() {
-                    ahead.push_back((asked, self.request(next)?));
+                    let path = path();
+                    ahead.push_back(Ahead { number: asked, coming: self.request_to(next, &path)?, path });
                 }
                 asked += 1;
             }
-            let coming = ahead.pop_front_if(|(wanted, _)| *wanted == at).map(|(_, coming)| coming);
-            let to = path();
+            let (to, coming) = match ahead.pop_front_if(|ahead| ahead.number == at) {
+                Some(ahead) => (ahead.path, Some(ahead.coming)),
+                None => (path(), None),
+            };
             self.bring(file, coming, &to)?;
             each(file, to)?;
         }
@@ -224,19 +235,20 @@ impl FileReader {
     }
 
     /// Puts a file to a path on this machine: a link to a copy that is whole, or what comes from the store.
-    fn bring(&self, file: &StateFile, coming: Option<Coming>, to: &Path) -> Result<(), StorageError> {
+    fn bring(&self, file: &StateFile, coming: Option<Coming<Fetched>>, to: &Path) -> Result<(), StorageError> {
         let failed = |error: std::io::Error| StorageError::Failed {
             url: to.display().to_string(),
             doing: "written",
             reason: error.to_string(),
         };
-        let linked = coming.is_none() && self.link(file, to);
-        if !linked {
-            let content = match coming {
-                Some(coming) => self.receive(file, coming)?,
-                None => self.read(file)?,
-            };
-            std::fs::write(to, content).map_err(failed)?;
+        if file.inline.is_some() {
+            std::fs::write(to, self.read(file)?).map_err(failed)?;
+        } else if coming.is_some() || !self.link(file, to) {
+            let coming = coming.map_or_else(|| self.request_to(file, to), Ok)?;
+            let Fetched { path, bytes, checksum, .. } = self.wait(file, coming)?;
+            is_right(file, bytes, checksum.finalize()).map_err(|reason| self.damaged(file, reason))?;
+            self.count(file);
+            path.keep().map_err(|error| failed(error.error))?;
         }
         if let Some(copies) = &self.copies {
             copies.keep(file, to, true);
@@ -273,24 +285,42 @@ impl FileReader {
     }
 
     /// Asks the store for a file.
-    fn request(&self, file: &StateFile) -> Result<Coming, StorageError> {
+    fn request(&self, file: &StateFile) -> Result<Coming<Bytes>, StorageError> {
         let (directory, name) = self.locate(&file.location)?;
         Ok(self.io.spawn(async move { directory.get(&name).await }))
     }
 
-    /// What the store answers, verified.
-    fn receive(&self, file: &StateFile, coming: Coming) -> Result<Bytes, StorageError> {
-        let ended = |error: tokio::task::JoinError| StorageError::Failed {
+    /// Asks the store to bring a file to a path.
+    fn request_to(&self, file: &StateFile, to: &Path) -> Result<Coming<Fetched>, StorageError> {
+        let ((directory, name), to) = (self.locate(&file.location)?, to.to_owned());
+        Ok(self.io.spawn(async move { directory.fetch(&name, &to).await }))
+    }
+
+    fn wait<T>(&self, file: &StateFile, coming: Coming<T>) -> Result<T, StorageError> {
+        self.io.block_on(coming).map_err(|error| StorageError::Failed {
             url: file.location.clone(),
             doing: "read",
             reason: error.to_string(),
-        };
-        let content = self.io.block_on(coming).map_err(ended)??;
-        let url = || self.locate(&file.location).map_or(file.location.clone(), |(place, name)| place.url_of(&name));
-        check(file, &content, url)?;
+        })?
+    }
+
+    /// What the store answers, verified.
+    fn receive(&self, file: &StateFile, coming: Coming<Bytes>) -> Result<Bytes, StorageError> {
+        let content = self.wait(file, coming)?;
+        check(file, &content).map_err(|reason| self.damaged(file, reason))?;
+        self.count(file);
+        Ok(content)
+    }
+
+    fn damaged(&self, file: &StateFile, reason: String) -> StorageError {
+        let located = self.locate(&file.location);
+        let url = located.map_or_else(|_| file.location.clone(), |(directory, name)| directory.url_of(&name));
+        StorageError::Damaged { url, reason }
+    }
+
+    fn count(&self, file: &StateFile) {
         self.read.files_fetched.fetch_add(1, Ordering::Relaxed);
         self.read.bytes_fetched.fetch_add(file.bytes, Ordering::Relaxed);
-        Ok(content)
     }
 
     fn locate(&self, location: &str) -> Result<(Directory, String), StorageError> {
@@ -327,10 +357,9 @@ fn verify(file: &StateFile, copy: &Path) -> Result<(), String> {
     }
 }
 
-/// Compares a content with what the checkpoint says.
-fn check(file: &StateFile, content: &[u8], url: impl Fn() -> String) -> Result<(), StorageError> {
-    let checked = is_right(file, content.len() as u64, checksum(content));
-    checked.map_err(|reason| StorageError::Damaged { url: url(), reason })
+/// Compares a content with what the checkpoint says; the error is the reason.
+fn check(file: &StateFile, content: &[u8]) -> Result<(), String> {
+    is_right(file, content.len() as u64, checksum(content))
 }
 
 fn is_right(file: &StateFile, bytes: u64, checksum: u32) -> Result<(), String> {

@@ -7,13 +7,14 @@ mod copies;
 mod files;
 
 use std::collections::BTreeMap;
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
+use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
 use tidemill_common::faults::{Promise, is_broken};
 use url::Url;
 
@@ -22,6 +23,8 @@ pub use files::{FileReader, FileWriter, ReadStats, attempt_of, checksum};
 
 /// The longest that one request to a store may take, retries included.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+/// Bytes of an object that are in memory when it is brought to a local file.
+const FETCHED_BYTES: usize = 512 * 1024;
 
 /// A directory in a store.
 #[derive(Clone)]
@@ -159,6 +162,30 @@ impl Directory {
         read.map_err(|error| self.error(name, "read", &error))
     }
 
+    /// Brings an object to a local file that is not there yet, a part at a time: it may be larger than what
+    /// there is memory for. The file is deleted unless it is kept.
+    ///
+    /// # Errors
+    /// If there is no such object, the store refuses or does not answer, or the file cannot be written.
+    pub async fn fetch(&self, name: &str, to: &std::path::Path) -> Result<Fetched, StorageError> {
+        let mut fetched = Fetched::create(to)?;
+        let found = self.store.get(&self.at(name)).await.map_err(|error| self.error(name, "read", &error))?;
+        let mut parts = match found.payload {
+            GetResultPayload::Stream(parts) => parts,
+            GetResultPayload::File(from, _) => return fetched.copy(from, self.url_of(name)).await,
+        };
+        let (mut waiting, mut bytes) = (Vec::new(), 0);
+        while let Some(part) = parts.try_next().await.map_err(|error| self.error(name, "read", &error))? {
+            bytes += part.len();
+            waiting.push(part);
+            if bytes >= FETCHED_BYTES {
+                fetched = fetched.with(std::mem::take(&mut waiting)).await?;
+                bytes = 0;
+            }
+        }
+        fetched.with(waiting).await
+    }
+
     /// Deletes an object. One that is not there counts as deleted.
     ///
     /// # Errors
@@ -196,6 +223,64 @@ impl Directory {
         }
         names.sort();
         Ok(names)
+    }
+}
+
+/// A local file with what came of an object.
+pub struct Fetched {
+    file: std::fs::File,
+    path: tempfile::TempPath,
+    bytes: u64,
+    checksum: crc32fast::Hasher,
+}
+
+impl Fetched {
+    fn create(path: &std::path::Path) -> Result<Self, StorageError> {
+        let file = std::fs::File::create_new(path).map_err(|error| Self::unwritten(path, error))?;
+        let path = tempfile::TempPath::try_from_path(path).map_err(|error| Self::unwritten(path, error))?;
+        Ok(Self { file, path, bytes: 0, checksum: crc32fast::Hasher::new() })
+    }
+
+    /// Adds what has come, on a thread that may block.
+    async fn with(mut self, parts: Vec<Bytes>) -> Result<Self, StorageError> {
+        let path = self.path.to_path_buf();
+        let write = move || {
+            parts.iter().try_for_each(|part| self.add(part))?;
+            Ok(self)
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        written.map_err(|error| Self::unwritten(&path, error))?
+    }
+
+    /// Adds a whole local file.
+    async fn copy(mut self, mut from: std::fs::File, url: String) -> Result<Self, StorageError> {
+        let path = self.path.to_path_buf();
+        let copy = move || {
+            let mut part = vec![0; FETCHED_BYTES];
+            loop {
+                let read = from.read(&mut part).map_err(|error| StorageError::Failed {
+                    url: url.clone(),
+                    doing: "read",
+                    reason: error.to_string(),
+                })?;
+                if read == 0 {
+                    return Ok(self);
+                }
+                self.add(&part[..read])?;
+            }
+        };
+        let copied = tokio::task::spawn_blocking(copy).await;
+        copied.map_err(|error| Self::unwritten(&path, error))?
+    }
+
+    fn add(&mut self, part: &[u8]) -> Result<(), StorageError> {
+        self.checksum.update(part);
+        self.bytes += part.len() as u64;
+        self.file.write_all(part).map_err(|error| Self::unwritten(&self.path, error))
+    }
+
+    fn unwritten(path: &std::path::Path, reason: impl ToString) -> StorageError {
+        StorageError::Local { path: path.display().to_string(), doing: "written", reason: reason.to_string() }
     }
 }
 

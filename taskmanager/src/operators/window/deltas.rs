@@ -67,11 +67,6 @@ pub(super) struct AllRows {
 }
 
 impl AllRows {
-    /// Of a state that is in memory.
-    pub fn in_memory(deltas: Vec<Delta>) -> Self {
-        Self { deltas, stored: None, stored_rows: 0, stored_end: TimestampMs::MIN }
-    }
-
     fn is_empty(&self) -> bool {
         self.deltas.is_empty() && self.stored.is_none()
     }
@@ -251,18 +246,11 @@ impl DeltaLog {
 }
 
 impl Shared {
-    /// Writes rows to local files first: the memory is needed as briefly as can be.
     fn write(&self, deltas: Vec<Delta>, sequence: u64, writer: &FileWriter) -> Result<Vec<Written>, StorageError> {
         let last_end = deltas.iter().map(|delta| delta.last_end).max().unwrap_or(TimestampMs::MIN);
         let rows = deltas.iter().map(|delta| delta.count).sum();
-        let local = {
-            let _turn = self.memory.sorting();
-            let sources: Vec<(u64, &dyn RowSource)> =
-                deltas.iter().map(|delta| (delta.run, delta.rows.as_ref())).collect();
-            self.shape.write_local(&sources, &self.scratch)?
-        };
-        drop(deltas);
-        let files = local.into_iter().map(|file| file.upload(sequence, writer)).collect::<Result<_, _>>()?;
+        let sources = deltas.into_iter().map(|delta| (delta.run, delta.rows)).collect();
+        let files = self.shape.write(sources, sequence, &self.scratch, writer, self.memory.writing())?;
         Ok(written(files, sequence, last_end, rows))
     }
 
@@ -271,7 +259,7 @@ impl Shared {
         let AllRows { deltas, stored, stored_rows, stored_end } = all;
         let mut files = self.write(deltas, sequence, writer)?;
         if let Some(stored) = stored {
-            let of_store = self.shape.write_stored(&stored, sequence, &self.scratch, writer)?;
+            let of_store = self.shape.write_stored(&stored, sequence, &self.scratch, writer, self.memory.writing())?;
             files.extend(written(of_store, sequence, stored_end, stored_rows));
         }
         files.iter_mut().for_each(|written| written.base = true);
@@ -282,7 +270,12 @@ impl Shared {
         let mut files = Vec::new();
         for Local { files: of_spill, last_end, .. } in local {
             for file in of_spill {
-                files.extend(written(vec![file.upload(sequence, writer)?], sequence, *last_end, file.rows()));
+                files.extend(written(
+                    vec![file.upload(sequence, writer, self.memory.writing())?],
+                    sequence,
+                    *last_end,
+                    file.rows(),
+                ));
             }
         }
         Ok(files)

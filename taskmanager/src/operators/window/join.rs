@@ -6,31 +6,34 @@
 //! sides, NULL for the other one.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, RecordBatchOptions, UInt32Array, new_null_array,
-};
-use arrow::compute::{concat_batches, interleave, take};
-use arrow::datatypes::{DataType, Int64Type, SchemaRef, TimestampMillisecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions, UInt32Array};
+use arrow::compute::{concat_batches, take};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMillisecondType};
 use chrono_tz::Tz;
 use tidemill_common::batch::Batch;
-use tidemill_common::limits::BATCH_ROWS_TARGET;
-use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowJoinSpec, WindowTime};
+use tidemill_common::plan::{WindowJoinSpec, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
-use tidemill_expr::eval::{EvalContext, Program};
-use tidemill_state::keyed::{KeyedRows, RowSource};
-use tidemill_state::{KeyBatch, KeyTable, Rows};
+use tidemill_expr::eval::Program;
+use tidemill_state::keyed::{ByKeyGroup, KeyedRows};
+use tidemill_state::storage::StorageError;
 
+use self::pairs::{Joined, Joiner};
+use self::rows::{Kept, Segment, WindowRows, Windows};
+use self::spilled::{SpilledWindow, side_of, sides};
 use super::deltas::{AllRows, Delta, DeltaLog};
 use super::keyed::{KeyedContext, Progress, WindowState};
-use super::spill::Room;
+use super::spill::Spill;
 use super::windows::WHOLE;
 use super::zone::WindowZone;
-use super::{is_row_time, system_clock, zone_of};
+use super::{is_row_time, zone_of};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::snapshot::{RestoredState, Snapshot};
+
+mod pairs;
+mod rows;
+mod spilled;
 
 const OPERATOR: &str = "WindowJoin";
 const NONE: u32 = u32::MAX;
@@ -38,6 +41,8 @@ const LEFT: usize = 0;
 const RIGHT: usize = 1;
 /// Columns of a key in files before those of the join: the side, and the number of the row.
 const KEY_PREFIX: usize = 2;
+/// Segments that are in files, after which they are put together.
+const SEGMENTS_MAX: usize = 16;
 
 /// The operator of a window join.
 ///
@@ -82,79 +87,56 @@ pub fn create_join(
         KEY_PREFIX,
         value_types,
     );
-    Ok(Box::new(WindowJoin {
+    let joiner = Joiner {
         kind: spec.kind,
         is_whole,
         sides: [spec.left.clone(), spec.right.clone()],
-        schemas,
         key_types,
         condition,
         output: output.to_arrow(),
         zone,
+    };
+    Ok(Box::new(WindowJoin {
+        joiner,
+        schemas,
         window_zone,
         progress: state.progress(),
         log: state.log(),
-        room: state.room(),
+        spill: state.spill(),
         state,
-        windows: BTreeMap::new(),
-        rows: 0,
-        bytes: 0,
-        fresh: Vec::new(),
+        current: Windows::default(),
+        segments: Vec::new(),
+        on_disk: BTreeMap::new(),
         late_rows: 0,
     }))
 }
 
-/// The rows of one window, by side.
-#[derive(Default)]
-struct WindowRows {
-    sides: [Vec<RecordBatch>; 2],
-}
-
 struct WindowJoin {
-    kind: JoinKind,
-    /// All rows are in one window, which has no columns and ends with the input.
-    is_whole: bool,
-    sides: [WindowJoinSide; 2],
+    joiner: Joiner,
     schemas: [SchemaRef; 2],
-    key_types: Vec<DataType>,
-    /// Over the columns of both sides.
-    condition: Option<(Program, SchemaRef)>,
-    output: SchemaRef,
-    zone: Tz,
     window_zone: WindowZone,
     progress: Progress,
     state: WindowState,
     log: DeltaLog,
-    room: Room,
-    /// Rows by the end of their window.
-    windows: BTreeMap<TimestampMs, WindowRows>,
-    rows: usize,
-    bytes: usize,
-    /// Rows that no snapshot has.
-    fresh: Vec<Kept>,
+    spill: Spill,
+    /// Rows that have come since the last barrier or spill.
+    current: Windows,
+    /// Older rows in memory, oldest first.
+    segments: Vec<Segment>,
+    /// How many rows each window has on disk, about.
+    on_disk: BTreeMap<TimestampMs, usize>,
     late_rows: u64,
 }
 
-/// Rows of one side in one window.
-#[derive(Clone)]
-struct Kept {
-    end: TimestampMs,
-    side: usize,
-    records: RecordBatch,
-}
-
 impl WindowJoin {
-    fn internal(reason: impl ToString) -> OperatorError {
-        OperatorError::Internal { operator: OPERATOR.to_owned(), reason: reason.to_string() }
-    }
-
     /// Adds rows of a side to their windows, but for those that are late.
     fn add(&mut self, side: usize, records: &RecordBatch) -> Result<(), OperatorError> {
-        if self.is_whole {
-            return self.keep(WHOLE.end, side, records.clone());
+        if self.joiner.is_whole {
+            return self.current.push(Kept { end: WHOLE.end, side, records: records.clone() }, &self.schemas[side]);
         }
-        let ends = records.column(self.sides[side].end).as_primitive::<TimestampMillisecondType>();
-        let keys: Vec<ArrayRef> = self.sides[side].keys.iter().map(|key| records.column(*key).clone()).collect();
+        let of_side = &self.joiner.sides[side];
+        let ends = records.column(of_side.end).as_primitive::<TimestampMillisecondType>();
+        let keys = self.keys(side, records);
         let progress = self.progress.of_keys(&keys, records.num_rows());
         let mut by_end: Vec<(TimestampMs, Vec<u32>)> = Vec::new();
         let mut last = 0;
@@ -185,251 +167,190 @@ impl WindowJoin {
             } else {
                 take_rows(records, &UInt32Array::from(rows))?
             };
-            self.keep(end, side, records)?;
+            self.current.push(Kept { end, side, records }, &self.schemas[side])?;
         }
         Ok(())
     }
 
-    fn keep(&mut self, end: TimestampMs, side: usize, records: RecordBatch) -> Result<(), OperatorError> {
-        if self.log.is_incremental() {
-            self.fresh.push(Kept { end, side, records: records.clone() });
-        }
-        self.push(end, side, records)
+    /// The columns of the join.
+    fn keys(&self, side: usize, records: &RecordBatch) -> Vec<ArrayRef> {
+        self.joiner.sides[side].keys.iter().map(|key| records.column(*key).clone()).collect()
     }
 
-    /// Keeps rows. Small batches are put together, so that there are not many of them.
-    fn push(&mut self, end: TimestampMs, side: usize, records: RecordBatch) -> Result<(), OperatorError> {
-        self.rows += records.num_rows();
-        self.bytes += records.get_array_memory_size();
-        let kept = &mut self.windows.entry(end).or_default().sides[side];
-        kept.push(records);
-        while let [.., before, last] = kept.as_slice() {
-            let (rows_before, rows) = (before.num_rows(), last.num_rows());
-            if rows_before > 2 * rows || rows_before + rows > BATCH_ROWS_TARGET {
-                break;
+    /// All rows in memory.
+    fn in_memory(&self) -> impl Iterator<Item = &Windows> {
+        self.segments.iter().map(|segment| &segment.windows).chain([&self.current])
+    }
+
+    /// Sets aside what has come.
+    fn freeze(&mut self) {
+        if self.current.rows > 0 {
+            let segment = Segment { run: self.log.next_run(), windows: std::mem::take(&mut self.current) };
+            self.log.push(self.delta(&segment));
+            self.segments.push(segment);
+        }
+    }
+
+    fn delta(&self, segment: &Segment) -> Delta {
+        segment.delta([LEFT, RIGHT].map(|side| &self.joiner.sides[side].keys[..]), &self.schemas)
+    }
+
+    /// Puts segments together that are in files, when there are many.
+    fn merge_segments(&mut self) -> Result<(), OperatorError> {
+        if self.segments.len() <= SEGMENTS_MAX || self.spill.is_under_way() {
+            return Ok(());
+        }
+        let unwritten = self.log.unwritten();
+        let written: Vec<Segment> = self.segments.extract_if(.., |segment| !unwritten.contains(&segment.run)).collect();
+        let mut whole = Windows::default();
+        for kept in written.iter().flat_map(|segment| segment.windows.kept()) {
+            let schema = &self.schemas[kept.side];
+            whole.push(kept, schema)?;
+        }
+        if whole.rows > 0 {
+            self.segments.insert(0, Segment { run: self.log.next_run(), windows: whole });
+        }
+        Ok(())
+    }
+
+    /// Lets rows go to disk, if there is no room for them.
+    fn make_room(&mut self) -> Result<(), OperatorError> {
+        self.end_spill(false)?;
+        let bytes = self.in_memory().map(|windows| windows.bytes).sum();
+        let rows = self.in_memory().map(|windows| windows.rows).sum();
+        let full = self.spill.look(bytes, rows);
+        if full.map_err(|reason| OperatorError::Memory { operator: OPERATOR.to_owned(), reason })? {
+            self.end_spill(true)?;
+            self.freeze();
+            let unwritten = self.log.unwritten();
+            let bytes = self.in_memory().map(|windows| windows.bytes).sum();
+            let deltas = self.segments.iter().map(|segment| self.delta(segment));
+            let (unwritten, rest) = deltas.partition(|delta: &Delta| unwritten.contains(&delta.run));
+            self.spill.begin(unwritten, rest, bytes).map_err(storage_error)?;
+        }
+        Ok(())
+    }
+
+    /// Takes in what has gone to disk, if it is there or `wait` is set.
+    fn end_spill(&mut self, wait: bool) -> Result<(), OperatorError> {
+        let Some(spilled) = self.spill.end(wait).map_err(storage_error)? else { return Ok(()) };
+        for segment in self.segments.extract_if(.., |segment| spilled.runs.contains(&segment.run)) {
+            for kept in segment.windows.kept() {
+                *self.on_disk.entry(kept.end).or_default() += kept.records.num_rows();
             }
-            let merged = concat_batches(&self.schemas[side], [before, last]).map_err(Self::internal)?;
-            kept.truncate(kept.len() - 2);
-            kept.push(merged);
         }
+        let (runs, files) = spilled.unwritten;
+        self.log.spilled(&runs, files);
         Ok(())
+    }
+
+    /// The end of the first window that is over at a watermark.
+    fn next_due(&self, watermark: TimestampMs) -> Option<TimestampMs> {
+        let in_memory = self.in_memory().filter_map(|windows| windows.by_end.keys().next());
+        let first = in_memory.chain(self.on_disk.keys().next()).min().copied();
+        first.filter(|end| self.window_zone.to_timer(end - 1) <= watermark)
     }
 
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.next_due(watermark).is_some() {
+            // What is being written must not be joined as well.
+            self.end_spill(true)?;
+        }
+        while let Some(end) = self.next_due(watermark) {
+            let mut window = self.current.take(end);
+            for segment in &mut self.segments {
+                let WindowRows { sides: [left, right] } = segment.windows.take(end);
+                window.sides[LEFT].extend(left);
+                window.sides[RIGHT].extend(right);
+            }
+            match self.on_disk.remove(&end) {
+                None => self.join(window, output)?,
+                Some(_) => {
+                    self.join_spilled(end, window, output)?;
+                    self.spill.forget(end);
+                }
+            }
+        }
+        self.segments.retain(|segment| segment.windows.rows > 0);
         self.progress.advance(watermark);
-        while let Some(first) = self.windows.first_entry()
-            && self.window_zone.to_timer(first.key() - 1) <= watermark
-        {
-            let window = first.remove();
-            let all = window.sides.iter().flatten();
-            self.rows -= all.clone().map(RecordBatch::num_rows).sum::<usize>();
-            let bytes: usize = all.map(RecordBatch::get_array_memory_size).sum();
-            self.bytes = self.bytes.saturating_sub(bytes);
-            self.join(&window, output)?;
-        }
-        if self.windows.is_empty() {
-            self.bytes = 0;
-        }
         Ok(())
     }
 
-    /// Joins one window.
-    fn join(&self, window: &WindowRows, output: &mut dyn Output) -> Result<(), OperatorError> {
-        let whole = |side: usize| concat_batches(&self.schemas[side], &window.sides[side]).map_err(Self::internal);
-        let (left, right) = (whole(LEFT)?, whole(RIGHT)?);
-        let mut joined = Joined {
-            join: self,
-            left: &left,
-            right: &right,
-            matched: [vec![false; left.num_rows()], vec![false; right.num_rows()]],
-            pairs: (Vec::new(), Vec::new()),
-            output,
+    /// All rows of one side in one batch.
+    fn whole(&self, side: usize, window: &WindowRows) -> Result<RecordBatch, OperatorError> {
+        concat_batches(&self.schemas[side], &window.sides[side]).map_err(internal)
+    }
+
+    /// Joins one window that is in memory.
+    fn join(&self, window: WindowRows, output: &mut dyn Output) -> Result<(), OperatorError> {
+        let (left, right) = (self.whole(LEFT, &window)?, self.whole(RIGHT, &window)?);
+        drop(window);
+        let mut joined = Joined::new(&self.joiner, &left, &right, output);
+        joined.join()?;
+        joined.left_alone()?;
+        joined.right_alone()
+    }
+
+    /// Joins one window that is on disk, in part.
+    fn join_spilled(&self, end: TimestampMs, window: WindowRows, output: &mut dyn Output) -> Result<(), OperatorError> {
+        let Some(store) = self.spill.stored() else { return self.join(window, output) };
+        let by_group = |side: usize| -> Result<(RecordBatch, ByKeyGroup), OperatorError> {
+            let whole = self.whole(side, &window)?;
+            let keys = self.keys(side, &whole);
+            let of = |rows: &[u32]| {
+                let rows = UInt32Array::from(rows.to_vec());
+                // Fails only for rows that are not there.
+                keys.iter().filter_map(|column| take(column, &rows, None).ok()).collect()
+            };
+            let all = (0..whole.num_rows() as u32).collect();
+            let rows = ByKeyGroup::new(all, self.state.max_parallelism(), of);
+            Ok((whole, rows))
         };
-        if left.num_rows() > 0 && right.num_rows() > 0 {
-            joined.pairs_of_keys()?;
+        let memory = [by_group(LEFT)?, by_group(RIGHT)?];
+        drop(window);
+        let block_bytes = self.spill.part_bytes() / 2;
+        let window = SpilledWindow { join: &self.joiner, schemas: &self.schemas, store, end, memory, block_bytes };
+        for key_group in self.state.key_groups() {
+            // Before a restore it may have come further: then the rows on disk are of a window that is over.
+            if self.window_zone.to_timer(end - 1) > self.progress.of_group(key_group) {
+                window.join(key_group, output)?;
+            }
         }
-        joined.check()?;
-        joined.unmatched()
-    }
-
-    /// The columns that must be equal: the start of the window, and those of the join.
-    fn equal_columns(&self, side: usize, records: &RecordBatch) -> Vec<ArrayRef> {
-        let start = (!self.is_whole).then(|| {
-            let start = records.column(self.sides[side].start).as_primitive::<TimestampMillisecondType>();
-            Arc::new(Int64Array::new(start.values().clone(), start.nulls().cloned())) as ArrayRef
-        });
-        let keys = self.sides[side].keys.iter().map(|key| records.column(*key).clone());
-        start.into_iter().chain(keys).collect()
-    }
-
-    /// All rows in memory, for a snapshot.
-    fn copy(&self, kept: Vec<Kept>, run: u64) -> Delta {
-        let last_end = kept.iter().map(|kept| kept.end).max().unwrap_or(TimestampMs::MIN);
-        let rows = JoinRows::new(kept, [&self.sides[LEFT].keys, &self.sides[RIGHT].keys], &self.schemas);
-        Delta { run, count: rows.places.len(), rows: Arc::new(rows), last_end }
-    }
-
-    fn all(&self) -> Vec<Kept> {
-        let of_window = |(end, window): (&TimestampMs, &WindowRows)| {
-            let end = *end;
-            let of_side =
-                |side: usize| window.sides[side].iter().cloned().map(move |records| Kept { end, side, records });
-            of_side(LEFT).chain(of_side(RIGHT)).collect::<Vec<_>>()
-        };
-        self.windows.iter().flat_map(of_window).collect()
+        Ok(())
     }
 
     /// Takes rows that were kept, but for those whose window has passed.
     fn restored(&mut self, kept: &KeyedRows) -> Result<(), OperatorError> {
         let rows = kept.namespaces.rows();
-        let keys = KEY_PREFIX + self.key_types.len();
-        let sides = kept.columns[0].as_primitive::<Int64Type>();
+        let keys = KEY_PREFIX + self.joiner.key_types.len();
         let progress = self.progress.of_keys(&kept.columns[KEY_PREFIX..keys], rows);
+        let side_of_row = sides(kept);
         let mut found: BTreeMap<(TimestampMs, usize), Vec<u32>> = BTreeMap::new();
         for row in 0..rows {
             let end = kept.namespaces.of(row);
             let progress = progress.as_ref().map_or(self.progress.watermark, |progress| progress[row]);
             if self.window_zone.to_timer(end - 1) > progress {
-                let side = if sides.value(row) == 0 { LEFT } else { RIGHT };
-                found.entry((end, side)).or_default().push(row as u32);
+                found.entry((end, side_of_row(row))).or_default().push(row as u32);
             }
         }
         for ((end, side), rows) in found {
-            let first = keys + if side == LEFT { 0 } else { self.schemas[LEFT].fields().len() };
-            let columns = kept.columns[first..first + self.schemas[side].fields().len()].to_vec();
-            let all = batch(&self.schemas[side], columns, kept.namespaces.rows())?;
+            let all = side_of(kept, side, self.joiner.key_types.len(), &self.schemas)?;
             let records = take_rows(&all, &UInt32Array::from(rows))?;
-            self.push(end, side, records)?;
-        }
-        Ok(())
-    }
-}
-
-/// One window while it is joined.
-struct Joined<'a> {
-    join: &'a WindowJoin,
-    left: &'a RecordBatch,
-    right: &'a RecordBatch,
-    /// Rows of each side that have a partner.
-    matched: [Vec<bool>; 2],
-    /// Rows that have equal keys and were not looked at yet.
-    pairs: (Vec<u32>, Vec<u32>),
-    output: &'a mut dyn Output,
-}
-
-impl Joined<'_> {
-    /// Finds the pairs of rows with equal keys.
-    fn pairs_of_keys(&mut self) -> Result<(), OperatorError> {
-        let start = (!self.join.is_whole).then_some(DataType::Int64);
-        let types = start.into_iter().chain(self.join.key_types.iter().cloned()).collect();
-        let mut table = KeyTable::new(types);
-        let mut keys = KeyBatch::default();
-        let (mut of_left, mut of_right) = (Vec::new(), Vec::new());
-        for (side, records, slots) in [(RIGHT, self.right, &mut of_right), (LEFT, self.left, &mut of_left)] {
-            let columns = self.join.equal_columns(side, records);
-            keys.load(&columns, records.num_rows());
-            table.intern(&keys, Rows::All(records.num_rows()), slots);
-            // NULL is equal to nothing.
-            for column in columns.iter().filter(|column| column.null_count() > 0) {
-                for (row, slot) in slots.iter_mut().enumerate() {
-                    if column.is_null(row) {
-                        *slot = NONE;
-                    }
-                }
-            }
-        }
-        // The right rows of each key, as a list from the last to the first.
-        let mut last = vec![NONE; table.len()];
-        let mut before = vec![NONE; of_right.len()];
-        for (row, slot) in of_right.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            before[row] = std::mem::replace(&mut last[*slot as usize], row as u32);
-        }
-        for (row, slot) in of_left.iter().enumerate().filter(|(_, slot)| **slot != NONE) {
-            let mut partner = last[*slot as usize];
-            while partner != NONE {
-                self.pairs.0.push(row as u32);
-                self.pairs.1.push(partner);
-                if self.pairs.0.len() >= BATCH_ROWS_TARGET {
-                    self.check()?;
-                }
-                partner = before[partner as usize];
-            }
+            self.current.push(Kept { end, side, records }, &self.schemas[side])?;
         }
         Ok(())
     }
 
-    /// Keeps the pairs for which the condition holds, and emits them.
-    fn check(&mut self) -> Result<(), OperatorError> {
-        let (mut left, mut right) = std::mem::take(&mut self.pairs);
-        if left.is_empty() {
-            return Ok(());
+    /// Takes in the files of a checkpoint as they are.
+    fn restore_to_disk(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
+        for (_, files) in &state.files {
+            self.spill.ingest_restored(files, &state.reader).map_err(storage_error)?;
         }
-        if let Some((program, schema)) = &self.join.condition {
-            let columns = self.columns(&UInt32Array::from(left.clone()), &UInt32Array::from(right.clone()))?;
-            let records = batch(schema, columns, left.len())?;
-            let context = EvalContext { now_ms: system_clock(), zone: self.join.zone };
-            let holds = program
-                .evaluate(&records, &context)
-                .map_err(|error| OperatorError::Evaluation { operator: OPERATOR.to_owned(), reason: error.reason })?;
-            let holds: &BooleanArray = holds[0].as_boolean();
-            let mut kept = (0..holds.len()).map(|row| holds.is_valid(row) && holds.value(row));
-            left.retain(|_| kept.next().unwrap_or(false));
-            let mut kept = (0..holds.len()).map(|row| holds.is_valid(row) && holds.value(row));
-            right.retain(|_| kept.next().unwrap_or(false));
-        }
-        left.iter().for_each(|row| self.matched[LEFT][*row as usize] = true);
-        right.iter().for_each(|row| self.matched[RIGHT][*row as usize] = true);
-        match self.join.kind {
-            JoinKind::Semi | JoinKind::Anti => Ok(()),
-            _ => self.emit(&UInt32Array::from(left), &UInt32Array::from(right)),
-        }
-    }
-
-    /// Emits the rows that have no partner, or only have to be known to have one.
-    fn unmatched(&mut self) -> Result<(), OperatorError> {
-        let rows = |matched: &[bool], wanted: bool| -> Vec<u32> {
-            (0..matched.len() as u32).filter(|row| matched[*row as usize] == wanted).collect()
-        };
-        let kind = self.join.kind;
-        if matches!(kind, JoinKind::Left | JoinKind::Full | JoinKind::Semi | JoinKind::Anti) {
-            let rows = rows(&self.matched[LEFT], kind == JoinKind::Semi);
-            for rows in rows.chunks(BATCH_ROWS_TARGET) {
-                self.emit(&UInt32Array::from(rows.to_vec()), &UInt32Array::new_null(rows.len()))?;
-            }
-        }
-        if matches!(kind, JoinKind::Right | JoinKind::Full) {
-            let rows = rows(&self.matched[RIGHT], false);
-            for rows in rows.chunks(BATCH_ROWS_TARGET) {
-                self.emit(&UInt32Array::new_null(rows.len()), &UInt32Array::from(rows.to_vec()))?;
-            }
-        }
+        let (ends, rows) = self.spill.ends().map_err(storage_error)?;
+        let rows = rows.div_ceil(ends.len().max(1)).max(1);
+        let is_open = |end: &TimestampMs| self.window_zone.to_timer(end - 1) > self.progress.watermark;
+        self.on_disk = ends.into_iter().filter(is_open).map(|end| (end, rows)).collect();
         Ok(())
-    }
-
-    /// The columns of both sides for pairs of rows; NULL for a row that is none.
-    fn columns(&self, left: &UInt32Array, right: &UInt32Array) -> Result<Vec<ArrayRef>, OperatorError> {
-        let mut columns = Vec::with_capacity(self.left.num_columns() + self.right.num_columns());
-        for (records, rows) in [(self.left, left), (self.right, right)] {
-            for column in records.columns() {
-                columns.push(if rows.null_count() == rows.len() {
-                    new_null_array(column.data_type(), rows.len())
-                } else {
-                    take(column, rows, None).map_err(WindowJoin::internal)?
-                });
-            }
-        }
-        Ok(columns)
-    }
-
-    fn emit(&mut self, left: &UInt32Array, right: &UInt32Array) -> Result<(), OperatorError> {
-        if left.is_empty() {
-            return Ok(());
-        }
-        let mut columns = self.columns(left, right)?;
-        // Of a semi or anti join only the left side goes on.
-        columns.truncate(self.join.output.fields().len());
-        let records = batch(&self.join.output, columns, left.len())?;
-        self.output.emit(Batch::insert(records))
     }
 }
 
@@ -439,14 +360,7 @@ impl Operator for WindowJoin {
             return Ok(());
         }
         self.add(input.min(RIGHT), &batch.records)?;
-        if self.room.is_due(batch.rows()) {
-            let looked = self.room.look(self.bytes, self.rows);
-            looked.map_err(|reason| OperatorError::Memory {
-                operator: OPERATOR.to_owned(),
-                reason: format!("{reason}. The rows of window joins do not go to disk"),
-            })?;
-        }
-        Ok(())
+        if self.spill.is_due(batch.rows()) { self.make_room() } else { Ok(()) }
     }
 
     fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
@@ -457,30 +371,44 @@ impl Operator for WindowJoin {
     }
 
     fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
-        let fresh = std::mem::take(&mut self.fresh);
-        let fresh: Vec<Kept> = fresh
-            .into_iter()
-            .filter(|kept| self.window_zone.to_timer(kept.end - 1) > self.progress.watermark)
-            .collect();
-        if !fresh.is_empty() {
-            let run = self.log.next_run();
-            self.log.push(self.copy(fresh, run));
-        }
+        self.merge_segments()?;
+        self.freeze();
         self.state.snapshot(snapshot, &self.progress);
-        let run = self.log.next_run();
+        let in_memory: usize = self.in_memory().map(|windows| windows.rows).sum();
+        let stored_rows = self.on_disk.values().sum();
+        let last_run = self.log.last_run();
         let Self { log, window_zone, progress, .. } = &*self;
         let is_over = |end: TimestampMs| window_zone.to_timer(end - 1) <= progress.watermark;
-        log.snapshot(snapshot, self.rows, is_over, || {
-            let all = self.all();
-            AllRows::in_memory(if all.is_empty() { Vec::new() } else { vec![self.copy(all, run)] })
+        log.snapshot(snapshot, in_memory + stored_rows, is_over, || AllRows {
+            deltas: self.segments.iter().map(|segment| self.delta(segment)).collect(),
+            stored: self.spill.pinned(last_run),
+            stored_rows,
+            stored_end: self.on_disk.keys().next_back().copied().unwrap_or(TimestampMs::MIN),
         });
         Ok(())
     }
 
     fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
         self.progress = self.state.restored_progress(state)?;
-        self.state.clone().restored_rows(state, |rows| self.restored(&rows))?;
         self.log.needs_base();
+        let files = || state.files.iter().flat_map(|(_, files)| files);
+        self.log.continue_after(files().map(|file| file.sequence).max().unwrap_or(0));
+        if self.spill.is_large(files().map(|file| file.bytes).sum()) {
+            self.restore_to_disk(state)?;
+        } else {
+            self.state.clone().restored_rows(state, |rows| {
+                self.restored(&rows)?;
+                if self.spill.is_due(rows.namespaces.rows()) { self.make_room() } else { Ok(()) }
+            })?;
+        }
+        self.freeze();
+        if let Some(files) = state.own_files() {
+            let rows =
+                self.in_memory().map(|windows| windows.rows).sum::<usize>() + self.on_disk.values().sum::<usize>();
+            let ends = self.in_memory().flat_map(|windows| windows.by_end.keys()).chain(self.on_disk.keys());
+            let last_end = ends.max().copied().unwrap_or(TimestampMs::MIN);
+            self.log.adopt(files, rows, last_end);
+        }
         Ok(())
     }
 
@@ -489,85 +417,12 @@ impl Operator for WindowJoin {
     }
 }
 
-/// Rows of both sides on their way into files.
-struct JoinRows {
-    /// Batch and row of each.
-    places: Vec<(u32, u32)>,
-    batches: Vec<Kept>,
-    /// Columns of the join, and all columns, as one array for each batch.
-    keys: Vec<Vec<ArrayRef>>,
-    values: Vec<Vec<ArrayRef>>,
+fn internal(reason: impl ToString) -> OperatorError {
+    OperatorError::Internal { operator: OPERATOR.to_owned(), reason: reason.to_string() }
 }
 
-impl JoinRows {
-    fn new(batches: Vec<Kept>, keys: [&Vec<usize>; 2], schemas: &[SchemaRef; 2]) -> Self {
-        let rows = |(number, kept): (usize, &Kept)| {
-            (0..kept.records.num_rows() as u32).map(move |row| (number as u32, row)).collect::<Vec<_>>()
-        };
-        let places = batches.iter().enumerate().flat_map(rows).collect();
-        let of_key = |at: usize| {
-            let column = |kept: &Kept| kept.records.column(keys[kept.side][at]).clone();
-            batches.iter().map(column).collect()
-        };
-        let keys = (0..keys[LEFT].len()).map(of_key).collect();
-        let of_value = |side: usize, column: usize| {
-            let absent = new_null_array(schemas[side].field(column).data_type(), 1);
-            let of_batch = |kept: &Kept| {
-                if kept.side == side { kept.records.column(column).clone() } else { absent.clone() }
-            };
-            batches.iter().map(of_batch).collect()
-        };
-        let columns = |side: usize| (0..schemas[side].fields().len()).map(move |column| (side, column));
-        let values = columns(LEFT).chain(columns(RIGHT)).map(|(side, column)| of_value(side, column)).collect();
-        Self { places, batches, keys, values }
-    }
-
-    /// The rows of columns, each given as an array for each batch.
-    fn gather(columns: &[Vec<ArrayRef>], places: &[(usize, usize)]) -> Vec<ArrayRef> {
-        let gather = |arrays: &Vec<ArrayRef>| {
-            let arrays: Vec<&dyn Array> = arrays.iter().map(AsRef::as_ref).collect();
-            // Of the other side there is one NULL for all rows.
-            let places: Vec<(usize, usize)> = places
-                .iter()
-                .map(|(batch, row)| (*batch, (*row).min(arrays[*batch].len().saturating_sub(1))))
-                .collect();
-            // Fails only for rows that are not there.
-            interleave(&arrays, &places).ok()
-        };
-        columns.iter().filter_map(gather).collect()
-    }
-
-    fn places(&self, rows: &[u32]) -> Vec<(usize, usize)> {
-        let place = |row: &u32| {
-            let (batch, row) = self.places[*row as usize];
-            (batch as usize, row as usize)
-        };
-        rows.iter().map(place).collect()
-    }
-}
-
-impl RowSource for JoinRows {
-    fn rows(&self) -> Vec<u32> {
-        (0..self.places.len() as u32).collect()
-    }
-
-    fn keys(&self, rows: &[u32]) -> Vec<ArrayRef> {
-        let side = |row: &u32| self.batches[self.places[*row as usize].0 as usize].side as i64;
-        let mut keys: Vec<ArrayRef> = vec![
-            Arc::new(rows.iter().map(side).collect::<Int64Array>()),
-            Arc::new(rows.iter().map(|row| i64::from(*row)).collect::<Int64Array>()),
-        ];
-        keys.extend(Self::gather(&self.keys, &self.places(rows)));
-        keys
-    }
-
-    fn values(&self, rows: &[u32]) -> Vec<ArrayRef> {
-        Self::gather(&self.values, &self.places(rows))
-    }
-
-    fn namespace(&self, row: u32) -> i64 {
-        self.batches[self.places[row as usize].0 as usize].end
-    }
+fn storage_error(source: StorageError) -> OperatorError {
+    OperatorError::Storage { operator: OPERATOR.to_owned(), source }
 }
 
 fn take_rows(records: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, OperatorError> {
@@ -576,11 +431,11 @@ fn take_rows(records: &RecordBatch, rows: &UInt32Array) -> Result<RecordBatch, O
         .iter()
         .map(|column| take(column, rows, None))
         .collect::<Result<Vec<_>, _>>()
-        .map_err(WindowJoin::internal)?;
+        .map_err(internal)?;
     batch(&records.schema(), columns, rows.len())
 }
 
 fn batch(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, OperatorError> {
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(WindowJoin::internal)
+    RecordBatch::try_new_with_options(schema.clone(), columns, &options).map_err(internal)
 }

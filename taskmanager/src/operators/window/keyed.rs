@@ -11,7 +11,7 @@ use tidemill_common::faults::{Promise, is_broken};
 use tidemill_common::ids::KeyGroup;
 use tidemill_common::time::TimestampMs;
 use tidemill_state::accumulator;
-use tidemill_state::keyed::{KeyedRows, KeyedState, key_groups};
+use tidemill_state::keyed::{KeyedRows, KeyedState, Lifetime, key_groups};
 use tidemill_state::storage::StorageError;
 
 use super::deltas::DeltaLog;
@@ -71,6 +71,12 @@ impl Progress {
         self.ahead.iter().map(|(_, ahead)| *ahead).fold(self.watermark, TimestampMs::max)
     }
 
+    /// The progress of one key group.
+    pub fn of_group(&self, key_group: u32) -> TimestampMs {
+        let ahead = self.ahead.iter().filter(|(range, _)| range.contains(&key_group));
+        ahead.map(|(_, ahead)| *ahead).fold(self.watermark, TimestampMs::max)
+    }
+
     /// All key groups have come this far.
     pub fn advance(&mut self, to: TimestampMs) {
         self.watermark = self.watermark.max(to);
@@ -82,10 +88,7 @@ impl Progress {
         if self.ahead.is_empty() {
             return None;
         }
-        let of = |key_group: KeyGroup| {
-            let ahead = self.ahead.iter().filter(|(range, _)| range.contains(&u32::from(key_group.0)));
-            ahead.map(|(_, ahead)| *ahead).fold(self.watermark, TimestampMs::max)
-        };
+        let of = |key_group: KeyGroup| self.of_group(u32::from(key_group.0));
         Some(key_groups(keys, rows, self.max_parallelism).into_iter().map(of).collect())
     }
 }
@@ -99,25 +102,30 @@ pub(super) struct WindowState {
 }
 
 impl WindowState {
-    /// `prefix` are columns of the key before the operator's own, `values` are values before the
-    /// accumulators.
-    pub fn new(
-        operator: &str,
-        context: &KeyedContext,
-        layout: &Layout,
-        prefix: &[DataType],
-        values: &[DataType],
-    ) -> Result<Self, String> {
-        let mut value_types = values.to_vec();
-        for call in &layout.calls {
-            let types = accumulator::state_types(&call.call).map_err(|error| error.to_string())?;
-            value_types.extend(types.iter().map(|state| state.logical.to_arrow()));
-        }
+    /// `prefix` are columns of the key before the operator's own.
+    pub fn new(operator: &str, context: &KeyedContext, layout: &Layout, prefix: &[DataType]) -> Result<Self, String> {
         let shape = KeyedState {
             id: WINDOWS,
             key_types: [prefix, &layout.key_types].concat(),
             unhashed: prefix.len(),
-            value_types,
+            tail: 0,
+            value_types: accumulator_types(layout)?,
+            lifetime: Lifetime::Namespace,
+            max_parallelism: context.max_parallelism,
+        };
+        Ok(Self { operator: operator.to_owned(), context: context.clone(), shape })
+    }
+
+    /// Of sessions: the key ends with the start of the session; its end, and whether there is such a session,
+    /// come before the accumulators. So all sessions of a key stand together.
+    pub fn of_sessions(operator: &str, context: &KeyedContext, layout: &Layout) -> Result<Self, String> {
+        let shape = KeyedState {
+            id: WINDOWS,
+            key_types: [&layout.key_types[..], &[DataType::Int64]].concat(),
+            unhashed: 0,
+            tail: 1,
+            value_types: [vec![DataType::Int64, DataType::Boolean], accumulator_types(layout)?].concat(),
+            lifetime: Lifetime::FirstValue,
             max_parallelism: context.max_parallelism,
         };
         Ok(Self { operator: operator.to_owned(), context: context.clone(), shape })
@@ -132,7 +140,8 @@ impl WindowState {
         value_types: Vec<DataType>,
     ) -> Self {
         let max_parallelism = context.max_parallelism;
-        let shape = KeyedState { id: WINDOWS, key_types, unhashed, value_types, max_parallelism };
+        let (tail, lifetime) = (0, Lifetime::Namespace);
+        let shape = KeyedState { id: WINDOWS, key_types, unhashed, tail, value_types, lifetime, max_parallelism };
         Self { operator: operator.to_owned(), context: context.clone(), shape }
     }
 
@@ -160,6 +169,16 @@ impl WindowState {
         Room::new(&self.context.memory)
     }
 
+    /// The shape of its rows.
+    pub fn shape(&self) -> &KeyedState {
+        &self.shape
+    }
+
+    /// What the operator was given.
+    pub fn context(&self) -> &KeyedContext {
+        &self.context
+    }
+
     /// Where state goes that has no room in memory.
     pub fn spill(&self) -> Spill {
         Spill::new(self.shape.clone(), &self.context)
@@ -170,14 +189,19 @@ impl WindowState {
         OperatorError::Storage { operator: self.operator.clone(), source }
     }
 
+    /// The number of key groups of all subtasks.
+    pub fn max_parallelism(&self) -> u32 {
+        self.context.max_parallelism
+    }
+
+    /// The key groups of this subtask.
+    pub fn key_groups(&self) -> Range<u32> {
+        self.context.key_groups.clone()
+    }
+
     /// Number of columns of the key in files.
     pub fn key_columns(&self) -> usize {
         self.shape.key_types.len()
-    }
-
-    /// Types of the values in files.
-    pub fn value_types(&self) -> &[DataType] {
-        &self.shape.value_types
     }
 
     /// Keeps the progress.
@@ -245,6 +269,15 @@ impl WindowState {
         }
         result
     }
+}
+
+fn accumulator_types(layout: &Layout) -> Result<Vec<DataType>, String> {
+    let mut types = Vec::new();
+    for call in &layout.calls {
+        let of_call = accumulator::state_types(&call.call).map_err(|error| error.to_string())?;
+        types.extend(of_call.iter().map(|state| state.logical.to_arrow()));
+    }
+    Ok(types)
 }
 
 fn decode_progress(bytes: &[u8]) -> Option<Vec<(Range<u32>, TimestampMs)>> {

@@ -20,6 +20,10 @@ pub(super) struct TableRows {
 }
 
 impl RowSource for TableRows {
+    fn count(&self) -> usize {
+        self.table.len()
+    }
+
     fn rows(&self) -> Vec<u32> {
         let mut slots = Vec::new();
         self.table.slots(&mut slots);
@@ -60,6 +64,10 @@ impl CopiedRows {
 }
 
 impl RowSource for CopiedRows {
+    fn count(&self) -> usize {
+        self.namespaces.len()
+    }
+
     fn rows(&self) -> Vec<u32> {
         (0..self.namespaces.len() as u32).collect()
     }

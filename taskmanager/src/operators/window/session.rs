@@ -2,21 +2,29 @@
 //!
 //! A row is a window `[ts, ts + gap)` that is united with the sessions it overlaps or touches. It is
 //! late only if that window, united, has passed.
+//!
+//! When sessions have no room in memory all of them go to disk. A key has all of its sessions in memory or
+//! none: what is on disk of a key that has any in memory is outdated. In files, of rows of one key and start
+//! the last counts, and says whether there is such a session.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, new_null_array};
-use arrow::datatypes::{DataType, Int64Type, TimestampMillisecondType};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
+use arrow::datatypes::{Int64Type, TimestampMillisecondType};
 use tidemill_common::batch::{Batch, RowKind};
 use tidemill_common::limits::BATCH_ROWS_TARGET;
 use tidemill_common::plan::{WindowAggregateSpec, WindowTime};
 use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_common::types::Schema;
 use tidemill_state::accumulator::Accumulator;
-use tidemill_state::keyed::{KeyedRows, Namespaces};
+use tidemill_state::keyed::{KeyPart, KeyedRows};
+use tidemill_state::storage::StorageError;
 use tidemill_state::{KeyBatch, KeyTable, Rows};
+
+use self::disk::{Disk, Timers};
+use self::open::{Moved, NONE, Session, Sessions};
 
 use super::assigner::Window;
 use super::deltas::{AllRows, Delta, DeltaLog};
@@ -30,9 +38,23 @@ use super::{Clock, null_row_time};
 use crate::operator::{Operator, OperatorError, Output};
 use crate::snapshot::{RestoredState, Snapshot};
 
-const NONE: u32 = u32::MAX;
-/// Keys without a session that are kept before the key table is made anew.
-const IDLE_KEYS_MIN: usize = 1024;
+mod disk;
+mod filter;
+mod open;
+
+/// Of all rows in files.
+const NAMESPACE: i64 = 0;
+/// Sessions go to disk when they have this part of the operator's share: tables that grow have for a moment
+/// three times their size.
+const SPILL_PART: usize = 3;
+/// State of a checkpoint goes to disk as it is if its files have this part of the operator's share.
+const FILE_PART: usize = 3 * SPILL_PART;
+/// Parts in which sessions go to disk.
+const EVICTED_PARTS: usize = 8;
+/// How long rows on disk stay after the local time at which their session has ended: clocks are set back.
+const FORGOTTEN_BEHIND_MS: i64 = 24 * 60 * 60 * 1000;
+/// Timers of a key group that end together, after which the whole key group is read rather than key by key.
+const DUE_MAX: usize = 16 * 1024;
 
 #[allow(clippy::too_many_arguments, reason = "called once")]
 pub(super) fn create(
@@ -53,7 +75,7 @@ pub(super) fn create(
     }
     // Sessions are slots that are united and freed one by one.
     let layout = Layout { fused: None, ..Layout::new(spec, input)? };
-    let state = WindowState::new(operator, context, &layout, &[], &[DataType::Int64])?;
+    let state = WindowState::of_sessions(operator, context, &layout)?;
     Ok(Box::new(SessionAggregate {
         operator: operator.to_owned(),
         time: spec.window.time.clone(),
@@ -63,10 +85,12 @@ pub(super) fn create(
         progress: state.progress(),
         log: state.log(),
         room: state.room(),
+        disk: Disk::new(&state),
+        last_end: TimestampMs::MIN,
         state,
         late_rows: 0,
         emitter: Emitter::of_windows(operator, output, zone),
-        sessions: Sessions { keys: KeyTable::new(layout.key_types.clone()), ..Sessions::default() },
+        sessions: Sessions::new(&layout.key_types),
         accumulators: layout.accumulators(),
         layout,
         prepared: Prepared::default(),
@@ -77,280 +101,14 @@ pub(super) fn create(
     }))
 }
 
-/// One session; its number is its slot in the accumulators.
-#[derive(Debug, Clone, Copy)]
-struct Session {
-    start: TimestampMs,
-    end: TimestampMs,
-    key: u32,
-    /// Sessions of the same key: the next earlier and the next later one.
-    next: u32,
-    previous: u32,
-    /// Told apart from earlier uses of the number.
-    generation: u32,
-    /// During a batch: the session this one was united with.
-    united_with: u32,
-    /// Whether it has changed since the last snapshot.
-    dirty: bool,
-    /// The start under which it was last handed to a snapshot.
-    kept_start: Option<TimestampMs>,
+/// A session that was read from files, if the last row of it says that there is one.
+struct FoundSession {
+    id: Option<u32>,
+    run: u64,
 }
 
-impl Session {
-    const BLANK: Self = Self {
-        start: 0,
-        end: 0,
-        key: 0,
-        next: NONE,
-        previous: NONE,
-        generation: 0,
-        united_with: NONE,
-        dirty: false,
-        kept_start: None,
-    };
-}
-
-/// The open sessions.
-struct Sessions {
-    keys: KeyTable,
-    /// Latest session of each key; the others follow from late to early.
-    heads: Vec<u32>,
-    idle_keys: usize,
-    sessions: Vec<Session>,
-    free: Vec<u32>,
-    /// (end, session, generation), at most one a session; the end may be outdated.
-    timers: BinaryHeap<Reverse<(TimestampMs, u32, u32)>>,
-    /// Sessions that were united with another during this batch.
-    united: Vec<u32>,
-    /// Numbers of sessions that have changed since the last snapshot.
-    dirty: Vec<u32>,
-    /// (key, start) under which a snapshot has got sessions that are parts of others by now.
-    moved: Vec<(u32, TimestampMs)>,
-}
-
-impl Default for Sessions {
-    fn default() -> Self {
-        Self {
-            keys: KeyTable::new(Vec::new()),
-            heads: Vec::new(),
-            idle_keys: 0,
-            sessions: Vec::new(),
-            free: Vec::new(),
-            timers: BinaryHeap::new(),
-            united: Vec::new(),
-            dirty: Vec::new(),
-            moved: Vec::new(),
-        }
-    }
-}
-
-impl Sessions {
-    /// Adds a window of a key. Gives the session it is part of, or `None` if it would be a session
-    /// of its own and `is_late` says that it has passed.
-    ///
-    /// Sessions of a key neither overlap nor touch, so that the search ends at the first that is
-    /// before the window: mostly at once, as most rows belong to the latest session.
-    fn add(&mut self, key: u32, start: TimestampMs, end: TimestampMs, is_late: impl Fn() -> bool) -> Option<u32> {
-        let (mut found, mut later) = (NONE, NONE);
-        let mut at = self.heads[key as usize];
-        while at != NONE {
-            let session = self.sessions[at as usize];
-            if session.end < start {
-                break;
-            }
-            if session.start > end {
-                later = at;
-            } else if found == NONE {
-                found = at;
-                let session = &mut self.sessions[at as usize];
-                session.start = session.start.min(start);
-                session.end = session.end.max(end);
-            } else {
-                // The window closes the gap to an earlier session.
-                let into = &mut self.sessions[found as usize];
-                into.start = into.start.min(session.start);
-                self.unlink(at);
-                self.sessions[at as usize].united_with = found;
-                self.united.push(at);
-            }
-            at = session.next;
-        }
-        if found != NONE {
-            return Some(found);
-        }
-        if is_late() {
-            return None;
-        }
-        Some(self.begin(key, start, end, later))
-    }
-
-    /// Bytes held, roughly.
-    fn memory_bytes(&self) -> usize {
-        let sessions = self.sessions.capacity() * size_of::<Session>();
-        let timers = self.timers.capacity() * size_of::<Reverse<(TimestampMs, u32, u32)>>();
-        self.keys.memory_bytes() + self.heads.capacity() * 4 + sessions + timers
-    }
-
-    fn allocate(&mut self) -> u32 {
-        self.free.pop().unwrap_or_else(|| {
-            self.sessions.push(Session::BLANK);
-            self.sessions.len() as u32 - 1
-        })
-    }
-
-    /// Opens a session that comes before `later` in time (`NONE`: is the latest).
-    fn begin(&mut self, key: u32, start: TimestampMs, end: TimestampMs, later: u32) -> u32 {
-        let id = self.allocate();
-        let generation = self.sessions[id as usize].generation;
-        let head = &mut self.heads[key as usize];
-        if *head == NONE {
-            self.idle_keys -= 1;
-        }
-        let next = match later {
-            NONE => std::mem::replace(head, id),
-            later => std::mem::replace(&mut self.sessions[later as usize].next, id),
-        };
-        if next != NONE {
-            self.sessions[next as usize].previous = id;
-        }
-        self.sessions[id as usize] = Session { start, end, key, next, previous: later, generation, ..Session::BLANK };
-        self.timers.push(Reverse((end, id, generation)));
-        id
-    }
-
-    /// Takes a session out of its key's list.
-    fn unlink(&mut self, id: u32) {
-        let Session { key, next, previous, .. } = self.sessions[id as usize];
-        match previous {
-            NONE => self.heads[key as usize] = next,
-            previous => self.sessions[previous as usize].next = next,
-        }
-        if next != NONE {
-            self.sessions[next as usize].previous = previous;
-        }
-        if self.heads[key as usize] == NONE {
-            self.idle_keys += 1;
-        }
-    }
-
-    /// Makes room for keys that have just been interned.
-    fn resize_keys(&mut self) {
-        self.idle_keys += self.keys.len() - self.heads.len();
-        self.heads.resize(self.keys.len(), NONE);
-    }
-
-    /// All open sessions.
-    fn open(&self) -> Vec<u32> {
-        let mut open = Vec::with_capacity(self.sessions.len() - self.free.len());
-        for head in &self.heads {
-            let mut at = *head;
-            while at != NONE {
-                open.push(at);
-                at = self.sessions[at as usize].next;
-            }
-        }
-        open
-    }
-
-    /// Notes that rows have been added to sessions.
-    fn touch(&mut self, ids: &[u32]) {
-        for id in ids {
-            let session = &mut self.sessions[*id as usize];
-            if !session.dirty {
-                session.dirty = true;
-                self.dirty.push(*id);
-            }
-        }
-    }
-
-    /// The sessions that have changed since this was last called, and what moved: (key, start) that
-    /// are no more.
-    fn take_changes(&mut self) -> (Vec<u32>, Vec<(u32, TimestampMs)>) {
-        let (mut changed, mut moved) = (std::mem::take(&mut self.dirty), std::mem::take(&mut self.moved));
-        changed.retain(|id| {
-            let session = &mut self.sessions[*id as usize];
-            let start = session.start;
-            let kept = if session.dirty { session.kept_start.replace(start) } else { None };
-            moved.extend(kept.filter(|kept| *kept != start).map(|kept| (session.key, kept)));
-            std::mem::take(&mut session.dirty)
-        });
-        (changed, moved)
-    }
-
-    /// Puts a session that is not linked in front of the others of its key, which are earlier.
-    fn link(&mut self, id: u32) {
-        let Session { key, end, generation, .. } = self.sessions[id as usize];
-        let head = &mut self.heads[key as usize];
-        if *head == NONE {
-            self.idle_keys -= 1;
-        } else {
-            self.sessions[*head as usize].previous = id;
-        }
-        self.sessions[id as usize].next = std::mem::replace(head, id);
-        self.timers.push(Reverse((end, id, generation)));
-    }
-
-    fn root(&self, mut id: u32) -> u32 {
-        while self.sessions[id as usize].united_with != NONE {
-            id = self.sessions[id as usize].united_with;
-        }
-        id
-    }
-
-    fn release(&mut self, id: u32) {
-        self.sessions[id as usize].generation = self.sessions[id as usize].generation.wrapping_add(1);
-        self.sessions[id as usize].united_with = NONE;
-        self.sessions[id as usize].dirty = false;
-        self.sessions[id as usize].kept_start = None;
-        self.free.push(id);
-    }
-
-    /// Ends a session.
-    fn close(&mut self, id: u32) {
-        self.unlink(id);
-        self.release(id);
-    }
-
-    /// The earliest end of a session, after dropping timers that are outdated.
-    fn next_end(&mut self) -> Option<(TimestampMs, u32)> {
-        while let Some(Reverse((end, id, generation))) = self.timers.peek().copied() {
-            let session = self.sessions[id as usize];
-            if session.generation == generation && session.end == end {
-                return Some((end, id));
-            }
-            self.timers.pop();
-            if session.generation == generation {
-                self.timers.push(Reverse((session.end, id, generation)));
-            }
-        }
-        None
-    }
-
-    /// Forgets keys without a session, once they are the greater part.
-    fn forget_idle_keys(&mut self) {
-        if self.idle_keys < IDLE_KEYS_MIN || self.idle_keys * 2 < self.keys.len() {
-            return;
-        }
-        let live: Vec<u32> = (0..self.heads.len() as u32).filter(|key| self.heads[*key as usize] != NONE).collect();
-        self.keys = self.keys.retained(&live);
-        let mut renumbered = vec![NONE; self.heads.len()];
-        live.iter().enumerate().for_each(|(new, old)| renumbered[*old as usize] = new as u32);
-        // What sessions of a key have become has ended with it.
-        self.moved.retain_mut(|(key, _)| {
-            *key = renumbered[*key as usize];
-            *key != NONE
-        });
-        self.heads = live.iter().map(|key| self.heads[*key as usize]).collect();
-        for (key, head) in self.heads.iter().enumerate() {
-            let mut at = *head;
-            while at != NONE {
-                self.sessions[at as usize].key = key as u32;
-                at = self.sessions[at as usize].next;
-            }
-        }
-        self.idle_keys = 0;
-    }
-}
+/// By key and start.
+type Found = HashMap<(u32, TimestampMs), FoundSession>;
 
 struct SessionAggregate {
     operator: String,
@@ -362,6 +120,9 @@ struct SessionAggregate {
     state: WindowState,
     log: DeltaLog,
     room: Room,
+    disk: Disk,
+    /// No session on disk ends after it.
+    last_end: TimestampMs,
     late_rows: u64,
     emitter: Emitter,
     layout: Layout,
@@ -375,15 +136,180 @@ struct SessionAggregate {
 }
 
 impl SessionAggregate {
-    /// Fails if there is no room for the sessions.
-    fn look_for_room(&mut self) -> Result<(), OperatorError> {
+    /// Lets sessions go to disk if there is no room for them.
+    fn make_room(&mut self) -> Result<(), OperatorError> {
         let accumulators = self.accumulators.iter().map(|accumulator| accumulator.memory_bytes()).sum::<usize>();
         let bytes = accumulators + self.sessions.memory_bytes();
-        let looked = self.room.look(bytes, self.sessions.sessions.len());
-        looked.map_err(|reason| OperatorError::Memory {
-            operator: self.operator.clone(),
-            reason: format!("{reason}. Sessions do not go to disk"),
-        })
+        let (all, sessions) = (bytes + self.disk.memory_bytes(), self.sessions.sessions.len());
+        if !self.disk.is_allowed() {
+            let looked = self.room.look(all, sessions);
+            return looked.map_err(|reason| OperatorError::Memory { operator: self.operator.clone(), reason });
+        }
+        if self.room.is_full(all, bytes, sessions, SPILL_PART) { self.evict() } else { Ok(()) }
+    }
+
+    /// Brings all sessions to disk. Of those that no snapshot has, the next one gets the files.
+    fn evict(&mut self) -> Result<(), OperatorError> {
+        let (changed, moved) = self.sessions.take_changes();
+        self.keep_moved(&moved)?;
+        let mut unchanged = self.sessions.open();
+        let mut is_changed = vec![false; self.sessions.sessions.len()];
+        changed.iter().for_each(|id| is_changed[*id as usize] = true);
+        unchanged.retain(|id| !is_changed[*id as usize] && !self.sessions.sessions[*id as usize].on_disk);
+        for (ids, is_new) in [(changed, true), (unchanged, false)] {
+            for ids in ids.chunks(ids.len().div_ceil(EVICTED_PARTS).max(BATCH_ROWS_TARGET)) {
+                let run = self.log.next_run();
+                let delta = self.copy(ids, run);
+                self.last_end = self.last_end.max(delta.last_end);
+                if is_new {
+                    self.log.push(delta.clone());
+                }
+                let files = self.disk.write(run, delta.rows).map_err(|error| self.failed(error))?;
+                if is_new {
+                    self.log.spilled(&[run].into(), files);
+                }
+                let timers = self.timers_of(ids);
+                self.disk.write_timers(vec![timers]).map_err(|error| self.failed(error))?;
+            }
+        }
+        self.sessions = Sessions::new(&self.layout.key_types);
+        self.accumulators = self.layout.accumulators();
+        Ok(())
+    }
+
+    /// Logs that sessions are no more; on disk, too, if there are any.
+    fn keep_moved(&mut self, moved: &[Moved]) -> Result<(), OperatorError> {
+        if moved.is_empty() {
+            return Ok(());
+        }
+        let run = self.log.next_run();
+        let delta = self.deletions(moved, run);
+        self.log.push(delta.clone());
+        if self.disk.has_rows() {
+            self.disk.write(run, delta.rows).map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    fn failed(&self, error: StorageError) -> OperatorError {
+        self.state.storage_error(error)
+    }
+
+    fn timers_of(&self, ids: &[u32]) -> Timers {
+        let session = |id: &u32| self.sessions.sessions[*id as usize];
+        let instants = ids.iter().map(|id| self.zone.to_timer(session(id).end - 1)).collect();
+        Timers { instants, keys: self.key_columns(ids.iter().map(|id| (session(id).key, session(id).start))) }
+    }
+
+    /// The columns of the key in files.
+    fn key_columns(&self, of: impl Iterator<Item = (u32, TimestampMs)>) -> Vec<ArrayRef> {
+        let (keys, starts): (Vec<u32>, Vec<i64>) = of.unzip();
+        let mut columns = self.sessions.keys.columns(&keys);
+        columns.push(Arc::new(Int64Array::from(starts)));
+        columns
+    }
+
+    /// Brings to memory what is on disk of the keys of this batch that have no session in memory.
+    fn bring_missing(&mut self) -> Result<(), OperatorError> {
+        if !self.disk.has_rows() {
+            return Ok(());
+        }
+        let mut missing: Vec<u32> = self.key_slots.clone();
+        missing.retain(|key| self.sessions.heads[*key as usize] == NONE);
+        missing.sort_unstable();
+        missing.dedup();
+        let columns = self.sessions.keys.columns(&missing);
+        let mut wanted = self.disk.may_have(&columns, missing.len());
+        wanted.iter_mut().for_each(|row| *row = missing[*row as usize]);
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let slots = std::mem::take(&mut self.key_slots);
+        let found = self.find(&wanted)?;
+        self.settle(found, None);
+        self.key_slots = slots;
+        Ok(())
+    }
+
+    /// The sessions on disk of keys that have none in memory.
+    fn find(&mut self, keys: &[u32]) -> Result<Found, OperatorError> {
+        let mut found = Found::new();
+        let columns = self.sessions.keys.columns(keys);
+        let rows = self.disk.find(&columns, keys.len()).map_err(|error| self.failed(error))?;
+        if let Some(rows) = rows {
+            self.take(&rows, &mut found, |_| true);
+        }
+        found.values().filter_map(|found| found.id).for_each(|id| self.sessions.sessions[id as usize].on_disk = true);
+        Ok(found)
+    }
+
+    /// Fires the sessions on disk that end up to an instant, of keys that have none in memory.
+    fn fire_on_disk(&mut self, until: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        if self.disk.next_timer().is_none_or(|timer| timer > until) {
+            return Ok(());
+        }
+        for key_group in self.state.key_groups() {
+            let (mut due, mut slots, mut batch) =
+                (KeyTable::new(self.layout.key_types.clone()), Vec::new(), KeyBatch::default());
+            let read = self.disk.due(key_group, until, |keys, rows| {
+                // Beyond some the rest does not matter.
+                if due.len() <= DUE_MAX {
+                    batch.load(keys, rows);
+                    due.intern(&batch, Rows::All(rows), &mut slots);
+                }
+            });
+            read.map_err(|error| self.failed(error))?;
+            if due.len() > DUE_MAX {
+                self.fire_key_group(key_group, until, output)?;
+                self.sessions.forget_idle_keys();
+                continue;
+            }
+            let all: Vec<u32> = (0..due.len() as u32).collect();
+            for keys in all.chunks(BATCH_ROWS_TARGET) {
+                batch.load(&due.columns(keys), keys.len());
+                self.sessions.keys.intern(&batch, Rows::All(keys.len()), &mut slots);
+                self.sessions.resize_keys();
+                slots.retain(|key| self.sessions.heads[*key as usize] == NONE);
+                let found = self.find(&slots)?;
+                let fired = self.settle_due(found, until);
+                self.emit(fired, output)?;
+                self.sessions.forget_idle_keys();
+            }
+        }
+        let local = match until {
+            TimestampMs::MAX => until,
+            _ => self.zone.to_local(until).saturating_sub(if self.zone.is_utc() { 0 } else { FORGOTTEN_BEHIND_MS }),
+        };
+        self.disk.forget(until, local).map_err(|error| self.failed(error))
+    }
+
+    /// The same for one key group, of which all is read.
+    fn fire_key_group(
+        &mut self,
+        key_group: u32,
+        until: TimestampMs,
+        output: &mut dyn Output,
+    ) -> Result<(), OperatorError> {
+        let Some(store) = self.disk.reader() else { return Ok(()) };
+        let (mut found, mut result) = (Found::new(), Ok(()));
+        // What is in memory is not read, also when it has ended meanwhile.
+        let in_memory: Vec<bool> = self.sessions.heads.iter().map(|head| *head != NONE).collect();
+        let read = store.read(key_group, KeyPart::ALL, &(NAMESPACE..=NAMESPACE), |rows| {
+            if result.is_err() {
+                return;
+            }
+            self.take(&rows, &mut found, |key| !in_memory.get(key as usize).copied().unwrap_or(false));
+            // More rows of the last key may come.
+            let last = self.key_slots.last().copied();
+            let (whole, rest) = std::mem::take(&mut found).into_iter().partition(|((key, _), _)| Some(*key) != last);
+            found = rest;
+            let fired = self.settle_due(whole, until);
+            result = self.emit(fired, output);
+        });
+        read.map_err(|error| self.failed(error))?;
+        result?;
+        let fired = self.settle_due(found, until);
+        self.emit(fired, output)
     }
 
     /// Finds the session of each row. The sessions and rows that are not late are in `slots`, `rows`.
@@ -391,6 +317,7 @@ impl SessionAggregate {
         let rows = records.num_rows();
         self.sessions.keys.intern(&self.prepared.keys, Rows::All(rows), &mut self.key_slots);
         self.sessions.resize_keys();
+        self.bring_missing()?;
         self.slots.clear();
         self.rows.clear();
         let times = match &self.time {
@@ -431,48 +358,49 @@ impl SessionAggregate {
         let into: Vec<u32> = from.iter().map(|session| self.sessions.root(*session)).collect();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.merge_slots(&from, &into));
         self.slots.iter_mut().for_each(|slot| *slot = self.sessions.root(*slot));
-        if self.log.is_incremental() {
-            let kept = from.iter().map(|id| self.sessions.sessions[*id as usize]);
-            self.sessions.moved.extend(kept.filter_map(|session| Some((session.key, session.kept_start?))));
-            self.sessions.touch(&into);
-        }
+        let kept = from.iter().map(|id| self.sessions.sessions[*id as usize]);
+        let moved =
+            kept.filter_map(|Session { key, end, kept_start, .. }| Some(Moved { key, end, start: kept_start? }));
+        self.sessions.moved.extend(moved);
+        self.sessions.touch(&into);
         from.into_iter().for_each(|session| self.sessions.release(session));
     }
 
-    /// Takes rows that were kept; of one session the last counts.
-    fn take(&mut self, kept: &KeyedRows, found: &mut HashMap<(u32, TimestampMs), u32>) {
-        let Namespaces::Each(starts) = &kept.namespaces else { return };
-        let (key_columns, values) = kept.columns.split_at(self.layout.keys.len());
+    /// Takes rows that were kept, of wanted keys; of one session the last counts.
+    fn take(&mut self, kept: &KeyedRows, found: &mut Found, is_wanted: impl Fn(u32) -> bool) {
+        let (key_columns, rest) = kept.columns.split_at(self.layout.keys.len());
+        let rows = kept.namespaces.rows();
         let mut batch = KeyBatch::default();
-        batch.load(key_columns, starts.len());
-        self.sessions.keys.intern(&batch, Rows::All(starts.len()), &mut self.key_slots);
+        batch.load(key_columns, rows);
+        self.sessions.keys.intern(&batch, Rows::All(rows), &mut self.key_slots);
         self.sessions.resize_keys();
-        let ends = values[0].as_primitive::<Int64Type>();
+        let starts = rest[0].as_primitive::<Int64Type>().values();
+        let (ends, is_open) = (rest[1].as_primitive::<Int64Type>(), rest[2].as_boolean());
         self.slots.clear();
         self.rows.clear();
         for (row, &key) in self.key_slots.iter().enumerate() {
-            let (start, next) = (starts[row], row + 1);
-            if next < starts.len() && (starts[next], self.key_slots[next]) == (start, key) {
+            let (start, run, next) = (starts[row], kept.runs[row], row + 1);
+            let is_last = next == rows || (starts[next], self.key_slots[next]) != (start, key);
+            if !is_last || !is_wanted(key) || found.get(&(key, start)).is_some_and(|found| found.run > run) {
                 continue;
             }
-            let old = found.remove(&(key, start));
-            if let Some(old) = old {
+            let id = is_open.value(row).then(|| self.sessions.allocate());
+            if let Some(FoundSession { id: Some(old), .. }) = found.insert((key, start), FoundSession { id, run }) {
                 self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear_slots(&[old]));
-                self.sessions.free.push(old);
+                self.sessions.release(old);
             }
-            if ends.is_valid(row) {
-                let id = self.sessions.allocate();
+            if let Some(id) = id {
+                let Session { generation, .. } = self.sessions.sessions[id as usize];
                 let kept_start = Some(start);
                 self.sessions.sessions[id as usize] =
-                    Session { start, end: ends.value(row), key, kept_start, ..Session::BLANK };
-                found.insert((key, start), id);
+                    Session { start, end: ends.value(row), key, kept_start, generation, ..Session::BLANK };
                 self.slots.push(id);
                 self.rows.push(row as u32);
             }
         }
         let slots = self.sessions.sessions.len();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
-        let mut states = &values[1..];
+        let mut states = &rest[3..];
         for accumulator in &mut self.accumulators {
             let (own, others) = states.split_at(accumulator.state(&[]).len());
             accumulator.merge(&self.slots, own, Rows::Selected(&self.rows));
@@ -480,48 +408,93 @@ impl SessionAggregate {
         }
     }
 
-    /// Opens the sessions that were found, but for those that have ended.
-    fn open_found(&mut self, found: HashMap<(u32, TimestampMs), u32>) {
-        let mut found: Vec<_> = found.into_iter().collect();
+    /// Opens sessions that were found, but for those that have ended. Gives those that end up to an instant,
+    /// which are not opened either.
+    fn settle(&mut self, found: Found, until: Option<TimestampMs>) -> Vec<u32> {
+        let mut found: Vec<_> =
+            found.into_iter().filter_map(|((key, start), found)| Some((key, start, found.id?))).collect();
         found.sort_unstable();
-        let keys: Vec<u32> = found.iter().map(|((key, _), _)| *key).collect();
+        let keys: Vec<u32> = found.iter().map(|(key, ..)| *key).collect();
         let progress = self.progress.of_keys(&self.sessions.keys.columns(&keys), keys.len());
-        for (at, (_, id)) in found.into_iter().enumerate() {
+        let (mut ended, mut due) = (Vec::new(), Vec::new());
+        for (at, (.., id)) in found.into_iter().enumerate() {
             let progress = progress.as_ref().map_or(self.progress.watermark, |progress| progress[at]);
-            if self.zone.to_timer(self.sessions.sessions[id as usize].end - 1) <= progress {
-                self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear_slots(&[id]));
-                self.sessions.release(id);
+            let timer = self.zone.to_timer(self.sessions.sessions[id as usize].end - 1);
+            if timer <= progress {
+                ended.push(id);
+            } else if until.is_some_and(|until| timer <= until) {
+                due.push(id);
             } else {
                 self.sessions.link(id);
             }
         }
+        self.give_up(&ended);
+        due
+    }
+
+    /// The same for sessions on disk: those of keys of which none ends stay there.
+    fn settle_due(&mut self, mut found: Found, until: TimestampMs) -> Vec<u32> {
+        let mut due = HashSet::new();
+        for ((key, _), session) in &found {
+            let end = session.id.map(|id| self.sessions.sessions[id as usize].end);
+            if end.is_some_and(|end| self.zone.to_timer(end - 1) <= until) {
+                due.insert(*key);
+            }
+        }
+        let staying = found.extract_if(|(key, _), _| !due.contains(key));
+        let staying: Vec<u32> = staying.filter_map(|(_, session)| session.id).collect();
+        self.give_up(&staying);
+        found.values().filter_map(|found| found.id).for_each(|id| self.sessions.sessions[id as usize].on_disk = true);
+        self.settle(found, Some(until))
+    }
+
+    /// Forgets sessions that are not open.
+    fn give_up(&mut self, ids: &[u32]) {
+        self.accumulators.iter_mut().for_each(|accumulator| accumulator.clear_slots(ids));
+        ids.iter().for_each(|id| self.sessions.release(*id));
+    }
+
+    /// Emits sessions that are not open any more.
+    fn emit(&mut self, ids: Vec<u32>, output: &mut dyn Output) -> Result<(), OperatorError> {
+        for ids in ids.chunks(BATCH_ROWS_TARGET) {
+            self.slots = ids.to_vec();
+            let session = |id: &u32| self.sessions.sessions[*id as usize];
+            self.key_slots = ids.iter().map(|id| session(id).key).collect();
+            let windows = ids.iter().map(|id| Window { start: session(id).start, end: session(id).end }).collect();
+            self.fire(windows, output)?;
+            ids.iter().for_each(|id| self.sessions.release(*id));
+        }
+        Ok(())
     }
 
     /// A copy of sessions.
     fn copy(&self, ids: &[u32], run: u64) -> Delta {
         let session = |id: &u32| self.sessions.sessions[*id as usize];
-        let keys: Vec<u32> = ids.iter().map(|id| session(id).key).collect();
         let ends: Vec<i64> = ids.iter().map(|id| session(id).end).collect();
         let last_end = ends.iter().copied().max().unwrap_or(TimestampMs::MIN);
-        let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ends))];
+        let is_open = BooleanArray::from(vec![true; ids.len()]);
+        let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ends)), Arc::new(is_open)];
         values.extend(self.accumulators.iter().flat_map(|accumulator| accumulator.state(ids)));
-        let namespaces = ids.iter().map(|id| session(id).start).collect();
-        let rows = CopiedRows { namespaces, keys: self.sessions.keys.columns(&keys), values };
+        let keys = self.key_columns(ids.iter().map(|id| (session(id).key, session(id).start)));
+        let rows = CopiedRows { namespaces: vec![NAMESPACE; ids.len()], keys, values };
         Delta { run, rows: Arc::new(rows), count: ids.len(), last_end }
     }
 
-    /// Rows that say that sessions are no more. They are needed no longer than the sessions they have
-    /// become part of.
-    fn deletions(&self, moved: &[(u32, TimestampMs)], run: u64) -> Delta {
-        let keys: Vec<u32> = moved.iter().map(|(key, _)| *key).collect();
-        let types = self.state.value_types();
-        let values = types.iter().map(|data_type| new_null_array(data_type, moved.len())).collect();
-        let namespaces = moved.iter().map(|(_, start)| *start).collect();
-        let rows = CopiedRows { namespaces, keys: self.sessions.keys.columns(&keys), values };
-        Delta { run, rows: Arc::new(rows), count: moved.len(), last_end: TimestampMs::MIN }
+    /// Rows that say that sessions are no more. They are needed no longer than the sessions were.
+    fn deletions(&self, moved: &[Moved], run: u64) -> Delta {
+        let ends: Vec<i64> = moved.iter().map(|moved| moved.end).collect();
+        let last_end = ends.iter().copied().max().unwrap_or(TimestampMs::MIN);
+        let is_open = BooleanArray::from(vec![false; moved.len()]);
+        let mut values: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(ends)), Arc::new(is_open)];
+        let types = &self.state.shape().value_types[values.len()..];
+        values.extend(types.iter().map(|data_type| new_null_array(data_type, moved.len())));
+        let keys = self.key_columns(moved.iter().map(|moved| (moved.key, moved.start)));
+        let rows = CopiedRows { namespaces: vec![NAMESPACE; moved.len()], keys, values };
+        Delta { run, rows: Arc::new(rows), count: moved.len(), last_end }
     }
 
     fn advance(&mut self, watermark: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.fire_on_disk(watermark, output)?;
         self.progress.advance(watermark);
         self.slots.clear();
         let mut windows = Vec::new();
@@ -570,12 +543,10 @@ impl Operator for SessionAggregate {
         let slots = self.sessions.sessions.len();
         self.accumulators.iter_mut().for_each(|accumulator| accumulator.resize(slots));
         self.unite();
-        if self.log.is_incremental() {
-            self.sessions.touch(&self.slots);
-        }
+        self.sessions.touch(&self.slots);
         let rows = Rows::Selected(&self.rows);
         accumulate(&self.layout, &self.prepared, &mut self.accumulators, &self.slots, rows, &mut self.filter);
-        if self.room.is_due(batch.rows()) { self.look_for_room() } else { Ok(()) }
+        if self.room.is_due(batch.rows()) { self.make_room() } else { Ok(()) }
     }
 
     fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
@@ -593,8 +564,8 @@ impl Operator for SessionAggregate {
             return None;
         }
         // The end may be outdated; then the timer finds nothing to do and is set again.
-        let Reverse((end, ..)) = self.sessions.timers.peek()?;
-        Some(self.zone.to_timer(end - 1).saturating_add(1))
+        let in_memory = self.sessions.timers.peek().map(|Reverse((end, ..))| self.zone.to_timer(end - 1));
+        Some(in_memory.into_iter().chain(self.disk.next_timer()).min()?.saturating_add(1))
     }
 
     fn on_processing_time(&mut self, now: TimestampMs, output: &mut dyn Output) -> Result<(), OperatorError> {
@@ -607,35 +578,52 @@ impl Operator for SessionAggregate {
     fn snapshot(&mut self, snapshot: &mut Snapshot) -> Result<(), OperatorError> {
         let (changed, moved) = self.sessions.take_changes();
         // A session may have begun where one was that is no more: its row comes later.
-        if !moved.is_empty() {
-            let run = self.log.next_run();
-            self.log.push(self.deletions(&moved, run));
-        }
-        if !changed.is_empty() {
+        self.keep_moved(&moved)?;
+        if !changed.is_empty() && self.log.is_incremental() {
             let run = self.log.next_run();
             self.log.push(self.copy(&changed, run));
         }
         self.state.snapshot(snapshot, &self.progress);
         let run = self.log.next_run();
-        let open = self.sessions.sessions.len() - self.sessions.free.len();
+        let (stored_rows, stored_end) = (self.disk.rows(), self.last_end);
+        let rows = self.sessions.sessions.len() - self.sessions.free.len() + stored_rows;
         let Self { log, zone, progress, .. } = &*self;
-        let is_over = |end: TimestampMs| zone.to_timer(end - 1) <= progress.watermark;
-        log.snapshot(snapshot, open, is_over, || {
+        let is_over = |end: TimestampMs| zone.to_timer(end.saturating_sub(1)) <= progress.watermark;
+        log.snapshot(snapshot, rows, is_over, || {
             let open = self.sessions.open();
-            AllRows::in_memory(if open.is_empty() { Vec::new() } else { vec![self.copy(&open, run)] })
+            let deltas = if open.is_empty() { Vec::new() } else { vec![self.copy(&open, run)] };
+            AllRows { deltas, stored: self.disk.pinned(run), stored_rows, stored_end }
         });
         Ok(())
     }
 
     fn restore(&mut self, state: &RestoredState) -> Result<(), OperatorError> {
         self.progress = self.state.restored_progress(state)?;
-        let mut found = HashMap::new();
-        self.state.clone().restored_rows(state, |rows| {
-            self.take(&rows, &mut found);
-            Ok(())
-        })?;
-        self.open_found(found);
         self.log.needs_base();
+        let files = || state.files.iter().flat_map(|(_, files)| files);
+        self.log.continue_after(files().map(|file| file.sequence).max().unwrap_or(0));
+        if self.disk.is_large(files().map(|file| file.bytes).sum(), self.room.bytes()) {
+            let Self { disk, zone, progress, state: own, .. } = self;
+            let timer = |key_group: u32, end: TimestampMs| {
+                let timer = zone.to_timer(end - 1);
+                (timer > progress.of_group(key_group)).then_some(timer)
+            };
+            let files = state.files.iter().map(|(_, files)| files);
+            let restored = disk.restore(files, &state.reader, timer);
+            self.last_end = restored.map_err(|error| own.storage_error(error))?;
+        } else {
+            let mut found = Found::new();
+            self.state.clone().restored_rows(state, |rows| {
+                self.take(&rows, &mut found, |_| true);
+                Ok(())
+            })?;
+            self.settle(found, None);
+        }
+        if let Some(files) = state.own_files() {
+            let open = self.sessions.open();
+            let ends = open.iter().map(|id| self.sessions.sessions[*id as usize].end);
+            self.log.adopt(files, open.len() + self.disk.rows(), ends.fold(self.last_end, TimestampMs::max));
+        }
         Ok(())
     }
 

@@ -71,7 +71,7 @@ pub(super) fn create(
     let layout = Arc::new(Layout::new(spec, input)?);
     // Attached windows of one end are told apart by their start.
     let prefix: &[DataType] = if matches!(slicing, Slicing::Attached { .. }) { &[DataType::Int64] } else { &[] };
-    let state = WindowState::new(operator, context, &layout, prefix, &[])?;
+    let state = WindowState::new(operator, context, &layout, prefix)?;
     let emitter = match slicing {
         Slicing::Whole => Emitter::of_whole(operator, output),
         _ => Emitter::of_windows(operator, output, zone.clone()),
@@ -454,7 +454,7 @@ impl SlicedAggregate {
         let mut parts = spill.window(window, attached, layout, &tables);
         loop {
             let mut table = Table::new(layout);
-            let more = parts.next_part(&mut table, spill.part_bytes());
+            let more = parts.next_part(&mut table);
             if !more.map_err(|error| self.state.storage_error(error))? {
                 break;
             }

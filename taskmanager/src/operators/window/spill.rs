@@ -4,17 +4,18 @@
 //! A spill is written beside the task. Until it is done its tables count, and are read, as before; then,
 //! at once, the store has the rows and the panes have not.
 
-use std::collections::BTreeSet;
-use std::ops::Range;
+use std::collections::{BTreeSet, VecDeque};
+use std::ops::{Range, RangeInclusive};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use arrow::array::{ArrayRef, AsArray};
 use arrow::datatypes::Int64Type;
 use tidemill_common::checkpoint::StateFile;
+use tidemill_common::limits::BATCH_ROWS_TARGET;
 use tidemill_common::time::TimestampMs;
 use tidemill_state::Rows;
-use tidemill_state::keyed::{KeyedRows, KeyedState, LocalFile, PinnedRows, RowSource, RowStore, key_groups};
+use tidemill_state::keyed::{ByKeyGroup, KeyPart, KeyedRows, KeyedState, LocalFile, PinnedRows, RowStore};
 use tidemill_state::storage::{FileReader, StorageError};
 
 use super::assigner::Window;
@@ -33,6 +34,8 @@ const ROWS_BETWEEN_LOOKS: usize = 16 * 1024;
 const ROW_BYTES: usize = 1024;
 /// How many times its size a file needs in memory, about.
 const FILE_GROWTH: usize = 3;
+/// Least bytes of a part of a key group: each part reads the whole of it.
+const PART_BYTES_MIN: usize = 256 * 1024;
 /// Groups that are emitted together when a window is read from disk.
 pub(super) const GROUPS_AT_A_TIME: usize = 64 * 1024;
 
@@ -59,7 +62,20 @@ impl Room {
         self.rows_until_look = ROWS_BETWEEN_LOOKS.min(self.share.bytes() / ROW_BYTES).max(groups / 8);
     }
 
-    /// The operator has these bytes and groups.
+    /// The operator has these bytes and groups, `ahead` of which are not on their way to disk. Whether they
+    /// are more than `1 / part` of its share.
+    pub fn is_full(&mut self, bytes: usize, ahead: usize, groups: usize, part: usize) -> bool {
+        self.looked(bytes, groups);
+        let part = self.share.bytes() / part;
+        groups > 0 && (ahead >= part || (ahead >= part / 4 && self.share.is_pressed()))
+    }
+
+    /// How many bytes the operator may have.
+    pub fn bytes(&self) -> usize {
+        self.share.bytes()
+    }
+
+    /// The operator has these bytes and groups, which go nowhere else.
     ///
     /// # Errors
     /// The reason, if all operators together have no room.
@@ -71,7 +87,7 @@ impl Room {
             return Ok(());
         }
         Err(format!(
-            "keyed state in memory has {} MB, and there is room for {} MB: give the task manager more (taskmanager.memory.size) or start more task managers",
+            "keyed state in memory has {} MB, and there is room for {} MB: give the task manager more (taskmanager.memory.size) or start more task managers. 'state.backend.type' = 'rocksdb' lets it go to disk",
             used >> 20,
             whole >> 20
         ))
@@ -119,15 +135,10 @@ impl Spill {
     /// The reason, if nothing may go to disk and there is no room.
     pub fn look(&mut self, bytes: usize, groups: usize) -> Result<bool, String> {
         if !self.context.spills {
-            let looked = self.room.look(bytes, groups);
-            return looked
-                .map(|()| false)
-                .map_err(|reason| format!("{reason}. 'state.backend.type' = 'rocksdb' lets it go to disk"));
+            return self.room.look(bytes, groups).map(|()| false);
         }
-        self.room.looked(bytes, groups);
         let ahead = bytes.saturating_sub(self.under_way.as_ref().map_or(0, |spill| spill.bytes));
-        let part = self.room.share.bytes() / SPILL_PART;
-        Ok(groups > 0 && (ahead >= part || (ahead >= part / 4 && self.room.share.is_pressed())))
+        Ok(self.room.is_full(bytes, ahead, groups, SPILL_PART))
     }
 
     pub fn is_under_way(&self) -> bool {
@@ -146,16 +157,12 @@ impl Spill {
         let (shape, scratch) = (self.shape.clone(), self.context.scratch.clone());
         let memory = self.context.memory.clone();
         let write = move |deltas: Vec<Delta>| {
-            let sources: Vec<(u64, &dyn RowSource)> =
-                deltas.iter().map(|delta| (delta.run, delta.rows.as_ref())).collect();
-            shape.write_local(&sources, &scratch)
+            let sources: Vec<_> = deltas.into_iter().map(|delta| (delta.run, delta.rows)).collect();
+            shape.write_local(&sources, &scratch, memory.writing())
         };
         let thread = std::thread::Builder::new()
             .name("spill".to_owned())
-            .spawn(move || {
-                let _turn = memory.sorting();
-                Ok([write(unwritten)?, write(rest)?])
-            })
+            .spawn(move || Ok([write(unwritten)?, write(rest)?]))
             .map_err(|error| StorageError::Failed {
                 url: self.context.scratch.display().to_string(),
                 doing: "written by a thread of its own",
@@ -193,21 +200,8 @@ impl Spill {
     /// # Errors
     /// If one is missing, damaged or not taken.
     pub fn ingest_restored(&mut self, files: &[StateFile], reader: &FileReader) -> Result<(), StorageError> {
-        let store = self.store()?.clone();
-        // Those that have no key group in common are taken in together.
-        let mut together: Vec<Arc<LocalFile>> = Vec::new();
-        LocalFile::fetch(files, reader, &self.context.scratch, |file| {
-            let is_behind = |last: &Arc<LocalFile>| last.key_groups().end <= file.key_groups().start;
-            if together.last().is_some_and(|last| !is_behind(last)) {
-                store.ingest(&std::mem::take(&mut together))?;
-            }
-            together.push(Arc::new(file));
-            Ok(())
-        })?;
-        if !together.is_empty() {
-            store.ingest(&together)?;
-        }
-        Ok(())
+        let store = self.store()?;
+        store.fetch(files, reader, &self.context.scratch)
     }
 
     /// Ends of the slices that are on disk, and the number of rows.
@@ -226,13 +220,18 @@ impl Spill {
         self.context.spills && bytes as usize >= self.room.share.bytes() / (SPILL_PART * FILE_GROWTH)
     }
 
-    fn store(&mut self) -> Result<&Arc<RowStore>, StorageError> {
-        if self.store.is_none() {
-            let Self { shape, context, .. } = &*self;
-            let store = RowStore::open(shape, context.key_groups.clone(), &context.scratch, context.memory.blocks())?;
-            self.store = Some(Arc::new(store));
+    fn store(&mut self) -> Result<Arc<RowStore>, StorageError> {
+        if let Some(store) = &self.store {
+            return Ok(store.clone());
         }
-        self.store.as_ref().ok_or_else(|| unreachable!("it has just been opened"))
+        let Self { shape, context, .. } = &*self;
+        let store = RowStore::open(shape, context.key_groups.clone(), &context.scratch, context.memory.blocks())?;
+        Ok(self.store.insert(Arc::new(store)).clone())
+    }
+
+    /// What is on disk, if anything is.
+    pub fn stored(&self) -> Option<&RowStore> {
+        self.store.as_deref()
     }
 
     /// Slices up to this end are over.
@@ -269,44 +268,21 @@ impl Spill {
         layout: &'a Layout,
         tables: &'a [Arc<Table>],
     ) -> SpilledWindow<'a> {
-        let by_group = tables.iter().map(|table| ByGroup::new(table, layout, self.context.max_parallelism)).collect();
-        let groups = self.context.key_groups.clone();
-        SpilledWindow { store: self.store.as_deref(), window, attached, layout, tables: by_group, groups }
+        let by_group = |table: &'a Arc<Table>| {
+            let mut slots = Vec::new();
+            table.slots(&mut slots);
+            let keys = |slots: &[u32]| table.keys(layout, slots);
+            (table.as_ref(), ByKeyGroup::new(slots, self.context.max_parallelism, keys))
+        };
+        let tables = tables.iter().map(by_group).collect();
+        let (key_groups, part_bytes) = (self.context.key_groups.clone(), self.part_bytes());
+        let store = self.store.as_deref();
+        SpilledWindow { store, window, attached, layout, tables, key_groups, part_bytes, ahead: VecDeque::new() }
     }
 
     /// Bytes that one part of a window may have.
     pub fn part_bytes(&self) -> usize {
         self.room.share.bytes() / 8
-    }
-}
-
-/// A table's slots by key group.
-struct ByGroup<'a> {
-    table: &'a Table,
-    /// `key group << 32 | slot`, sorted.
-    slots: Vec<u64>,
-    next: usize,
-}
-
-impl<'a> ByGroup<'a> {
-    fn new(table: &'a Table, layout: &Layout, max_parallelism: u32) -> Self {
-        let mut all = Vec::new();
-        table.slots(&mut all);
-        let mut slots = Vec::with_capacity(all.len());
-        for chunk in all.chunks(GROUPS_AT_A_TIME) {
-            let groups = key_groups(&table.keys(layout, chunk), chunk.len(), max_parallelism);
-            slots.extend(groups.iter().zip(chunk).map(|(group, slot)| u64::from(group.0) << 32 | u64::from(*slot)));
-        }
-        slots.sort_unstable();
-        Self { table, slots, next: 0 }
-    }
-
-    /// The slots up to and in a key group that have not been taken.
-    fn take(&mut self, key_group: u32) -> Vec<u32> {
-        let ahead = &self.slots[self.next..];
-        let own = &ahead[..ahead.partition_point(|slot| slot >> 32 <= u64::from(key_group))];
-        self.next += own.len();
-        own.iter().map(|slot| *slot as u32).collect()
     }
 }
 
@@ -317,38 +293,60 @@ pub(super) struct SpilledWindow<'a> {
     /// Whether keys on disk begin with the start of their window.
     attached: bool,
     layout: &'a Layout,
-    tables: Vec<ByGroup<'a>>,
-    groups: Range<u32>,
+    tables: Vec<(&'a Table, ByKeyGroup)>,
+    key_groups: Range<u32>,
+    /// Bytes that one part may have.
+    part_bytes: usize,
+    /// Parts of a key group that is too large to be one.
+    ahead: VecDeque<(u32, KeyPart)>,
 }
 
 impl SpilledWindow<'_> {
-    /// Adds the groups of the next key groups to a table, until it has many or `bytes`. Whether there
-    /// were any key groups left.
+    /// Adds the groups of the next key groups, or of a part of a large one, to a table. Whether there were
+    /// any left.
     ///
     /// # Errors
     /// If the disk cannot be read.
-    pub fn next_part(&mut self, into: &mut Table, bytes: usize) -> Result<bool, StorageError> {
-        let layout = self.layout;
-        let first = if self.attached { self.window.end } else { self.window.start.saturating_add(1) };
+    pub fn next_part(&mut self, into: &mut Table) -> Result<bool, StorageError> {
         let mut begun = false;
-        for key_group in self.groups.by_ref() {
+        while let Some((key_group, part)) = self.next() {
             begun = true;
-            for table in &mut self.tables {
-                for slots in table.take(key_group).chunks(GROUPS_AT_A_TIME) {
-                    into.merge(layout, &table.table.states(layout, slots), slots.len(), Rows::All(slots.len()));
-                }
-            }
-            if let Some(store) = self.store {
-                let (start, attached) = (self.window.start, self.attached);
-                store.read(key_group, &(first..=self.window.end), |rows| {
-                    merge_kept(into, layout, &rows, attached.then_some(start));
-                })?;
-            }
-            if into.len() >= GROUPS_AT_A_TIME || into.memory_bytes() >= bytes {
+            self.add(key_group, part, into)?;
+            if into.len() >= GROUPS_AT_A_TIME || into.memory_bytes() >= self.part_bytes / 2 {
                 break;
             }
         }
         Ok(begun)
+    }
+
+    /// Namespaces of its rows on disk.
+    fn namespaces(&self) -> RangeInclusive<TimestampMs> {
+        let first = if self.attached { self.window.end } else { self.window.start.saturating_add(1) };
+        first..=self.window.end
+    }
+
+    fn next(&mut self) -> Option<(u32, KeyPart)> {
+        if self.ahead.is_empty() {
+            let key_group = self.key_groups.next()?;
+            let bytes = self.store.map_or(0, |store| store.bytes(key_group, &self.namespaces()));
+            let parts = (bytes as usize * FILE_GROWTH).div_ceil(self.part_bytes.max(PART_BYTES_MIN));
+            self.ahead.extend(KeyPart::all(parts as u32).map(|part| (key_group, part)));
+        }
+        self.ahead.pop_front()
+    }
+
+    fn add(&self, key_group: u32, part: KeyPart, into: &mut Table) -> Result<(), StorageError> {
+        let layout = self.layout;
+        for (table, slots) in &self.tables {
+            for slots in slots.of(key_group as usize..key_group as usize + 1).chunks(BATCH_ROWS_TARGET) {
+                let own = part.select(&table.keys(layout, slots), slots.len());
+                let own: Vec<u32> = own.into_iter().map(|at| slots[at]).collect();
+                into.merge(layout, &table.states(layout, &own), own.len(), Rows::All(own.len()));
+            }
+        }
+        let Some(store) = self.store else { return Ok(()) };
+        let start = self.attached.then_some(self.window.start);
+        store.read(key_group, part, &self.namespaces(), |rows| merge_kept(into, layout, &rows, start))
     }
 }
 

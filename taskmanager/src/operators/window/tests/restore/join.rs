@@ -124,8 +124,8 @@ fn model(spec: &WindowJoinSpec, steps: &[Step]) -> Vec<String> {
 }
 
 /// All rows of the run, by operators.
-fn run(spec: &WindowJoinSpec, steps: &[Step], incremental: bool) -> Vec<String> {
-    let mut store = Store { incremental, ..Store::new() };
+fn run(spec: &WindowJoinSpec, steps: &[Step], incremental: bool, room: Room) -> Vec<String> {
+    let mut store = Store { incremental, room, ..Store::new() };
     let create = |context: &KeyedContext| {
         create_join(spec, [&schema(), &schema()], &output(spec.kind), context, chrono_tz::Tz::UTC).unwrap()
     };
@@ -199,7 +199,10 @@ proptest! {
 
     #[test]
     fn joins_with_restores_give_what_the_model_gives(spec in kinds(), steps in steps(), incremental: bool) {
-        prop_assert_eq!(run(&spec, &steps, incremental), model(&spec, &steps));
+        let expected = model(&spec, &steps);
+        for room in [Room::Plenty, Room::None] {
+            prop_assert_eq!(&run(&spec, &steps, incremental, room), &expected, "{:?}", room);
+        }
     }
 }
 
@@ -222,4 +225,41 @@ fn many_partners_come_in_batches() {
     // What comes now is late.
     operator.process_batch(0, Batch::insert(rows_of(&rows[..2])), &mut collected).unwrap();
     assert_eq!(operator.late_rows_dropped(), 2);
+}
+
+/// A key group has more rows on both sides than there is room for: they are joined block by block.
+#[test]
+fn a_key_group_that_has_no_room_is_joined_in_blocks() {
+    const ROWS: i64 = 9_000;
+    let rows = |first: i64| -> Vec<Kept> {
+        let row = |key: i64| Kept { key: (key % 10 > 0).then_some(key / 2), value: key * 7 % 200, window: 0 };
+        (first..first + ROWS).map(row).collect()
+    };
+    let sides = [rows(0), rows(500)];
+    for kind in [JoinKind::Inner, JoinKind::Full, JoinKind::Semi, JoinKind::Anti] {
+        let spec = spec(kind, true, true);
+        let mut store = Store { room: Room::None, ..Store::new() };
+        let create = |context: &KeyedContext| {
+            let context = KeyedContext { max_parallelism: 1, key_groups: 0..1, ..context.clone() };
+            create_join(&spec, [&schema(), &schema()], &output(kind), &context, chrono_tz::Tz::UTC).unwrap()
+        };
+        let mut operators = store.start(None, 1, &create);
+        let mut collected = Collected::default();
+        for part in 0..3 {
+            for (side, rows) in sides.iter().enumerate() {
+                let part = &rows[part * 3_000..][..3_000];
+                operators[0].process_batch(side, Batch::insert(rows_of(part)), &mut collected).unwrap();
+            }
+        }
+        let kept = store.snapshot(&mut operators, true);
+        let mut expected = joined(&spec, &sides);
+        expected.sort();
+        for mut operators in [operators, store.start(Some(&kept), 1, &create)] {
+            operators[0].process_watermark(Watermark(SIZE - 1), &mut collected).unwrap();
+            let mut found: Vec<String> = collected.rows.drain(..).map(|(_, row)| row).collect();
+            found.sort();
+            assert_eq!(found.len(), expected.len(), "{kind:?}");
+            assert!(found == expected, "{kind:?}");
+        }
+    }
 }
