@@ -143,16 +143,17 @@ public final class Oracle {
         }
         // A sink that nothing was written to is listed too: its directory may exist, empty.
         try (Stream<Path> walk = Files.list(out)) {
-            walk.filter(Files::isDirectory).forEach(p -> outputs.put(out.relativize(p).toString(), new ArrayList<>()));
+            walk.filter(p -> Files.isDirectory(p) && !isHidden(out.relativize(p))).forEach(p -> outputs.put(out.relativize(p).toString(), new ArrayList<>()));
         }
         for (Path file : files) {
-            if (file.getFileName().toString().startsWith("_")) {
+            Path relative = out.relativize(file);
+            if (isHidden(relative.getParent())) {
                 continue;
             }
-            Path relative = out.relativize(file);
+            boolean mark = file.getFileName().toString().startsWith("_");
             String key = relative.getNameCount() == 1
                     ? relative.toString().replaceFirst("\\.txt$", "")
-                    : relative.getParent().toString();
+                    : mark ? relative.toString() : relative.getParent().toString();
             if (relative.getNameCount() > 1 && file.getFileName().toString().startsWith(".")) {
                 throw new IOException("an unfinished part file: " + file);
             }
@@ -181,6 +182,18 @@ public final class Oracle {
         }
         Files.writeString(expected, text.toString());
         return records;
+    }
+
+    /** Whether a directory, or one that it is in, has a name that begins with an underscore. */
+    private static boolean isHidden(Path directory) {
+        if (directory != null) {
+            for (Path part : directory) {
+                if (part.toString().startsWith("_")) {
+                    return true;
+                }
+            }
+        }
+        return false;
     }
 
     private static void deleteRecursively(Path path) throws IOException {

@@ -5,7 +5,9 @@
 # a comment line with Flink's version and the options the script set, then for each output a line
 # `== NAME` (the directory of a sink under ${out}, or select-N for the N-th top-level SELECT) and
 # its records, sorted bytewise. Compare as multisets. Scripts that SET 'execution.runtime-mode' = 'batch' at the
-# beginning of a line run in batch mode; of those with a line `-- ordered` records are in the order in which they came.
+# beginning of a line run in batch mode; of those with a line `-- ordered` records are in the order in which they
+# came. A file whose name begins with `_` (a mark such as _SUCCESS) is an output of its own, by its path; what is
+# below a directory whose name begins with `_` is left out: a script reads binary files back.
 #
 # SQL_DIR overrides the directory of the scripts (default tests/sql), PARALLELISM the parallelism (1;
 # what is committed was recorded at 1).
@@ -32,4 +34,4 @@ done
 # shellcheck disable=SC2086  # the options are words
 java $opens -Xmx2g -XX:+UseSerialGC -XX:TieredStopAtLevel=1 "-Dparallelism=${PARALLELISM:-1}" -Duser.timezone=UTC -Dfile.encoding=UTF-8 \
     -Dlog4j2.configurationFile="$here/log4j2.properties" \
-    -cp "$home/classes:$home/lib/*" Oracle "$(cd "$here/../sql" && pwd)/data" "$out" "$@"
+    -cp "$home/classes:$home/lib/*:$home/formats/*" Oracle "$(cd "$here/../sql" && pwd)/data" "$out" "$@"

@@ -4,6 +4,7 @@
 #
 # Prints the directory it installed to. It holds:
 #   lib/      the jars of a Flink distribution (what `flink/lib` holds)
+#   formats/  the formats parquet and avro, which Flink ships apart, and the Hadoop classes they need
 #   extra/    connectors that Flink ships apart (only with --connectors)
 #   classes/  the compiled programs of tests/flink
 #   version   the version, one line
@@ -16,6 +17,7 @@ KAFKA_CONNECTOR="${FLINK_KAFKA_CONNECTOR:-5.0.0-2.2}"
 KAFKA_CLIENTS="${FLINK_KAFKA_CLIENTS:-4.1.2}"
 JDBC_CONNECTOR="${FLINK_JDBC_CONNECTOR:-4.0.0-2.0}"
 POSTGRES_DRIVER="${FLINK_POSTGRES_DRIVER:-42.7.4}"
+HADOOP="${FLINK_HADOOP:-3.3.6}"
 
 here=$(cd "$(dirname "$0")" && pwd)
 cache="${TIDEMILL_CACHE:-$HOME/.cache/tidemill}"
@@ -50,20 +52,34 @@ if [ ! -f "$home/version" ]; then
     echo "$FLINK_VERSION" > "$home/version"
 fi
 
+# fetch DIRECTORY ARTIFACT...: jars from Maven Central
+fetch() {
+    directory=$1
+    shift
+    command -v mvn >/dev/null 2>&1 || skip "no mvn to fetch $* with"
+    mkdir -p "$directory"
+    for artifact in "$@"; do
+        mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
+            "-Dartifact=$artifact" "-DoutputDirectory=$directory" >&2 || skip "cannot fetch $artifact"
+    done
+    touch "$directory/.done"
+}
+
+if [ ! -f "$home/formats/.done" ]; then
+    fetch "$home/formats" \
+        "org.apache.flink:flink-sql-parquet:$FLINK_VERSION" \
+        "org.apache.flink:flink-sql-avro:$FLINK_VERSION" \
+        "org.apache.hadoop:hadoop-client-api:$HADOOP" \
+        "org.apache.hadoop:hadoop-client-runtime:$HADOOP"
+fi
+
 if [ "${1:-}" = "--connectors" ] && [ ! -f "$home/extra/.done" ]; then
-    command -v mvn >/dev/null 2>&1 || skip "no mvn to fetch the connectors with"
-    mkdir -p "$home/extra"
-    for artifact in \
+    fetch "$home/extra" \
         "org.apache.flink:flink-connector-kafka:$KAFKA_CONNECTOR" \
         "org.apache.kafka:kafka-clients:$KAFKA_CLIENTS" \
         "org.apache.flink:flink-connector-jdbc-core:$JDBC_CONNECTOR" \
         "org.apache.flink:flink-connector-jdbc-postgres:$JDBC_CONNECTOR" \
         "org.postgresql:postgresql:$POSTGRES_DRIVER"
-    do
-        mvn -q -B org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy \
-            "-Dartifact=$artifact" "-DoutputDirectory=$home/extra" >&2 || skip "cannot fetch $artifact"
-    done
-    touch "$home/extra/.done"
 fi
 
 stamp=$(cat "$here"/*.java | cksum)

@@ -9,6 +9,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
+/// What stands for the content of a mark, so that it is compared like all others.
+const MARK: &str = "(a file that marks its directory)";
+
 /// A golden script.
 #[derive(Clone, Debug)]
 pub struct Golden {
@@ -75,18 +78,14 @@ impl Golden {
     pub fn actual(&self, out: &Path, selected: &str) -> anyhow::Result<Outputs> {
         let is_ordered = self.is_ordered()?;
         let mut outputs = Outputs::new();
-        for name in self.expected()?.into_keys() {
-            if name.starts_with("select-") {
-                continue;
+        for entry in std::fs::read_dir(out)? {
+            let path = entry?.path();
+            if path.is_dir() && !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('_')) {
+                read_outputs(out, &path, &mut outputs)?;
             }
-            let mut records = Vec::new();
-            if out.join(&name).is_dir() {
-                read_parts(&out.join(&name), &mut records)?;
-            }
-            if !is_ordered {
-                records.sort();
-            }
-            outputs.insert(name, records);
+        }
+        if !is_ordered {
+            outputs.values_mut().for_each(|records| records.sort());
         }
         // The rows of all SELECTs come one after the other; which row is whose is not said.
         let mut rows: Vec<String> = selected.lines().map(str::to_owned).collect();
@@ -113,7 +112,16 @@ impl Golden {
         if !is_ordered && let Some(rows) = expected.get_mut("select") {
             rows.sort();
         }
+        for (name, records) in &mut expected {
+            if name.rsplit('/').next().is_some_and(|name| name.starts_with('_')) {
+                records.push(MARK.to_owned());
+            }
+        }
         let actual = self.actual(out, selected)?;
+        // What nobody expects is surplus.
+        for name in actual.keys().filter(|name| *name != "select") {
+            expected.entry(name.clone()).or_default();
+        }
         let mut differences = BTreeMap::new();
         for (name, records) in &expected {
             let found = actual.get(name).map(Vec::as_slice).unwrap_or_default();
@@ -153,15 +161,23 @@ fn first_difference(expected: &[String], found: &[String]) -> Option<String> {
     ))
 }
 
-fn read_parts(directory: &Path, records: &mut Vec<String>) -> anyhow::Result<()> {
+/// The parts in a directory are an output, and so are those below it; marks such as `_SUCCESS` are outputs of
+/// their own. What is below a directory whose name begins with `_` is left out: scripts read binary files back.
+fn read_outputs(out: &Path, directory: &Path, outputs: &mut Outputs) -> anyhow::Result<()> {
+    let relative = |path: &Path| path.strip_prefix(out).unwrap_or(path).display().to_string();
     for entry in std::fs::read_dir(directory)? {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         anyhow::ensure!(!name.contains("inprogress"), "an unfinished part was left: {}", path.display());
         if path.is_dir() {
-            read_parts(&path, records)?;
-        } else if !name.starts_with(['.', '_']) {
-            records.extend(std::fs::read_to_string(&path)?.lines().map(str::to_owned));
+            if !name.starts_with('_') {
+                read_outputs(out, &path, outputs)?;
+            }
+        } else if name.starts_with('_') {
+            outputs.entry(relative(&path)).or_default().push(MARK.to_owned());
+        } else if !name.starts_with('.') {
+            let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+            outputs.entry(relative(directory)).or_default().extend(text.lines().map(str::to_owned));
         }
     }
     Ok(())
