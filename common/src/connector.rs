@@ -44,6 +44,8 @@ pub struct ConnectorInfo {
     pub sink: bool,
     /// Whether `'format'` is taken.
     pub formats: bool,
+    /// Whether tables may be PARTITIONED BY columns.
+    pub partitions: bool,
 }
 
 /// A piece of metadata that a connector has of each record that it reads.
@@ -94,6 +96,11 @@ pub trait ConnectorCatalog: Send + Sync {
     fn check_sink(&self, table: &TableSpec) -> Result<(), TableError>;
     /// Whether the source comes to an end by itself.
     fn is_bounded(&self, source: &SourceSpec) -> bool;
+    /// The largest parallelism the sink can have, if it has a bound.
+    fn sink_parallelism_max(&self, table: &TableSpec) -> Option<u32> {
+        let _ = table;
+        None
+    }
     /// The changelog the sink can take from a stream of `input` mode, or why none.
     fn sink_changelog(&self, sink: &SinkSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError>;
 }

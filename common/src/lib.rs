@@ -22,6 +22,7 @@ pub mod plan;
 pub mod ports;
 pub mod process_options;
 pub mod regions;
+pub mod stores;
 pub mod suggest;
 pub mod time;
 pub mod types;

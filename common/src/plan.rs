@@ -106,6 +106,7 @@ pub enum StateKind {
 }
 
 /// What an operator does.
+#[expect(clippy::large_enum_variant, reason = "a plan has few operators, and they are not moved about")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum OperatorKind {
     Source(SourceSpec),
@@ -145,6 +146,9 @@ pub struct TableSpec {
     pub schema: Schema,
     /// Columns of the primary key, by position in `schema`.
     pub primary_key: Vec<usize>,
+    /// Columns of PARTITIONED BY, in its order, by position in `schema`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_keys: Vec<usize>,
 }
 
 /// A source: read and decode, compute columns, assign watermarks. Watermarks are kept per split.
@@ -161,6 +165,18 @@ pub struct SourceSpec {
     /// What the reader appends to the projected columns: where and when each record was found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub metadata: Vec<MetadataColumn>,
+    /// Which partitions are asked for; `None` for all. Rows are filtered once more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_filter: Option<PartitionFilter>,
+}
+
+/// A condition on the partition columns of a table. Partitions for which it is not TRUE need not be read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PartitionFilter {
+    /// Over `table.partition_keys`, in their order.
+    pub condition: Expr,
+    /// IANA name of the session zone.
+    pub zone: String,
 }
 
 /// A piece of metadata that a connector has of each record.

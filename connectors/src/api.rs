@@ -1,16 +1,20 @@
 //! The traits of sources, sinks and formats.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use arrow::array::RecordBatch;
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tidemill_common::batch::Batch;
 use tidemill_common::checkpoint::EpochOrigin;
 use tidemill_common::connector::{ConnectorInfo, MetadataSpec, TableError};
 use tidemill_common::ids::{AttemptId, CheckpointId, SplitId, SubtaskIndex};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
+use tidemill_common::stores::StoreOptions;
+use tidemill_common::time::Watermark;
 use tidemill_common::types::Schema;
 
 use crate::lease::Lease;
@@ -49,6 +53,12 @@ pub trait Connector: Send + Sync {
     fn sink_changelog(&self, table: &TableSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError> {
         let _ = input;
         Err(not_writable(table))
+    }
+
+    /// The largest parallelism a sink of the table can have, if it has a bound.
+    fn sink_parallelism_max(&self, table: &TableSpec) -> Option<u32> {
+        let _ = table;
+        None
     }
 
     /// Checks by I/O, at submit and on the job manager, that what the source reads exists.
@@ -101,6 +111,8 @@ pub struct ConnectorContext {
     pub cancelled: Arc<AtomicBool>,
     /// Whether this process may still have effects outside. Looked at right before each of them.
     pub lease: Lease,
+    /// How the process reaches stores of objects (`s3.endpoint`); no job can change it.
+    pub stores: StoreOptions,
 }
 
 impl ConnectorContext {
@@ -306,6 +318,11 @@ pub trait SinkWriter: Send {
         Ok(())
     }
 
+    /// Event time has advanced; rows written later are not older, or late.
+    fn watermark(&mut self, watermark: Watermark) {
+        let _ = watermark;
+    }
+
     /// The input has ended: flush and close. Publishes what is pending if the job takes no checkpoints
     /// ([`SubtaskContext::checkpointed`]); else a last checkpoint follows and is committed.
     fn finish(&mut self) -> Result<(), ConnectorError>;
@@ -373,10 +390,89 @@ pub struct FileFraming {
     pub terminator: Vec<u8>,
 }
 
+/// Turns columns into the bytes of one file. What it gives is to be appended in order.
+pub trait FileEncoder: Send {
+    /// Takes rows, and appends to `out` what is ready of the file.
+    fn encode(&mut self, records: &RecordBatch, out: &mut Vec<u8>) -> Result<(), ConnectorError>;
+
+    /// About the bytes that are held back, as they are written in groups.
+    fn bytes_held(&self) -> usize {
+        0
+    }
+
+    /// Gives out what is held back; the file goes on.
+    fn release(&mut self, out: &mut Vec<u8>) -> Result<(), ConnectorError> {
+        let _ = out;
+        Ok(())
+    }
+
+    /// Ends the file.
+    fn finish(&mut self, out: &mut Vec<u8>) -> Result<(), ConnectorError>;
+}
+
+/// A file that can be read from anywhere. It does not change while it is read.
+pub trait FileInput: Send + Sync {
+    /// Name of the file, for messages.
+    fn name(&self) -> &str;
+
+    /// Its size in bytes.
+    fn bytes(&self) -> u64;
+
+    /// The bytes from `start` on, `length` of them.
+    ///
+    /// # Errors
+    /// If they cannot be read, or there are not as many.
+    fn read(&self, start: u64, length: usize) -> Result<Bytes, ConnectorError>;
+}
+
+/// Reads the rows of a part of a file, in order.
+pub trait FileDecoder: Send {
+    /// The next rows, at most about [`tidemill_common::limits::BATCH_ROWS_TARGET`]; `None` at the end.
+    fn next(&mut self) -> Result<Option<RecordBatch>, ConnectorError>;
+}
+
+/// A part of a file to be decoded.
+pub struct FilePart<'a> {
+    pub table: &'a TableSpec,
+    /// Ascending positions in `table.schema`.
+    pub projection: &'a [usize],
+    pub file: Arc<dyn FileInput>,
+    /// What begins in these bytes (a row group, a block) is read.
+    pub range: Range<u64>,
+    /// Rows of the part that were read before.
+    pub rows_read: u64,
+}
+
+/// A format whose files are more than one record after the other.
+pub trait FileFormat: Send + Sync {
+    /// Whether parts of one file can be read apart.
+    fn splittable(&self) -> bool;
+
+    /// A decoder of a part of a file.
+    fn open(&self, part: FilePart<'_>, context: &SubtaskContext) -> Result<Box<dyn FileDecoder>, ConnectorError>;
+
+    /// An encoder of one file with the columns of a table.
+    fn create_file_encoder(
+        &self,
+        table: &TableSpec,
+        context: &SubtaskContext,
+    ) -> Result<Box<dyn FileEncoder>, ConnectorError>;
+}
+
 /// A format: how records of one `'format'` are decoded and encoded.
 pub trait Format: Send + Sync {
     /// Identifier, options (without the format's prefix) and abilities.
     fn info(&self) -> ConnectorInfo;
+
+    /// How whole files are read and written, where they are not just records with something between them.
+    fn files(&self) -> Option<&dyn FileFormat> {
+        None
+    }
+
+    /// Whether single records can be decoded and encoded (messages of a queue).
+    fn has_records(&self) -> bool {
+        true
+    }
 
     /// Checks options and column types.
     fn check(&self, table: &TableSpec, writing: bool) -> Result<(), TableError>;

@@ -22,6 +22,7 @@ impl Connector for Blackhole {
             source: false,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

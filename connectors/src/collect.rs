@@ -26,6 +26,7 @@ impl Connector for Collect {
             source: false,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

@@ -47,6 +47,7 @@ impl Connector for Print {
             source: false,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

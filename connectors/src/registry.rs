@@ -21,8 +21,10 @@ static CONNECTORS: &[&dyn Connector] = &[
 /// All formats, sorted by identifier. A new format is one line here.
 static FORMATS: &[&dyn Format] = &[
     &crate::formats::access_log::AccessLog,
+    &crate::formats::avro::Avro,
     &crate::formats::csv::Csv,
     &crate::formats::json::Json,
+    &crate::formats::parquet::Parquet,
     &crate::formats::raw::Raw,
 ];
 
@@ -67,6 +69,10 @@ impl ConnectorCatalog for Registry {
 
     fn is_bounded(&self, source: &SourceSpec) -> bool {
         connector(&source.table.connector).is_some_and(|connector| connector.is_bounded(&source.table))
+    }
+
+    fn sink_parallelism_max(&self, table: &TableSpec) -> Option<u32> {
+        connector(&table.connector)?.sink_parallelism_max(table)
     }
 
     fn sink_changelog(&self, sink: &SinkSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError> {

@@ -168,6 +168,7 @@ fn spec(connector: &str, options: &[(&str, String)], columns: &[(&str, L)]) -> S
         options: options.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
         schema: Schema::new(columns.iter().map(|(name, kind)| Field::new(*name, kind.clone().nullable())).collect()),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     };
     SourceSpec {
         projection: (0..table.schema.len()).collect(),
@@ -175,6 +176,7 @@ fn spec(connector: &str, options: &[(&str, String)], columns: &[(&str, L)]) -> S
         computed: Vec::new(),
         watermark: None,
         metadata: Vec::new(),
+        partition_filter: None,
     }
 }
 

@@ -28,6 +28,7 @@ pub(crate) fn connector_context() -> ConnectorContext {
         io: runtime.handle().clone(),
         cancelled: Arc::new(AtomicBool::new(false)),
         lease: crate::lease::Lease::unlimited(),
+        stores: tidemill_common::stores::StoreOptions::new(),
     }
 }
 
@@ -56,5 +57,6 @@ pub(crate) fn table_of(schema: Schema) -> TableSpec {
         options: std::collections::BTreeMap::new(),
         schema,
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }

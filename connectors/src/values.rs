@@ -31,6 +31,7 @@ impl Connector for Values {
             source: true,
             sink: false,
             formats: false,
+            partitions: false,
         }
     }
 

@@ -68,7 +68,14 @@ impl Broker {
         all.extend(options);
         let table = table("kafka", &all, vec![]);
         Kafka.check_source(&table).unwrap();
-        SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() }
+        SourceSpec {
+            table,
+            projection: vec![0],
+            computed: Vec::new(),
+            watermark: None,
+            metadata: Vec::new(),
+            partition_filter: None,
+        }
     }
 
     fn splits(&self, source: &SourceSpec) -> Vec<Split> {

@@ -695,6 +695,7 @@ impl Master {
                 io: tokio::runtime::Handle::current(),
                 cancelled: cancelled.clone(),
                 lease: Lease::unlimited(),
+                stores: self.config.store.clone(),
             };
             job.splits.insert(operator, SourceCoordinator { assigner, since: attempt, cancelled });
             let uid = plan.operator(operator).uid.clone();

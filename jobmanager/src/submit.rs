@@ -211,6 +211,7 @@ impl Preparation {
             io: tokio::runtime::Handle::current(),
             cancelled: cancelled.clone(),
             lease: Lease::unlimited(),
+            stores: self.config.store.clone(),
         };
         let name = table.name.clone();
         let connector_name = table.connector.clone();

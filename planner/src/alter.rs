@@ -47,6 +47,10 @@ pub fn apply(definition: &TableDefinition, change: &TableChange) -> Result<Table
                     return Err(SqlError::at(name.span, format!("the watermark is on '{}'", name.value))
                         .with_hint("drop the watermark first: ALTER TABLE ... DROP WATERMARK"));
                 }
+                if changed.partitioned_by.iter().any(|column| column.value == name.value) {
+                    return Err(SqlError::at(name.span, format!("the table is partitioned by '{}'", name.value))
+                        .with_hint("create another table LIKE it with (EXCLUDING PARTITIONS)"));
+                }
                 changed.elements.columns.remove(at);
             }
         }
@@ -93,8 +97,8 @@ fn rename(changed: &mut TableDefinition, from: &Ident, to: &Ident) -> Result<(),
             *column = to.clone();
         }
     }
-    for column in changed.partitioned_by.iter_mut().filter(|column| **column == from.value) {
-        column.clone_from(&to.value);
+    for column in changed.partitioned_by.iter_mut().filter(|column| column.value == from.value) {
+        *column = to.clone();
     }
     Ok(())
 }

@@ -68,6 +68,11 @@ pub(crate) fn operator_name(kind: &OperatorKind, schema: &Schema, input: Option<
                     expr_text(&watermark.expression, schema)
                 );
             }
+            if let Some(filter) = &source.partition_filter {
+                let keys = &source.table.partition_keys;
+                let keys = Schema::new(keys.iter().map(|key| source.table.schema.fields[*key].clone()).collect());
+                let _ = write!(name, ", partitions=[{}]", expr_text(&filter.condition, &keys));
+            }
             name + ")"
         }
         OperatorKind::Calc(calc) => {

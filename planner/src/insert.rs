@@ -96,15 +96,18 @@ fn fixed_values(table: &Table, insert: &Insert, zone: &str) -> Result<Vec<Option
     let mut fixed: Vec<Option<Expr>> = vec![None; sink.len()];
     for (column, value) in &insert.partition {
         let partitions = &table.definition.partitioned_by;
-        if !partitions.contains(&column.value) {
+        if !partitions.iter().any(|partition| partition.value == column.value) {
             let error = SqlError::at(
                 column.span,
                 format!("'{}' is no partition column of table '{}'", column.value, table.spec.name),
             );
-            return Err(match nearest(&column.value, partitions.iter().map(String::as_str)) {
+            return Err(match nearest(&column.value, partitions.iter().map(|partition| partition.value.as_str())) {
                 Some(near) => error.with_suggestion(Some(near)),
                 None if partitions.is_empty() => error.with_hint("the table has no PARTITIONED BY"),
-                None => error.with_hint(format!("the table is partitioned by {}", partitions.join(", "))),
+                None => error.with_hint({
+                    let names: Vec<&str> = partitions.iter().map(|partition| partition.value.as_str()).collect();
+                    format!("the table is partitioned by {}", names.join(", "))
+                }),
             });
         }
         let Some(index) = sink.index_of(&column.value) else { continue };

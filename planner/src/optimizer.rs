@@ -13,6 +13,7 @@ use tidemill_expr::bind::{fold_constants, is_deterministic};
 
 use crate::binder::join::joined_columns;
 use crate::rel::{Column, Rel, RelOp, and, calc};
+use crate::table::Table;
 
 /// A rule over all queries of a job at once, in a session zone.
 type Rule = fn(&[Rel], &str) -> Vec<Rel>;
@@ -21,6 +22,7 @@ type Rule = fn(&[Rel], &str) -> Vec<Rel>;
 const RULES: &[Rule] = &[
     |queries, _| queries.iter().map(push_filters).collect(),
     |queries, zone| queries.iter().map(|query| fold_all(query, zone)).collect(),
+    |queries, _| queries.iter().map(prune_partitions).collect(),
     |queries, _| Pruner::prune_all(queries),
 ];
 
@@ -182,6 +184,35 @@ fn split_off(filter: &Expr, width: usize) -> (Option<Expr>, Option<Expr>) {
     let count = conditions.iter().take_while(|condition| asked(condition)).count();
     let rest = conditions.split_off(count).into_iter().reduce(and);
     (conditions.into_iter().reduce(and), rest)
+}
+
+/// A scan of a partitioned table learns what the filter above it asks of the partition columns alone. The
+/// filter stays: it is for the source to leave partitions out.
+fn prune_partitions(rel: &Rel) -> Rel {
+    let rel = map_inputs(rel, &mut prune_partitions);
+    let RelOp::Calc { input, filter: Some(filter), projection } = &*rel.op else { return rel };
+    let RelOp::Scan(table) = &*input.op else { return rel };
+    let keys = &table.spec.partition_keys;
+    let key_of = |column: usize| match &table.values[column] {
+        Expr::Column { index, .. } => keys.iter().position(|key| key == index),
+        _ => None,
+    };
+    let mut conditions = Vec::new();
+    conjuncts(filter, &mut conditions);
+    let of_partitions = |condition: &Expr| {
+        let columns = condition.columns();
+        !columns.is_empty() && is_deterministic(condition) && columns.iter().all(|column| key_of(*column).is_some())
+    };
+    conditions.retain(of_partitions);
+    let over_keys = |condition: Expr| {
+        condition
+            .map_columns(&mut |column, data_type| Expr::column(key_of(column).unwrap_or_default(), data_type.clone()))
+    };
+    let Some(partition_filter) = conditions.into_iter().map(over_keys).reduce(and) else { return rel };
+    let table = Table { partition_filter: Some(partition_filter), ..(**table).clone() };
+    let input = Rel { op: Rc::new(RelOp::Scan(Rc::new(table))), ..input.clone() };
+    let op = RelOp::Calc { input, filter: Some(filter.clone()), projection: projection.clone() };
+    Rel { op: Rc::new(op), ..rel.clone() }
 }
 
 /// The conditions that a filter joins by AND, left to right.

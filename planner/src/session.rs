@@ -291,14 +291,10 @@ impl Session<'_> {
             // As in Flink the rows of AS SELECT go to the table that there is.
             return self.insert_query(create, planned);
         };
-        if let Some(column) = create.partitioned_by.first() {
-            return Err(SqlError::at(column.span, "PARTITIONED BY is not supported yet")
-                .with_hint("leave it out: the columns are then written into the files like all others"));
-        }
         let mut definition = TableDefinition {
             elements: create.elements.clone(),
             comment: create.comment.clone(),
-            partitioned_by: create.partitioned_by.iter().map(|name| name.value.clone()).collect(),
+            partitioned_by: create.partitioned_by.clone(),
             options: create.options.clone(),
             options_span: create.options_span,
             placed: true,
@@ -614,6 +610,7 @@ impl Session<'_> {
                     options: self.cells.then(|| (CELLS.0.to_owned(), CELLS.1.to_owned())).into_iter().collect(),
                     schema: schema.clone(),
                     primary_key: Vec::new(),
+                    partition_keys: Vec::new(),
                 };
                 let mut planner = StreamPlanner::new(self.connectors, &self.options)?;
                 planner.sink(rel, table)?;

@@ -197,7 +197,7 @@ fn create_table(path: &Path, temporary: bool, definition: &TableDefinition) -> S
         text += &format!("COMMENT '{}'\n", comment.replace('\'', "''"));
     }
     if !definition.partitioned_by.is_empty() {
-        let columns: Vec<String> = definition.partitioned_by.iter().map(|name| quoted(name)).collect();
+        let columns: Vec<String> = definition.partitioned_by.iter().map(|name| quoted(&name.value)).collect();
         text += &format!("PARTITIONED BY ({})\n", columns.join(", "));
     }
     let options: Vec<String> = definition

@@ -11,9 +11,9 @@ use tidemill_common::key_group::default_max_parallelism;
 use tidemill_common::limits::{PARALLELISM_MAX, PLAN_OPERATORS_MAX};
 use tidemill_common::plan::{
     AggregateCall, AggregatePhase, CalcSpec, ChangelogMode, CorrelateSpec, MetadataColumn, OperatorKind, PLAN_VERSION,
-    Partitioning, PlanEdge, PlanOperator, RowRange, SinkSpec, SortKey, SortSpec, SourceSpec, StateDescriptor,
-    StateKind, StreamPlan, TableSpec, WatermarkSpec, WindowAggregateSpec, WindowJoinSpec, WindowKind, WindowSpec,
-    WindowTime, accumulator_types,
+    PartitionFilter, Partitioning, PlanEdge, PlanOperator, RowRange, SinkSpec, SortKey, SortSpec, SourceSpec,
+    StateDescriptor, StateKind, StreamPlan, TableSpec, WatermarkSpec, WindowAggregateSpec, WindowJoinSpec, WindowKind,
+    WindowSpec, WindowTime, accumulator_types,
 };
 use tidemill_common::types::{Field, LogicalType, Schema};
 
@@ -55,6 +55,10 @@ impl<'a> StreamPlanner<'a> {
             .map_err(|error| SqlError::general(format!("table '{}': {}", spec.table.name, error.message)))?;
         let parallelism = match Options(&spec.table.options).integer("sink.parallelism") {
             Some(own) => checked_parallelism(own)?,
+            None => parallelism,
+        };
+        let parallelism = match self.connectors.sink_parallelism_max(&spec.table) {
+            Some(most) => parallelism.min(most),
             None => parallelism,
         };
         // Updates of one row must meet in one subtask, in order.
@@ -247,9 +251,16 @@ impl<'a> StreamPlanner<'a> {
             options: BTreeMap::new(),
             schema: Schema::default(),
             primary_key: Vec::new(),
+            partition_keys: Vec::new(),
         };
-        let spec =
-            SourceSpec { table, projection: Vec::new(), computed: Vec::new(), watermark: None, metadata: Vec::new() };
+        let spec = SourceSpec {
+            table,
+            projection: Vec::new(),
+            computed: Vec::new(),
+            watermark: None,
+            metadata: Vec::new(),
+            partition_filter: None,
+        };
         let mode = ChangelogMode::InsertOnly;
         self.add(OperatorKind::Source(spec), Vec::new(), Schema::default(), 1, mode, None, Vec::new())
     }
@@ -298,6 +309,10 @@ impl<'a> StreamPlanner<'a> {
             computed: if plain { Vec::new() } else { computed },
             watermark,
             metadata,
+            partition_filter: table.partition_filter.clone().map(|condition| PartitionFilter {
+                condition,
+                zone: Options(self.options).text("table.local-time-zone").unwrap_or("UTC").to_owned(),
+            }),
         };
         let schema = Schema::new(
             table.columns.iter().map(|column| Field::new(column.name.clone(), column.data_type.clone())).collect(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sqlparser::ast::Spanned;
+use sqlparser::ast::{Ident, Spanned};
 use sqlparser::tokenizer::Span;
 use tidemill_common::config::check_value;
 use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, OptionKind, OptionSpec};
@@ -22,7 +22,7 @@ use crate::rel::{Column, TimeAttribute};
 pub struct TableDefinition {
     pub elements: TableElements,
     pub comment: Option<String>,
-    pub partitioned_by: Vec<String>,
+    pub partitioned_by: Vec<Ident>,
     pub options: Vec<TableOption>,
     pub options_span: Span,
     /// Whether its places are those of the script at hand.
@@ -36,6 +36,9 @@ impl TableDefinition {
         self.options_span = Span::empty();
         for option in &mut self.options {
             (option.key_span, option.value_span) = (Span::empty(), Span::empty());
+        }
+        for column in &mut self.partitioned_by {
+            column.span = Span::empty();
         }
         self
     }
@@ -54,6 +57,8 @@ pub struct Table {
     /// Metadata columns that are not VIRTUAL: an INSERT would write them.
     pub persisted_metadata: Vec<String>,
     pub watermark: Option<Watermark>,
+    /// What is asked of a scan's partition columns, over `spec.partition_keys` in their order.
+    pub partition_filter: Option<Expr>,
     pub options: Vec<TableOption>,
     pub options_span: Span,
 }
@@ -137,12 +142,14 @@ pub fn define_table(name: &str, definition: TableDefinition, context: &TableCont
             options,
             schema,
             primary_key: Vec::new(),
+            partition_keys: Vec::new(),
         },
         columns: Vec::new(),
         values: Vec::new(),
         metadata: Vec::new(),
         persisted_metadata: Vec::new(),
         watermark: None,
+        partition_filter: None,
         options: definition.options.clone(),
         options_span: definition.options_span,
         definition,
@@ -150,6 +157,7 @@ pub fn define_table(name: &str, definition: TableDefinition, context: &TableCont
     table.primary_key()?;
     table.bind_columns(context)?;
     table.bind_watermark(context)?;
+    table.partition_keys(&info)?;
     Ok(table)
 }
 
@@ -189,6 +197,35 @@ impl Table {
             {
                 data_type.nullable = false;
             }
+        }
+        Ok(())
+    }
+
+    fn partition_keys(&mut self, connector: &ConnectorInfo) -> Result<(), SqlError> {
+        let names = self.definition.partitioned_by.clone();
+        let Some(first) = names.first() else { return Ok(()) };
+        if !connector.partitions {
+            return Err(SqlError::at(first.span, format!("connector '{}' has no partitions", connector.identifier))
+                .with_hint("leave PARTITIONED BY out: the columns are then written like all others"));
+        }
+        let schema = &self.spec.schema;
+        for name in &names {
+            let Some(index) = schema.index_of(&name.value) else {
+                let known = schema.fields.iter().map(|field| field.name.as_str());
+                return Err(SqlError::at(
+                    name.span,
+                    format!("PARTITIONED BY names '{}', which is no physical column of the table", name.value),
+                )
+                .with_suggestion(nearest(&name.value, known)));
+            };
+            if self.spec.partition_keys.contains(&index) {
+                return Err(SqlError::at(name.span, format!("'{}' is named twice in PARTITIONED BY", name.value)));
+            }
+            self.spec.partition_keys.push(index);
+        }
+        if names.len() == schema.len() {
+            return Err(SqlError::at(first.span, "all columns of the table are partition columns")
+                .with_hint("the files need at least one column: leave one out of PARTITIONED BY"));
         }
         Ok(())
     }

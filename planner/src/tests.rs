@@ -29,6 +29,7 @@ fn info(identifier: &'static str, options: Vec<OptionSpec>, formats: bool) -> Co
         source: true,
         sink: true,
         formats,
+        partitions: identifier == "filesystem",
     }
 }
 
@@ -42,7 +43,22 @@ impl ConnectorCatalog for Connectors {
                 vec![option("rows-per-second", false), option("number-of-rows", false), option("fields.#.min", false)],
                 false,
             ),
-            info("filesystem", vec![option("path", true), option("source.monitor-interval", false)], true),
+            info(
+                "filesystem",
+                vec![
+                    option("path", true),
+                    option("source.monitor-interval", false),
+                    option("partition.default-name", false),
+                    option("partition.time-extractor.timestamp-pattern", false),
+                    option("partition.time-extractor.timestamp-formatter", false),
+                    option("sink.partition-commit.delay", false),
+                    option("sink.partition-commit.policy.kind", false),
+                    option("sink.partition-commit.success-file.name", false),
+                    option("sink.partition-commit.trigger", false),
+                    option("sink.partition-commit.watermark-time-zone", false),
+                ],
+                true,
+            ),
             info("print", vec![], false),
         ]
     }
@@ -74,9 +90,19 @@ impl ConnectorCatalog for Connectors {
             "trim-spaces",
         ];
         let options = |keys: &[&'static str]| keys.iter().map(|key| option(key, false)).collect();
+        let parquet = [
+            "compression",
+            "utc-timezone",
+            "write.int64.timestamp",
+            "timestamp.time.unit",
+            "enable.dictionary",
+            "block.size",
+        ];
         vec![
+            info("avro", options(&["codec", "timestamp_mapping.legacy"]), false),
             info("csv", options(&csv), false),
             info("json", options(&json), false),
+            info("parquet", options(&parquet), false),
             info("raw", options(&["charset", "endianness"]), false),
         ]
     }

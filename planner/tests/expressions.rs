@@ -105,6 +105,7 @@ impl ConnectorCatalog for Connectors {
             source: true,
             sink: true,
             formats: false,
+            partitions: false,
         }]
     }
 

@@ -287,6 +287,7 @@ impl TaskExecutor {
                 io: self.config.io.clone(),
                 cancelled: cancelled.clone(),
                 lease: self.config.lease.clone(),
+                stores: self.config.store.clone(),
             },
             zone: crate::build::session_zone(&deployment.plan),
             inboxes: attempt.subtasks.iter().map(|(id, subtask)| (*id, subtask.inbox.clone())).collect(),

@@ -143,12 +143,14 @@ fn tidemill(data: &[u8], fields: Fields, io: &tokio::runtime::Handle) -> Result<
             text("extra"),
         ]),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     };
     let context = SubtaskContext {
         connector: ConnectorContext {
             io: io.clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
             lease: tidemill_connectors::lease::Lease::unlimited(),
+            stores: tidemill_common::stores::StoreOptions::new(),
         },
         job_name: "json_decode".to_owned(),
         job_id: "0".repeat(32),

@@ -107,6 +107,7 @@ impl Connector for Datagen {
             source: true,
             sink: false,
             formats: false,
+            partitions: false,
         }
     }
 

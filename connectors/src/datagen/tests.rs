@@ -22,6 +22,7 @@ fn table(columns: &[(&str, LogicalType)], options: &[(&str, &str)]) -> TableSpec
             .collect::<BTreeMap<_, _>>(),
         schema: Schema::new(columns.iter().map(|(name, kind)| Field::new(*name, kind.clone().nullable())).collect()),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 
@@ -33,6 +34,7 @@ fn read(table: &TableSpec, parallelism: u32, projection: &[usize]) -> Vec<Record
         computed: Vec::new(),
         watermark: None,
         metadata: Vec::new(),
+        partition_filter: None,
     };
     let mut enumerator = Datagen.create_enumerator(&source, parallelism, &connector_context()).unwrap();
     let mut batches = Vec::new();

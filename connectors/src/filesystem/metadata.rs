@@ -35,15 +35,16 @@ pub(super) const METADATA: &[MetadataSpec] = &[
 
 /// What is told of a file.
 pub(super) struct FileMetadata {
-    path: String,
-    name: String,
-    size: i64,
-    modified_ms: i64,
+    pub path: String,
+    pub name: String,
+    pub size: i64,
+    pub modified_ms: i64,
 }
 
 impl FileMetadata {
-    pub fn of(path: &Path, file: &std::fs::File) -> std::io::Result<Self> {
-        let metadata = file.metadata()?;
+    /// What is told of a file of this machine.
+    pub fn of(path: &Path) -> std::io::Result<Self> {
+        let metadata = path.metadata()?;
         let modified = metadata.modified()?;
         let modified_ms = match modified.duration_since(UNIX_EPOCH) {
             Ok(after) => after.as_millis() as i64,

@@ -1,23 +1,41 @@
 //! The connector `filesystem`: files of lines, read in splits and written as parts.
 
+mod commit;
+mod encoder;
+mod local;
 mod metadata;
+mod part_source;
+mod partition;
 mod parts;
+mod remote;
+mod remote_parts;
+mod settings;
 mod sink;
 mod source;
 mod splits;
+mod storage;
 
+#[cfg(test)]
+mod partitioned_tests;
+#[cfg(test)]
+mod remote_tests;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
-use std::time::Duration;
-
-use tidemill_common::config::Options;
-use tidemill_common::connector::{ConnectorInfo, MetadataSpec, OptionKind, OptionSpec, TableError};
+use tidemill_common::connector::{ConnectorInfo, MetadataSpec, TableError};
 use tidemill_common::plan::{ChangelogMode, SinkSpec, SourceSpec, TableSpec};
 
+use self::encoder::Encoders;
+use self::local::LocalParts;
+use self::part_source::PartReader;
+use self::parts::PartStore;
+use self::remote::Remote;
+use self::remote_parts::RemoteParts;
+use self::settings::{Location, OPTIONS, Settings};
+use self::splits::Shape;
+use self::storage::Storage;
 use crate::api::{
-    Connector, ConnectorContext, ConnectorError, SinkWriter, SourceReader, SplitEnumerator, SubtaskContext,
+    Connector, ConnectorContext, ConnectorError, Format, SinkWriter, SourceReader, SplitEnumerator, SubtaskContext,
 };
 use crate::formats;
 
@@ -27,107 +45,21 @@ const IDENTIFIER: &str = "filesystem";
 #[derive(Debug)]
 pub struct Filesystem;
 
-const OPTIONS: &[OptionSpec] = &[
-    OptionSpec {
-        key: "path",
-        kind: OptionKind::Text,
-        required: true,
-        default: None,
-        description: "A file, a directory (read with all below it but names that begin with '.' or '_'), or a glob; of a sink the directory of its parts.",
-    },
-    spec(
-        "source.monitor-interval",
-        OptionKind::Duration,
-        None,
-        "Looks for new files this often and never ends; without it the files there are at the start are read and the source ends.",
-    ),
-    spec(
-        "source.follow",
-        OptionKind::Boolean,
-        Some("false"),
-        "With source.monitor-interval: waits at the end of each file for lines that are appended, instead of finishing with it.",
-    ),
-    spec("source.split-size", OptionKind::MemorySize, Some("64 mb"), "Larger files are read in several splits."),
-    spec("sink.rolling-policy.file-size", OptionKind::MemorySize, Some("128 mb"), "A part is finished at this size."),
-    spec(
-        "sink.rolling-policy.rollover-interval",
-        OptionKind::Duration,
-        Some("30 min"),
-        "A part is finished at this age.",
-    ),
-];
-
-const fn spec(
-    key: &'static str,
-    kind: OptionKind,
-    default: Option<&'static str>,
-    description: &'static str,
-) -> OptionSpec {
-    OptionSpec { key, kind, required: false, default, description }
-}
-
-/// The options of a table, read.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub table: String,
-    pub path: PathBuf,
-    pub monitor_interval: Option<Duration>,
-    pub follow: bool,
-    pub split_bytes: u64,
-    pub part_bytes_max: u64,
-    pub part_age_max: Duration,
-}
-
-impl Settings {
-    pub fn new(table: &TableSpec) -> Result<Self, TableError> {
-        let options = Options(&table.options);
-        let path = options.text("path").ok_or_else(|| TableError::table("the option 'path' is missing"))?;
-        Ok(Self {
-            table: table.name.clone(),
-            path: local_path(path)?,
-            monitor_interval: options.duration("source.monitor-interval").filter(|interval| !interval.is_zero()),
-            follow: options.boolean("source.follow").unwrap_or(false),
-            split_bytes: options.memory_size("source.split-size").unwrap_or(64 << 20).max(1),
-            part_bytes_max: options.memory_size("sink.rolling-policy.file-size").unwrap_or(128 << 20).max(1),
-            part_age_max: options
-                .duration("sink.rolling-policy.rollover-interval")
-                .unwrap_or(Duration::from_secs(30 * 60)),
-        })
-    }
-
-    fn checked(table: &TableSpec) -> Result<Self, ConnectorError> {
-        Self::new(table).map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })
-    }
-}
-
-/// A path of this machine: plain, or with the scheme `file`.
-fn local_path(text: &str) -> Result<PathBuf, TableError> {
-    if let Some(rest) = text.strip_prefix("file:") {
-        let path = rest.strip_prefix("//").unwrap_or(rest);
-        if !path.starts_with('/') {
-            return Err(TableError::option("path", format!("'{text}' names a host; write file:///path")));
-        }
-        return Ok(PathBuf::from(path));
-    }
-    match text.split_once("://") {
-        Some((scheme, _)) => Err(TableError::option(
-            "path",
-            format!("'{text}': the scheme '{scheme}' is not supported yet; use a local path or file://"),
-        )),
-        None if text.trim().is_empty() => Err(TableError::option("path", "'path' is empty")),
-        None => Ok(PathBuf::from(text)),
-    }
-}
-
 impl Connector for Filesystem {
     fn info(&self) -> ConnectorInfo {
         ConnectorInfo {
             identifier: IDENTIFIER,
-            description: "Files of a local (or mounted) file system: a file, a directory or a glob is read, bounded or watched; \
-                          parts are written to a directory. **Guarantee** of a sink: in a job with checkpoints every \
+            description: "Files of a local (or mounted) file system or of a store of objects (S3 and what speaks its \
+                          protocol, Google Cloud Storage, Azure): a file, a directory or a glob is read, bounded or watched; \
+                          parts are written to a directory. Tables may be PARTITIONED BY columns, whose values are \
+                          then in the names of directories (`day=2024-01-01/`) and not in the files. **Guarantee** of a sink: in a job with checkpoints every \
                           row is in exactly one part. Parts are hidden files while they grow; each ends with a \
                           checkpoint at the latest and gets its name when that checkpoint is complete, so that readers \
                           see whole parts only and none twice. What a failed attempt left is removed by the next one. \
+                          In a store of objects a part is an upload in pieces that goes on while rows come, and is \
+                          completed when the checkpoint is complete; uploads that a dead writer left are the \
+                          store's to remove (its rule for incomplete uploads). Stores are reached by the options of \
+                          the process (`s3.endpoint`) and its environment, never by those of a table. \
                           Without checkpoints a part gets its name when it is finished, and a job that is started \
                           again writes again.",
             options: OPTIONS.to_vec(),
@@ -135,6 +67,7 @@ impl Connector for Filesystem {
             source: true,
             sink: true,
             formats: true,
+            partitions: true,
         }
     }
 
@@ -147,16 +80,31 @@ impl Connector for Filesystem {
         if settings.follow && settings.monitor_interval.is_none() {
             return Err(TableError::option("source.follow", "'source.follow' needs 'source.monitor-interval'"));
         }
-        formats::of_table(table)?.check(table, false)
+        let format = formats::of_table(table)?;
+        if settings.follow && matches!(settings.location, Location::Remote(_)) {
+            return Err(TableError::option("source.follow", "objects of a store do not grow; leave it out"));
+        }
+        if settings.follow && format.files().is_some() {
+            return Err(TableError::option(
+                "source.follow",
+                format!("files of the format '{}' do not grow; leave it out", format.info().identifier),
+            ));
+        }
+        format.check(&settings.file_table(table), false)
     }
 
     fn check_sink(&self, table: &TableSpec) -> Result<(), TableError> {
-        Settings::new(table)?;
-        formats::of_table(table)?.check(table, true)
+        let settings = Settings::new(table)?;
+        formats::of_table(table)?.check(&settings.file_table(table), true)
     }
 
     fn is_bounded(&self, table: &TableSpec) -> bool {
         Settings::new(table).is_ok_and(|settings| settings.monitor_interval.is_none())
+    }
+
+    fn sink_parallelism_max(&self, table: &TableSpec) -> Option<u32> {
+        // Only who has written all rows of a partition knows that it is complete.
+        Settings::new(table).ok()?.commit.map(|_| 1)
     }
 
     fn sink_changelog(&self, table: &TableSpec, input: ChangelogMode) -> Result<ChangelogMode, TableError> {
@@ -169,38 +117,45 @@ impl Connector for Filesystem {
         }
     }
 
-    fn probe_source(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
+    fn probe_source(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
         let settings = Settings::checked(table)?;
-        let files = splits::list(&settings)?;
-        if files.is_empty() && settings.monitor_interval.is_none() && !settings.path.is_dir() {
+        let files = Storage::open(&settings, context)?.list(&settings)?;
+        let is_directory = matches!(&settings.location, Location::Local(path) if path.is_dir());
+        if files.is_empty() && settings.monitor_interval.is_none() && !is_directory {
             return Err(ConnectorError::External {
                 table: table.name.clone(),
-                reason: format!("there is no file '{}'", settings.path.display()),
+                reason: format!("there is no file '{}'", settings.location),
                 action: "correct 'path', or create the file".to_owned(),
             });
         }
         Ok(())
     }
 
-    fn probe_sink(&self, table: &TableSpec, _context: &ConnectorContext) -> Result<(), ConnectorError> {
+    fn probe_sink(&self, table: &TableSpec, context: &ConnectorContext) -> Result<(), ConnectorError> {
         let settings = Settings::checked(table)?;
-        if settings.path.is_file() {
-            return Err(ConnectorError::External {
+        match &settings.location {
+            Location::Local(path) if path.is_file() => Err(ConnectorError::External {
                 table: table.name.clone(),
-                reason: format!("'{}' is a file", settings.path.display()),
+                reason: format!("'{}' is a file", path.display()),
                 action: "name a directory in 'path'".to_owned(),
-            });
+            }),
+            Location::Local(path) => local::create_directory(&settings.table, path),
+            // That the bucket answers is as much as can be known without writing.
+            Location::Remote(_) => Storage::open(&settings, context)?.list(&settings).map(drop),
         }
-        sink::create_directory(&settings)
     }
 
     fn create_enumerator(
         &self,
         source: &SourceSpec,
         _parallelism: u32,
-        _context: &ConnectorContext,
+        context: &ConnectorContext,
     ) -> Result<Box<dyn SplitEnumerator>, ConnectorError> {
-        Ok(Box::new(splits::FileEnumerator::new(Settings::checked(&source.table)?)))
+        let settings = Settings::checked(&source.table)?;
+        let filter = splits::PartitionFilter::of(source, &settings)?;
+        let storage = Storage::open(&settings, context)?;
+        let shape = Shape::of(format_of(&source.table)?);
+        Ok(Box::new(splits::FileEnumerator::new(settings, storage, shape, filter)))
     }
 
     fn create_reader(
@@ -208,20 +163,36 @@ impl Connector for Filesystem {
         source: &SourceSpec,
         context: &SubtaskContext,
     ) -> Result<Box<dyn SourceReader>, ConnectorError> {
-        let format = formats::of_table(&source.table)
-            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })?;
-        let decoder = format.create_decoder(&source.table, &source.projection, context)?;
+        let format = format_of(&source.table)?;
         let settings = Settings::checked(&source.table)?;
-        Ok(Box::new(source::FileReader::new(settings, source, decoder, context.metrics.clone())))
+        let table = settings.file_table(&source.table);
+        let columns = source::Columns::new(source, &settings);
+        let storage = Storage::open(&settings, &context.connector)?;
+        if let Some(files) = format.files() {
+            return Ok(Box::new(PartReader::new(settings, storage, files, table, columns, context.clone())));
+        }
+        let decoder = format.create_decoder(&table, columns.file_projection(), context)?;
+        Ok(Box::new(source::FileReader::new(settings, storage, columns, decoder, context.metrics.clone())))
     }
 
     fn create_writer(&self, sink: &SinkSpec, context: &SubtaskContext) -> Result<Box<dyn SinkWriter>, ConnectorError> {
-        let format = formats::of_table(&sink.table)
-            .map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })?;
-        let encoder = format.create_encoder(&sink.table, &sink.table.schema, context)?;
-        let name = sink.table.options.get("format").cloned().unwrap_or_default();
-        Ok(Box::new(sink::PartWriter::new(Settings::checked(&sink.table)?, encoder, &name, context)))
+        let format = format_of(&sink.table)?;
+        let settings = Settings::checked(&sink.table)?;
+        let encoders = Encoders::new(format, settings.file_table(&sink.table), context.clone());
+        let store: Box<dyn PartStore> = match &settings.location {
+            Location::Local(path) => Box::new(LocalParts::new(&settings.table, path.clone(), context)),
+            Location::Remote(url) => {
+                let remote = Remote::open(&settings.table, url, &context.connector)?;
+                Box::new(RemoteParts::new(remote))
+            }
+        };
+        let shape = (sink.table.schema.len(), format.info().identifier);
+        Ok(Box::new(sink::PartWriter::new(settings, encoders, store, shape, context)))
     }
+}
+
+fn format_of(table: &TableSpec) -> Result<&'static dyn Format, ConnectorError> {
+    formats::of_table(table).map_err(|error| ConnectorError::Internal { connector: IDENTIFIER, reason: error.message })
 }
 
 /// A failure of the file system, for people.

@@ -1,113 +1,179 @@
-//! Writes part files: hidden while they grow, renamed when they are published.
+//! Writes part files: hidden while they grow, shown when they are published.
 //!
-//! In a job with checkpoints a part ends at every barrier and is published when the checkpoint that names
-//! it is complete. Without checkpoints a part is published when it is finished.
+//! In a job with checkpoints all parts end at every barrier and are published when the checkpoint that names
+//! them is complete. Without checkpoints a part is published when it is finished.
 
-use std::collections::{BTreeSet, VecDeque};
-use std::fs::{self, File};
-use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use arrow::array::RecordBatch;
 use tidemill_common::batch::Batch;
 use tidemill_common::ids::CheckpointId;
+use tidemill_common::time::{TimestampMs, Watermark};
 
-use super::parts::{Owner, PendingPart, PendingParts, sync_directory};
-use super::{IDENTIFIER, Settings, io_error};
-use crate::api::{ConnectorError, ConnectorMetrics, Encoder, PreparedEpoch, SinkWriter, SubtaskContext};
+use super::Settings;
+use super::commit::PartitionCommits;
+use super::encoder::Encoders;
+use super::partition::Partitioner;
+use super::parts::{PartFile, PartStore, PendingPart, PendingParts};
+use crate::api::{ConnectorError, ConnectorMetrics, FileEncoder, PreparedEpoch, SinkWriter, SubtaskContext};
 
-/// Bytes gathered before they are handed to the file.
-const WRITE_BYTES: usize = 256 * 1024;
-
-/// Creates the sink's directory.
-pub(crate) fn create_directory(settings: &Settings) -> Result<(), ConnectorError> {
-    tidemill_common::durable::create_directory(&settings.path)
-        .map_err(|error| io_error(&settings.table, "create the directory", &settings.path, &error))
-}
+/// Most parts that a writer has open; with one more partition, the part that was idle longest is finished.
+const PARTS_OPEN_MAX: usize = 256;
+/// Most bytes that the encoders of a writer hold back, all together.
+const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// Writes the parts of one subtask: `part-<id>-<subtask>-<number>`.
 pub(crate) struct PartWriter {
     settings: Settings,
-    encoder: Box<dyn Encoder>,
+    encoders: Encoders,
+    store: Box<dyn PartStore>,
+    partitioner: Option<Partitioner>,
+    commits: Option<PartitionCommits>,
     metrics: Arc<ConnectorMetrics>,
-    owner: Owner,
     /// Whether parts wait for checkpoints.
     checkpointed: bool,
     /// `part-<id>-<subtask>-`; the id differs from writer to writer.
     prefix: String,
     extension: String,
     number: u64,
-    part: Option<Part>,
+    /// By the directory of their partition.
+    open: BTreeMap<String, Part>,
+    /// When ages of parts were looked at.
+    checked: Option<Instant>,
     /// Closed since the last barrier.
     closed: Vec<PendingPart>,
     /// Named in a checkpoint that is not known to be complete.
     epochs: VecDeque<(CheckpointId, PendingParts)>,
     bytes: Vec<u8>,
-    ends: Vec<usize>,
 }
 
 struct Part {
-    file: BufWriter<File>,
-    hidden: PathBuf,
-    names: PendingPart,
+    file: Box<dyn PartFile>,
+    encoder: Box<dyn FileEncoder>,
+    bytes: u64,
     opened: Instant,
+    written: Instant,
 }
 
 impl PartWriter {
-    pub fn new(settings: Settings, encoder: Box<dyn Encoder>, format: &str, context: &SubtaskContext) -> Self {
+    pub fn new(
+        settings: Settings,
+        encoders: Encoders,
+        store: Box<dyn PartStore>,
+        (columns, extension): (usize, &str),
+        context: &SubtaskContext,
+    ) -> Self {
         Self {
-            settings,
-            encoder,
+            encoders,
+            store,
+            partitioner: settings.partitioning.clone().map(|partitioning| Partitioner::new(partitioning, columns)),
+            commits: settings.commit.clone().map(PartitionCommits::new),
             metrics: context.metrics.clone(),
-            owner: Owner::new(context),
             checkpointed: context.checkpointed,
             prefix: format!("part-{}-{}-", uuid::Uuid::new_v4(), context.subtask),
-            extension: format.to_owned(),
+            extension: extension.to_owned(),
             number: 0,
-            part: None,
+            open: BTreeMap::new(),
+            checked: None,
             closed: Vec::new(),
             epochs: VecDeque::new(),
             bytes: Vec::new(),
-            ends: Vec::new(),
+            settings,
         }
     }
 
-    fn open(&mut self) -> Result<&mut Part, ConnectorError> {
-        if self.part.is_none() {
-            create_directory(&self.settings)?;
-            let name = format!("{}{}.{}", self.prefix, self.number, self.extension);
-            self.number += 1;
-            let names = PendingPart { hidden: self.owner.hidden(&name), name, bytes: 0 };
-            let hidden = self.settings.path.join(&names.hidden);
-            let file =
-                File::create(&hidden).map_err(|error| io_error(&self.settings.table, "create", &hidden, &error))?;
-            let mut part =
-                Part { file: BufWriter::with_capacity(WRITE_BYTES, file), hidden, names, opened: Instant::now() };
-            let header = self.encoder.file_framing().header;
-            part.file
-                .write_all(&header)
-                .map_err(|error| io_error(&self.settings.table, "write", &part.hidden, &error))?;
-            part.names.bytes = header.len() as u64;
-            self.part = Some(part);
+    fn open(&mut self, partition: &str) -> Result<Part, ConnectorError> {
+        if self.open.len() >= PARTS_OPEN_MAX {
+            let idle = self.open.iter().min_by_key(|(_, part)| part.written).map(|(partition, _)| partition.clone());
+            idle.iter().try_for_each(|partition| self.close(partition))?;
         }
-        self.part.as_mut().ok_or(ConnectorError::Internal { connector: IDENTIFIER, reason: "no part".to_owned() })
+        let encoder = self.encoders.create()?;
+        let name = format!("{}{}.{}", self.prefix, self.number, self.extension);
+        self.number += 1;
+        let file = self.store.create(name, partition.to_owned())?;
+        let now = Instant::now();
+        Ok(Part { file, encoder, bytes: 0, opened: now, written: now })
     }
 
-    /// Ends the part: it is complete and synced. Without checkpoints it is published at once.
-    fn close(&mut self) -> Result<(), ConnectorError> {
-        let Some(part) = self.part.take() else { return Ok(()) };
-        let table = &self.settings.table;
-        let fail = |what: &str, error: std::io::Error| io_error(table, what, &part.hidden, &error);
-        let file = part.file.into_inner().map_err(|error| fail("write", error.into_error()))?;
-        file.sync_all().map_err(|error| fail("sync", error))?;
-        self.closed.push(part.names);
-        if self.checkpointed { Ok(()) } else { self.take_closed().publish(&self.settings.table) }
+    fn write_partition(&mut self, partition: &str, records: &RecordBatch) -> Result<(), ConnectorError> {
+        if let Some(commits) = &mut self.commits {
+            commits.touched(partition, clock())?;
+        }
+        let mut part = match self.open.remove(partition) {
+            Some(part) => part,
+            None => self.open(partition)?,
+        };
+        self.bytes.clear();
+        part.encoder.encode(records, &mut self.bytes)?;
+        self.append(&mut part)?;
+        part.written = Instant::now();
+        let full = part.bytes + part.encoder.bytes_held() as u64 >= self.settings.part_bytes_max;
+        self.open.insert(partition.to_owned(), part);
+        if full { self.close(partition) } else { Ok(()) }
     }
 
-    fn take_closed(&mut self) -> PendingParts {
-        PendingParts::new(&self.settings.path, std::mem::take(&mut self.closed))
+    /// Hands the encoded bytes to the part's file.
+    fn append(&self, part: &mut Part) -> Result<(), ConnectorError> {
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        part.file.write(&self.bytes)?;
+        part.bytes += self.bytes.len() as u64;
+        self.metrics.bytes.fetch_add(self.bytes.len() as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Bounds what encoders hold back: the one with most gives it out.
+    fn release_held(&mut self) -> Result<(), ConnectorError> {
+        let held = |part: &Part| part.encoder.bytes_held();
+        while self.open.values().map(held).sum::<usize>() > HELD_BYTES_MAX {
+            let most = self.open.iter().max_by_key(|(_, part)| held(part)).map(|(partition, _)| partition.clone());
+            let Some((partition, mut part)) = most.and_then(|partition| self.open.remove_entry(&partition)) else {
+                break;
+            };
+            self.bytes.clear();
+            part.encoder.release(&mut self.bytes)?;
+            self.append(&mut part)?;
+            self.open.insert(partition, part);
+        }
+        Ok(())
+    }
+
+    /// Ends a part: it is complete and durable. Without checkpoints it is published at once.
+    fn close(&mut self, partition: &str) -> Result<(), ConnectorError> {
+        let Some(mut part) = self.open.remove(partition) else { return Ok(()) };
+        self.bytes.clear();
+        part.encoder.finish(&mut self.bytes)?;
+        self.append(&mut part)?;
+        self.closed.push(part.file.close()?);
+        if self.checkpointed {
+            return Ok(());
+        }
+        let closed = self.take_closed(None);
+        self.store.publish(&closed)
+    }
+
+    fn close_all(&mut self) -> Result<(), ConnectorError> {
+        let partitions: Vec<String> = self.open.keys().cloned().collect();
+        partitions.iter().try_for_each(|partition| self.close(partition))
+    }
+
+    fn take_closed(&mut self, commits: Option<super::commit::CommitState>) -> PendingParts {
+        PendingParts::new(self.settings.location.directory(), std::mem::take(&mut self.closed), commits)
+    }
+
+    /// All parts up to the checkpoint have their names: marks the partitions that are due as of it.
+    fn mark(&mut self, checkpoint: CheckpointId, epoch: &PendingParts) -> Result<(), ConnectorError> {
+        let (Some(commits), Some(state)) = (&mut self.commits, &epoch.commits) else { return Ok(()) };
+        let now = clock();
+        for directory in commits.due(state, now) {
+            self.store.mark(&directory, &commits.settings.success_file)?;
+            commits.marked(&directory, checkpoint, now);
+        }
+        Ok(())
     }
 }
 
@@ -116,94 +182,109 @@ impl SinkWriter for PartWriter {
         if batch.rows() == 0 {
             return Ok(());
         }
-        let terminator = self.encoder.file_framing().terminator;
-        self.bytes.clear();
-        self.ends.clear();
-        let mut bytes = std::mem::take(&mut self.bytes);
-        let mut ends = std::mem::take(&mut self.ends);
-        self.encoder.encode(&batch.records, &mut bytes, &mut ends)?;
-        let table = self.settings.table.clone();
-        let mut written = 0;
-        let part = self.open()?;
-        let mut start = 0;
-        for end in &ends {
-            part.file
-                .write_all(&bytes[start..*end])
-                .and_then(|()| part.file.write_all(&terminator))
-                .map_err(|error| io_error(&table, "write", &part.hidden, &error))?;
-            written += (end - start + terminator.len()) as u64;
-            start = *end;
+        match &self.partitioner {
+            None => self.write_partition("", &batch.records)?,
+            Some(partitioner) => {
+                for (partition, records) in partitioner.split(&batch.records)? {
+                    self.write_partition(&partition, &records)?;
+                }
+            }
         }
-        part.names.bytes += written;
-        let full = part.names.bytes >= self.settings.part_bytes_max;
-        self.metrics.bytes.fetch_add(written, Ordering::Relaxed);
-        (self.bytes, self.ends) = (bytes, ends);
-        if full { self.close() } else { Ok(()) }
+        self.release_held()
     }
 
     fn flush(&mut self) -> Result<(), ConnectorError> {
-        let Some(part) = &mut self.part else { return Ok(()) };
-        part.file
-            .flush()
-            .and_then(|()| part.file.get_ref().sync_data())
-            .map_err(|error| io_error(&self.settings.table, "write", &part.hidden, &error))
+        self.open.values_mut().try_for_each(|part| part.file.sync())
     }
 
     fn prepare_commit(&mut self, checkpoint: CheckpointId) -> Result<Option<Vec<u8>>, ConnectorError> {
-        self.close()?;
-        if self.closed.is_empty() {
+        self.close_all()?;
+        let commits = self.commits.as_mut().and_then(|commits| commits.prepare(checkpoint));
+        let parts = self.take_closed(commits);
+        if parts.is_empty() {
             return Ok(None);
         }
-        // The checkpoint must not name a file whose name a crash could undo.
-        sync_directory(&self.settings.path, &self.settings.table)?;
-        let parts = self.take_closed();
+        if !parts.parts.is_empty() {
+            // The checkpoint must not name a file whose name a crash could undo.
+            self.store.sync()?;
+        }
         let encoded = parts.encode(&self.settings.table)?;
         self.epochs.push_back((checkpoint, parts));
         Ok(Some(encoded))
     }
 
     fn commit(&mut self, checkpoint: CheckpointId) -> Result<(), ConnectorError> {
-        while let Some((_, parts)) = self.epochs.front().filter(|(epoch, _)| *epoch <= checkpoint) {
-            parts.publish(&self.settings.table)?;
-            self.epochs.pop_front();
+        let mut last = None;
+        while let Some((epoch, parts)) = self.epochs.front().filter(|(epoch, _)| *epoch <= checkpoint) {
+            self.store.publish(parts)?;
+            let epoch = *epoch;
+            last = self.epochs.pop_front().map(|(_, parts)| (epoch, parts)).or(last);
         }
-        Ok(())
+        last.map_or(Ok(()), |(epoch, parts)| self.mark(epoch, &parts))
     }
 
     fn recover(&mut self, epochs: Vec<PreparedEpoch>) -> Result<(), ConnectorError> {
-        let mut kept = BTreeSet::new();
+        let (mut kept, mut pending) = (Vec::with_capacity(epochs.len()), None);
         for epoch in &epochs {
-            let parts = PendingParts::decode(&epoch.rows, &self.settings.table)?;
-            parts.publish(&self.settings.table)?;
-            kept.extend(parts.parts.into_iter().map(|part| part.hidden));
+            let mut parts = PendingParts::decode(&epoch.rows, &self.settings.table)?;
+            self.store.publish(&parts)?;
+            // The newest knows all partitions that are pending.
+            pending = parts.commits.take();
+            kept.push(parts);
         }
-        self.owner.sweep(&self.settings.path, &kept);
+        if let (Some(commits), Some(state)) = (&mut self.commits, pending) {
+            commits.restore(state);
+        }
+        self.store.sweep(&kept);
         Ok(())
     }
 
-    fn next_timer(&self) -> Option<Instant> {
-        self.part.as_ref().map(|part| part.opened + self.settings.part_age_max)
-    }
-
-    fn on_timer(&mut self) -> Result<(), ConnectorError> {
-        match self.next_timer() {
-            Some(due) if due <= Instant::now() => self.close(),
-            _ => Ok(()),
+    fn watermark(&mut self, watermark: Watermark) {
+        if let Some(commits) = &mut self.commits {
+            commits.watermark(watermark);
         }
     }
 
+    fn next_timer(&self) -> Option<Instant> {
+        let due =
+            |part: &Part| (part.opened + self.settings.part_age_max).min(part.written + self.settings.part_idle_max);
+        let due = self.open.values().map(due).min()?;
+        Some(self.checked.map_or(due, |checked| due.max(checked + self.settings.check_interval)))
+    }
+
+    fn on_timer(&mut self) -> Result<(), ConnectorError> {
+        let now = Instant::now();
+        if self.next_timer().is_none_or(|due| due > now) {
+            return Ok(());
+        }
+        self.checked = Some(now);
+        let (age_max, idle_max) = (self.settings.part_age_max, self.settings.part_idle_max);
+        let is_over = |part: &Part| part.opened + age_max <= now || part.written + idle_max <= now;
+        let over = self.open.iter().filter(|(_, part)| is_over(part)).map(|(partition, _)| partition.clone());
+        let over: Vec<String> = over.collect();
+        over.iter().try_for_each(|partition| self.close(partition))
+    }
+
     fn finish(&mut self) -> Result<(), ConnectorError> {
-        self.close()
+        self.close_all()?;
+        if self.checkpointed {
+            return Ok(());
+        }
+        let state = self.commits.as_ref().map(PartitionCommits::state);
+        let epoch = self.take_closed(state);
+        self.mark(CheckpointId(u64::MAX), &epoch)
     }
 }
 
 impl Drop for PartWriter {
     /// A part that no checkpoint names belongs to a job that failed: nobody may read it.
     fn drop(&mut self) {
-        let open = self.part.take().map(|part| part.hidden);
-        let closed = self.closed.iter().map(|part| self.settings.path.join(&part.hidden));
-        for hidden in open.into_iter().chain(closed) {
-            let _ = fs::remove_file(hidden);
+        for part in std::mem::take(&mut self.closed) {
+            self.store.discard(&part);
         }
     }
+}
+
+fn clock() -> TimestampMs {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as TimestampMs)
 }

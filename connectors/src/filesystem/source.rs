@@ -1,17 +1,20 @@
 //! Reads splits of files: large reads into one buffer a split, lines decoded in place.
 
-use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::Read;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, RecordBatch};
 use tidemill_common::ids::SplitId;
 use tidemill_common::limits::{BATCH_ROWS_TARGET, RECORD_BYTES_MAX};
 use tidemill_common::plan::{MetadataColumn, SourceSpec};
 
 use super::metadata::FileMetadata;
+use super::partition::{Assembler, Partitioning};
 use super::splits::FileSplit;
+use super::storage::Storage;
 use super::{Settings, io_error};
 use crate::api::{ConnectorError, ConnectorMetrics, Decoder, Origin, Slab, SourcePoll, SourceReader, Split};
 
@@ -20,11 +23,62 @@ const READ_BYTES: usize = 1 << 20;
 /// Pause between looks at a followed file that has not grown.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(20);
 
+/// The columns that a reader gives: of files, of their paths, and metadata.
+pub(crate) struct Columns {
+    projection: Vec<usize>,
+    partitions: Option<(Partitioning, Assembler)>,
+    metadata: Vec<MetadataColumn>,
+}
+
+impl Columns {
+    pub fn new(source: &SourceSpec, settings: &Settings) -> Self {
+        let projection = source.projection.clone();
+        let partitions = settings.partitioning.clone().map(|partitioning| {
+            let assembler = Assembler::new(&partitioning, &source.table, &projection);
+            (partitioning, assembler)
+        });
+        Self { projection, partitions, metadata: source.metadata.clone() }
+    }
+
+    /// What the decoder is to give, as positions in the table of the files.
+    pub fn file_projection(&self) -> &[usize] {
+        self.partitions.as_ref().map_or(&self.projection, |(_, assembler)| &assembler.file_projection)
+    }
+
+    pub fn has_metadata(&self) -> bool {
+        !self.metadata.is_empty()
+    }
+
+    /// The values of the partition columns of a file.
+    pub fn partition_values(&self, settings: &Settings, path: &Path) -> Result<Vec<ArrayRef>, ConnectorError> {
+        let Some((partitioning, _)) = &self.partitions else { return Ok(Vec::new()) };
+        let texts = partitioning.texts_of(path).ok_or_else(|| ConnectorError::State {
+            table: settings.table.clone(),
+            reason: format!("'{}' is in no partition", path.display()),
+        })?;
+        partitioning.values(path, &texts)
+    }
+
+    /// Puts together what was decoded of a file, what its path holds, and what is told of it.
+    pub fn assemble(
+        &self,
+        mut records: RecordBatch,
+        values: &[ArrayRef],
+        found: Option<&FileMetadata>,
+    ) -> Result<RecordBatch, ConnectorError> {
+        if let Some((_, assembler)) = &self.partitions {
+            records = assembler.assemble(&records, values)?;
+        }
+        found.map_or(Ok(records.clone()), |found| found.append(&records, &self.metadata))
+    }
+}
+
 /// Reads file splits, taking turns among them.
 pub(crate) struct FileReader {
     settings: Settings,
+    storage: Storage,
     decoder: Box<dyn Decoder>,
-    metadata: Vec<MetadataColumn>,
+    columns: Columns,
     metrics: Arc<ConnectorMetrics>,
     splits: Vec<OpenSplit>,
     /// The split whose turn is next.
@@ -34,9 +88,11 @@ pub(crate) struct FileReader {
 struct OpenSplit {
     id: SplitId,
     split: FileSplit,
+    /// Of the partition columns.
+    values: Vec<ArrayRef>,
     /// For METADATA columns.
     found: Option<FileMetadata>,
-    file: File,
+    file: Box<dyn Read + Send>,
     /// Bytes read: `buffer[begin..filled]` begins at `split.position` of the file.
     buffer: Vec<u8>,
     begin: usize,
@@ -50,29 +106,32 @@ struct OpenSplit {
 impl FileReader {
     pub fn new(
         settings: Settings,
-        source: &SourceSpec,
+        storage: Storage,
+        columns: Columns,
         decoder: Box<dyn Decoder>,
         metrics: Arc<ConnectorMetrics>,
     ) -> Self {
-        Self { settings, decoder, metadata: source.metadata.clone(), metrics, splits: Vec::new(), turn: 0 }
+        Self { settings, storage, decoder, columns, metrics, splits: Vec::new(), turn: 0 }
     }
 
     fn open(&self, split: &Split) -> Result<OpenSplit, ConnectorError> {
         let table = &self.settings.table;
         let id = split.id.clone();
         let mut split = FileSplit::from_split(split, table)?;
-        let fail = |error: std::io::Error| io_error(table, "read", &split.path, &error);
-        let mut file = File::open(&split.path).map_err(fail)?;
         // A split inside a file begins with the first line that begins in it: look at the byte before.
         let skip_first_line = split.position == split.start && split.start > 0;
         let from = split.position - u64::from(skip_first_line);
-        file.seek(SeekFrom::Start(from)).map_err(fail)?;
-        let found =
-            if self.metadata.is_empty() { None } else { Some(FileMetadata::of(&split.path, &file).map_err(fail)?) };
+        let file = self.storage.reader(&self.settings, &split.path, from)?;
+        let found = match self.columns.has_metadata() {
+            true => Some(self.storage.metadata(&self.settings, &split.path)?),
+            false => None,
+        };
+        let values = self.columns.partition_values(&self.settings, &split.path)?;
         split.position = from;
         Ok(OpenSplit {
             id,
             split,
+            values,
             found,
             file,
             buffer: Vec::new(),
@@ -158,9 +217,9 @@ impl OpenSplit {
     }
 
     /// Lines of the file before the position.
-    fn lines_before(&self, settings: &Settings) -> Result<u64, ConnectorError> {
+    fn lines_before(&self, settings: &Settings, storage: &Storage) -> Result<u64, ConnectorError> {
         let fail = |error: std::io::Error| io_error(&settings.table, "read", &self.split.path, &error);
-        let mut before = File::open(&self.split.path).map_err(fail)?.take(self.split.position);
+        let mut before = storage.reader(settings, &self.split.path, 0)?.take(self.split.position);
         let (mut buffer, mut lines) = (vec![0; READ_BYTES], 0);
         loop {
             match before.read(&mut buffer) {
@@ -235,7 +294,7 @@ impl SourceReader for FileReader {
                 Err(ConnectorError::Malformed { .. }) if split.split.line.is_none() => {
                     // The split begins inside the file: only now its line numbers are worth counting.
                     self.decoder.take()?;
-                    split.split.line = Some(1 + split.lines_before(&self.settings)?);
+                    split.split.line = Some(1 + split.lines_before(&self.settings, &self.storage)?);
                     let origin = split.origin();
                     let slab = Slab { origin: &origin, ..slab };
                     self.decoder.decode(&slab, 0, BATCH_ROWS_TARGET)?
@@ -244,10 +303,7 @@ impl SourceReader for FileReader {
             };
             split.advance(used, self.decoder.pending_records());
             let rows = self.decoder.pending_rows();
-            let mut records = self.decoder.take()?;
-            if let Some(found) = &split.found {
-                records = found.append(&records, &self.metadata)?;
-            }
+            let records = self.columns.assemble(self.decoder.take()?, &split.values, split.found.as_ref())?;
             if rows > 0 {
                 return Ok(SourcePoll::Rows { split: split.id.clone(), records });
             }

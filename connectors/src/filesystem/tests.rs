@@ -33,6 +33,7 @@ fn table(path: &Path, options: &[(&str, &str)]) -> TableSpec {
             Field::new("s", LogicalType::STRING.nullable()),
         ]),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 
@@ -43,6 +44,7 @@ fn source(table: TableSpec) -> SourceSpec {
         computed: Vec::new(),
         watermark: None,
         metadata: Vec::new(),
+        partition_filter: None,
     }
 }
 
@@ -407,7 +409,7 @@ fn a_damaged_or_strange_epoch_is_refused() {
     };
     let text = String::from_utf8(rows.clone()).unwrap();
     assert!(matches!(recover("{}"), ConnectorError::State { .. }));
-    assert!(recover(&text.replace("\"version\":1", "\"version\":2")).to_string().contains("version 2"));
+    assert!(recover(&text.replace("\"version\":2", "\"version\":3")).to_string().contains("version 3"));
     assert!(recover(&text.replace("\"part-", "\"../part-")).to_string().contains("no name of a pending part"));
     // Somebody has cut the hidden file.
     let (hidden, _) = sink.state();

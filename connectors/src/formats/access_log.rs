@@ -66,6 +66,7 @@ impl Format for AccessLog {
             source: true,
             sink: false,
             formats: false,
+            partitions: false,
         }
     }
 

@@ -159,6 +159,7 @@ impl Format for Csv {
             source: true,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

@@ -1,9 +1,13 @@
 //! Formats: how records are decoded and encoded.
 
 pub mod access_log;
+pub mod avro;
 pub mod columns;
 pub mod csv;
+#[cfg(test)]
+pub(crate) mod file_tests;
 pub mod json;
+pub mod parquet;
 pub mod raw;
 
 use tidemill_common::config::Options;

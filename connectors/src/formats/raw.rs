@@ -88,6 +88,7 @@ impl Format for Raw {
             source: true,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

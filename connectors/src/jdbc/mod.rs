@@ -119,6 +119,7 @@ impl Connector for Jdbc {
             source: false,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

@@ -35,6 +35,7 @@ fn table(options: &[(&str, &str)], primary_key: Vec<usize>) -> TableSpec {
             Field::new("raw", L::BYTES.nullable()),
         ]),
         primary_key,
+        partition_keys: Vec::new(),
     }
 }
 

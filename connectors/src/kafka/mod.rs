@@ -201,6 +201,7 @@ impl Connector for Kafka {
             source: true,
             sink: true,
             formats: true,
+            partitions: false,
         }
     }
 
@@ -220,7 +221,7 @@ impl Connector for Kafka {
             }
         }
         let format = crate::formats::of_table(table)?;
-        if !format.info().source {
+        if !format.info().source || !format.has_records() {
             return Err(cannot(table, "be read"));
         }
         format.check(table, false)
@@ -230,7 +231,7 @@ impl Connector for Kafka {
         let settings = SinkSettings::new(table)?;
         settings.client.check()?;
         let format = crate::formats::of_table(table)?;
-        if !format.info().sink {
+        if !format.info().sink || !format.has_records() {
             return Err(cannot(table, "be written"));
         }
         format.check(&settings.value_table, true)?;
@@ -307,7 +308,9 @@ impl Connector for Kafka {
 }
 
 fn cannot(table: &TableSpec, what: &str) -> TableError {
-    TableError::option("format", format!("table '{}' cannot {what} with this format", table.name))
+    let format = table.options.get("format").or_else(|| table.options.get("value.format"));
+    let format = format.map_or("", String::as_str);
+    TableError::option("format", format!("messages of Kafka cannot {what} with the format '{format}'"))
 }
 
 /// The table was checked when the job was planned.

@@ -24,6 +24,7 @@ fn table(options: &[(&str, &str)]) -> TableSpec {
             .collect::<BTreeMap<_, _>>(),
         schema: Schema::new(vec![Field::new("id", L::BigInt.nullable()), Field::new("name", L::STRING.nullable())]),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 
@@ -122,6 +123,7 @@ fn read(table: &TableSpec, parallelism: u32) -> Result<Read, ConnectorError> {
         computed: Vec::new(),
         watermark: None,
         metadata: Vec::new(),
+        partition_filter: None,
     };
     let mut enumerator = Kafka.create_enumerator(&source, parallelism, &connector_context())?;
     enumerator.discover()?;
@@ -229,7 +231,14 @@ fn bug_26_no_partition_is_doubled_or_forgotten() {
         produce(&servers, "a", partition, json(i64::from(partition) * 1000..i64::from(partition) * 1000 + 300));
     }
     let table = table(&options);
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
+    let source = SourceSpec {
+        table,
+        projection: vec![0],
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+        partition_filter: None,
+    };
     let table = crate::restore_tests::Table { connector: &Kafka, source, rows: Some(900) };
     let mut told = 0;
     // Steps, checkpoints, one with an assignment in its midst, crashes, discovery.
@@ -273,7 +282,14 @@ fn paused_partitions_wait_and_new_messages_come() {
     let options = [("properties.bootstrap.servers", servers.as_str()), ("topic", "a"), ("format", "json")];
     let table = table(&[&options[..], &[("scan.startup.mode", "earliest-offset")]].concat());
     assert!(!Kafka.is_bounded(&table));
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
+    let source = SourceSpec {
+        table,
+        projection: vec![0],
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+        partition_filter: None,
+    };
     let mut enumerator = Kafka.create_enumerator(&source, 1, &connector_context()).unwrap();
     enumerator.discover().unwrap();
     assert_eq!(enumerator.discovery_interval(), Some(Duration::from_secs(300)));
@@ -394,7 +410,14 @@ fn a_real_broker_does_the_same() {
 fn speed_of_reading() {
     let servers = std::env::var("TIDEMILL_TEST_KAFKA").unwrap();
     let table = bounded(&servers, &[("topic", "tidemill-test")]);
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
+    let source = SourceSpec {
+        table,
+        projection: vec![0],
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+        partition_filter: None,
+    };
     let mut enumerator = Kafka.create_enumerator(&source, 1, &connector_context()).unwrap();
     let begin = Instant::now();
     enumerator.discover().unwrap();

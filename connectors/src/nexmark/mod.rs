@@ -147,6 +147,7 @@ impl Connector for Nexmark {
             source: true,
             sink: false,
             formats: false,
+            partitions: false,
         }
     }
 

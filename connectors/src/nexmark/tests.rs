@@ -77,6 +77,7 @@ fn table(fields: Vec<Field>, options: &[(&str, &str)]) -> TableSpec {
             .collect::<BTreeMap<_, _>>(),
         schema: Schema::new(fields),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 
@@ -84,8 +85,14 @@ fn read(table: &TableSpec, parallelism: u32) -> RecordBatch {
     Nexmark.check_source(table).unwrap();
     assert!(Nexmark.is_bounded(table));
     let projection = (0..table.schema.len()).collect();
-    let source =
-        SourceSpec { table: table.clone(), projection, computed: Vec::new(), watermark: None, metadata: Vec::new() };
+    let source = SourceSpec {
+        table: table.clone(),
+        projection,
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+        partition_filter: None,
+    };
     let mut enumerator = Nexmark.create_enumerator(&source, parallelism, &connector_context()).unwrap();
     let mut batches = Vec::new();
     for subtask in 0..parallelism {
@@ -270,7 +277,14 @@ fn wrong_columns_and_options_are_told_plainly() {
 fn a_table_without_end_keeps_to_its_rate() {
     let table = table(bid_fields(), &[("first-event.rate", "20000"), ("nexmark.table", "bid")]);
     assert!(!Nexmark.is_bounded(&table));
-    let source = SourceSpec { table, projection: vec![0], computed: Vec::new(), watermark: None, metadata: Vec::new() };
+    let source = SourceSpec {
+        table,
+        projection: vec![0],
+        computed: Vec::new(),
+        watermark: None,
+        metadata: Vec::new(),
+        partition_filter: None,
+    };
     let mut enumerator = Nexmark.create_enumerator(&source, 1, &connector_context()).unwrap();
     let mut reader = Nexmark.create_reader(&source, &subtask_context(0, 1)).unwrap();
     reader.add_splits(enumerator.next_splits(SubtaskIndex(0))).unwrap();
@@ -304,6 +318,7 @@ fn speed_of_bids() {
             computed: Vec::new(),
             watermark: None,
             metadata: Vec::new(),
+            partition_filter: None,
         };
         let mut enumerator = Nexmark.create_enumerator(&source, 1, &connector_context()).unwrap();
         let mut reader = Nexmark.create_reader(&source, &subtask_context(0, 1)).unwrap();

@@ -34,6 +34,7 @@ pub fn connector_context() -> ConnectorContext {
         io: runtime.handle().clone(),
         cancelled: Arc::new(AtomicBool::new(false)),
         lease: Lease::unlimited(),
+        stores: tidemill_common::stores::StoreOptions::new(),
     }
 }
 
@@ -63,6 +64,7 @@ pub fn table(connector: &str, options: &[(&str, &str)], primary_key: Vec<usize>)
         options: options.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         schema: Schema::new(vec![Field::new("id", L::BigInt.nullable()), Field::new("name", L::STRING.nullable())]),
         primary_key,
+        partition_keys: Vec::new(),
     }
 }
 

@@ -6,23 +6,21 @@
 mod copies;
 mod files;
 
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
-use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload, RetryConfig};
+use object_store::{GetResultPayload, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
 use tidemill_common::faults::{Promise, is_broken};
+pub use tidemill_common::stores::StoreOptions;
+use tidemill_common::stores::{self, with_sources};
 use url::Url;
 
 pub use copies::{JobCopies, LocalCopies};
 pub use files::{FileReader, FileWriter, ReadStats, attempt_of, checksum};
 
-/// The longest that one request to a store may take, retries included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 /// Bytes of an object that are in memory when it is brought to a local file.
 const FETCHED_BYTES: usize = 512 * 1024;
 
@@ -63,10 +61,6 @@ pub enum StorageError {
     Damaged { url: String, reason: String },
 }
 
-/// Options of stores, such as `s3.endpoint` and `s3.path-style-access`, by their names in the
-/// configuration of a process.
-pub type StoreOptions = BTreeMap<String, String>;
-
 impl Directory {
     /// Opens a directory. A bare path is a local one. Nothing is created or read.
     ///
@@ -88,8 +82,10 @@ impl Directory {
                 let path = url.to_file_path().map_err(|()| fail("it is not a local path".to_owned()))?;
                 (Arc::new(store), Path::from_absolute_path(path).map_err(|error| fail(error.to_string()))?)
             }
-            "s3" | "s3a" | "gs" | "az" | "abfs" | "abfss" => remote(&url, options).map_err(fail)?,
-            other => return Err(fail(format!("the scheme '{other}' is not one of file, s3, gs and az"))),
+            _ => {
+                let (bucket, path) = stores::open(&url, options).map_err(fail)?;
+                (bucket.objects, path)
+            }
         };
         Ok(Self { store, url, path })
     }
@@ -282,61 +278,6 @@ impl Fetched {
     fn unwritten(path: &std::path::Path, reason: impl ToString) -> StorageError {
         StorageError::Local { path: path.display().to_string(), doing: "written", reason: reason.to_string() }
     }
-}
-
-fn remote(url: &Url, options: &StoreOptions) -> Result<(Arc<dyn ObjectStore>, Path), String> {
-    let retry = RetryConfig { retry_timeout: REQUEST_TIMEOUT, ..RetryConfig::default() };
-    let option = |keys: &[&str]| keys.iter().find_map(|key| options.get(*key)).cloned();
-    let bucket = url.host_str().ok_or_else(|| "it names no bucket".to_owned())?.to_owned();
-    let path = Path::from_url_path(url.path()).map_err(|error| error.to_string())?;
-    let store: Arc<dyn ObjectStore> = match url.scheme() {
-        "s3" | "s3a" => {
-            let mut builder = object_store::aws::AmazonS3Builder::from_env().with_bucket_name(bucket).with_retry(retry);
-            if let Some(endpoint) = option(&["s3.endpoint"]) {
-                builder = builder.with_allow_http(endpoint.starts_with("http://")).with_endpoint(endpoint);
-            }
-            if let Some(region) = option(&["s3.region"]) {
-                builder = builder.with_region(region);
-            }
-            if let Some(key) = option(&["s3.access-key"]) {
-                builder = builder.with_access_key_id(key);
-            }
-            if let Some(secret) = option(&["s3.secret-key"]) {
-                builder = builder.with_secret_access_key(secret);
-            }
-            let path_style = option(&["s3.path-style-access", "s3.path.style.access"]).is_some_and(|on| on == "true");
-            builder = builder.with_virtual_hosted_style_request(!path_style);
-            Arc::new(builder.build().map_err(|error| with_sources(&error))?)
-        }
-        "gs" => Arc::new(
-            object_store::gcp::GoogleCloudStorageBuilder::from_env()
-                .with_bucket_name(bucket)
-                .with_retry(retry)
-                .build()
-                .map_err(|error| with_sources(&error))?,
-        ),
-        _ => Arc::new(
-            object_store::azure::MicrosoftAzureBuilder::from_env()
-                .with_url(url.as_str())
-                .with_retry(retry)
-                .build()
-                .map_err(|error| with_sources(&error))?,
-        ),
-    };
-    Ok((store, path))
-}
-
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text = format!("{text}: {cause_text}");
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

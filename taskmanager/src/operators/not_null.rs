@@ -86,6 +86,7 @@ mod tests {
             options: BTreeMap::new(),
             schema,
             primary_key: Vec::new(),
+            partition_keys: Vec::new(),
         };
         NotNull::new(&table, enforcer, Arc::default())
     }

@@ -6,7 +6,7 @@ use tidemill_common::batch::Batch;
 use tidemill_common::checkpoint::StagedEpoch;
 use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::CheckpointId;
-use tidemill_common::time::TimestampMs;
+use tidemill_common::time::{TimestampMs, Watermark};
 use tidemill_connectors::api::{ConnectorContext, PreparedEpoch, SinkWriter};
 
 use super::not_null::NotNull;
@@ -39,6 +39,11 @@ impl Operator for Sink {
         }
         self.context.may_write()?;
         Ok(self.writer.write(&batch)?)
+    }
+
+    fn process_watermark(&mut self, watermark: Watermark, output: &mut dyn Output) -> Result<(), OperatorError> {
+        self.writer.watermark(watermark);
+        output.emit_watermark(watermark)
     }
 
     fn next_processing_timer(&self) -> Option<TimestampMs> {

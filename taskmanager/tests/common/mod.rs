@@ -110,6 +110,7 @@ impl Cluster {
             io: self.io.handle().clone(),
             cancelled: Arc::new(AtomicBool::new(false)),
             lease: Lease::unlimited(),
+            stores: tidemill_common::stores::StoreOptions::new(),
         };
         let enumerators = plan.operators.iter().filter_map(|operator| match &operator.kind {
             OperatorKind::Source(source) => {
@@ -273,6 +274,7 @@ impl PlanBuilder {
             computed: Vec::new(),
             watermark: None,
             metadata: Vec::new(),
+            partition_filter: None,
         };
         self.add(OperatorKind::Source(source), Vec::new(), schema, parallelism)
     }
@@ -300,6 +302,7 @@ fn table(name: &str, connector: &str, schema: Schema) -> TableSpec {
         options: BTreeMap::from([("connector".to_owned(), connector.to_owned())]),
         schema,
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 

@@ -36,6 +36,7 @@ fn table(options: &[(&str, &str)]) -> TableSpec {
             Field::new("response_time_ms", LogicalType::Double.nullable()),
         ]),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 

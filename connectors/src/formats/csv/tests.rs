@@ -22,6 +22,7 @@ fn table(types: &[LogicalType], options: &[(&str, &str)]) -> TableSpec {
             .collect::<BTreeMap<_, _>>(),
         schema: Schema::new(fields.collect()),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 

@@ -101,6 +101,7 @@ impl Format for Json {
             source: true,
             sink: true,
             formats: false,
+            partitions: false,
         }
     }
 

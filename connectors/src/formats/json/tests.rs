@@ -22,6 +22,7 @@ fn table(fields: Vec<Field>, options: &[(&str, &str)]) -> TableSpec {
             .collect::<BTreeMap<_, _>>(),
         schema: Schema::new(fields),
         primary_key: Vec::new(),
+        partition_keys: Vec::new(),
     }
 }
 
