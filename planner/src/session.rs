@@ -689,6 +689,7 @@ impl Tables for Session<'_> {
             computed: Vec::new(),
             watermark: None,
             metadata: Vec::new(),
+            partition_filter: None,
         };
         self.connectors.is_bounded(&spec)
     }

@@ -1,0 +1,6 @@
+CREATE TABLE t (`a b` INT) WITH (
+  'connector' = 'filesystem',
+  'path' = '/d',
+  'format' = 'avro'
+);
+INSERT INTO t VALUES (1);

@@ -1,0 +1,1 @@
+CREATE TABLE t (a INT, day STRING) PARTITIONED BY (day) WITH ('connector' = 'print');

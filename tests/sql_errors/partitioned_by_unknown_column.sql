@@ -1,0 +1,3 @@
+CREATE TABLE t (a INT, day STRING) PARTITIONED BY (dya) WITH (
+  'connector' = 'filesystem', 'path' = '/d', 'format' = 'json'
+);
