@@ -1,14 +1,11 @@
-//! Tables of files in a store of objects, which here is a light S3 server: partitioned parquet and lines of json
-//! are written, committed and read back, also while task managers are killed and the store fails.
+//! Tables of files in a store of objects, which here is a light S3 server: partitioned parquet, json and avro
+//! are written, committed and read back.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::atomic::Ordering;
 
-use tidemill_tests::cluster::Cluster;
-use tidemill_tests::fault_proxy::FaultProxy;
-use tidemill_tests::jobs::{rows, submit, wait_for};
+use tidemill_tests::jobs::rows;
 use tidemill_tests::services::Service;
 
 /// Options of processes that reach the store.
@@ -91,48 +88,4 @@ fn partitions_in_a_store_are_written_marked_and_read() {
             &store,
         );
     }
-}
-
-#[test]
-fn every_row_is_in_the_store_once_while_task_managers_are_killed_and_the_store_fails() {
-    const ROWS: u64 = 100_000;
-    let Some(store) = Service::start("s3.sh").unwrap() else { return };
-    let proxy = FaultProxy::start(&store.address, 12, 7).unwrap();
-    let mut cluster = Cluster::start_with(2, 1, &options(&proxy.url)).unwrap();
-    let definition = numbers("chaos", "json");
-    let job = submit(
-        &cluster,
-        &format!(
-            "SET 'execution.checkpointing.interval' = '300 ms';
-             SET 'state.checkpoints.dir' = 'file://{}/checkpoints';
-             SET 'restart-strategy.type' = 'exponential-delay';
-             SET 'restart-strategy.exponential-delay.initial-backoff' = '50 ms';
-             SET 'restart-strategy.exponential-delay.max-backoff' = '200 ms';
-             {definition}
-             CREATE TABLE source (id BIGINT) WITH ('connector' = 'datagen', 'number-of-rows' = '{ROWS}', 'rows-per-second' = '10000',
-                 'fields.id.kind' = 'sequence', 'fields.id.start' = '0', 'fields.id.end' = '{}');
-             INSERT INTO numbers SELECT id, MOD(id, 3), 'x' FROM source;",
-            cluster.directory().display(),
-            ROWS - 1
-        ),
-        &["--parallelism", "2"],
-    );
-    for _ in 0..3 {
-        std::thread::sleep(std::time::Duration::from_millis(1_500));
-        cluster.kill_task_manager(0).unwrap();
-        cluster.start_task_manager().unwrap();
-    }
-    wait_for(&cluster, "finished", || {
-        let told = cluster.json("describe", &[&job]).ok()?;
-        (told["state"] == "FINISHED").then_some(())
-    });
-    let directory = tempfile::tempdir().unwrap();
-    let found = read_back(&definition, &store, directory.path());
-    let all = expected(ROWS);
-    let wrong: Vec<_> =
-        all.keys().chain(found.keys()).filter(|row| all.get(*row) != found.get(*row)).take(10).collect();
-    assert!(wrong.is_empty(), "{wrong:?}\n{}", cluster.logs());
-    let landed = &proxy.landed;
-    let faults = [&landed.errors, &landed.busy, &landed.cut_before, &landed.cut_after];
-    assert!(faults.iter().all(|landed| landed.load(Ordering::Relaxed) > 0), "a kind of fault did not land");
 }

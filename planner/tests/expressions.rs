@@ -92,6 +92,7 @@ impl ConnectorCatalog for Connectors {
             source: true,
             sink: true,
             formats,
+            partitions: false,
         };
         vec![info("filesystem", vec![path], true), info("collect", Vec::new(), false)]
     }

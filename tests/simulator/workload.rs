@@ -205,6 +205,10 @@ pub fn assert_consistent(metadata: &CheckpointMetadata, location: &str, objects:
         // Some had finished before, covered by an earlier one.
         return;
     }
+    if found.is_empty() && reached.values().all(|end| *end == ROWS_PER_SPLIT) {
+        // All had finished before, and were started again with what was left of them: nothing.
+        return;
+    }
     let mut expected: BTreeMap<u64, u64> = BTreeMap::new();
     for (split, end) in reached {
         (0..end).for_each(|index| *expected.entry(Row { split, index }.key()).or_default() += 1);

@@ -1,3 +1,4 @@
+-- parallelism: 1
 -- Windows over ties and NULLs: rows of one time, keys that are NULL or empty, aggregates of nothing but NULLs.
 CREATE TABLE events (
     k STRING,

@@ -26,7 +26,7 @@ CREATE TABLE other (
     extra STRING,
     price DECIMAL(10, 2),
     name STRING,
-    WATERMARK FOR placed AS placed
+    WATERMARK FOR placed AS placed - INTERVAL '1' HOUR
 ) WITH (
     'connector' = 'filesystem',
     'path' = '${out}/_files/all',

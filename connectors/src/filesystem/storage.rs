@@ -16,6 +16,7 @@ use super::{Settings, io_error};
 use crate::api::{ConnectorContext, ConnectorError, FileInput};
 
 /// Reads files of this machine, or of a store of objects.
+#[expect(clippy::large_enum_variant, reason = "a reader has one")]
 #[derive(Clone)]
 pub(super) enum Storage {
     Local,

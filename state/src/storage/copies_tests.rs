@@ -51,7 +51,9 @@ impl Place {
         let reader = FileReader::new(self.store(), StoreOptions::new(), self.runtime.handle().clone());
         let reader = reader.with_copies(Some(copies.clone()));
         let mut fetched = 0;
-        let path = || self.disk().join("fetched");
+        let paths = std::cell::Cell::new(0);
+        // Several are on their way at once.
+        let path = || self.disk().join(format!("fetched-{}", paths.replace(paths.get() + 1)));
         reader.fetch(files, path, |file, path| {
             let content = std::fs::read(&path).unwrap();
             assert_eq!((content.len() as u64, super::super::checksum(&content)), (file.bytes, file.checksum));

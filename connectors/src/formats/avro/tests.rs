@@ -75,7 +75,7 @@ proptest! {
 fn reading_goes_on_behind_the_rows_that_were_read() {
     let table = table(&[]);
     let records = random_rows(&table, 20_000, 5);
-    let file = written(&Avro, &table, &[records.clone()]);
+    let file = written(&Avro, &table, std::slice::from_ref(&records));
     let all: Vec<usize> = (0..table.schema.len()).collect();
     for read in [0, 1, 8_191, 8_192, 8_193, 16_385, 19_999, 20_000] {
         let rest = read_part(&Avro, &table, &all, &file, (0..u64::MAX, read)).unwrap();
@@ -88,7 +88,7 @@ fn reading_goes_on_behind_the_rows_that_were_read() {
 fn fields_are_found_by_name() {
     let whole = table(&[]);
     let records = random_rows(&whole, 100, 9);
-    let file = written(&Avro, &whole, &[records.clone()]);
+    let file = written(&Avro, &whole, std::slice::from_ref(&records));
     let other = table_of(TableSchema::new(vec![
         Field::new("none", LogicalType::Date.nullable()),
         Field::new("c10", LogicalType::STRING.nullable()),
