@@ -329,6 +329,16 @@ impl SlicedAggregate {
                 None => self.slices.range(slice..=slice),
             };
             let Some(pane) = self.slices.get(&slice) else { continue };
+            if self.windows.is_over_at(window.end, self.windows.progress.furthest()) {
+                // Before a restore some keys may have come further than this subtask: for them it is over.
+                let columns = pane.current.keys(&self.layout, &touched);
+                let over = self.windows.over_before(window, &columns, touched.len());
+                let mut over = over.values().iter();
+                touched.retain(|_| !over.next().unwrap_or(false));
+                if touched.is_empty() {
+                    continue;
+                }
+            }
             let mut picked = None;
             if !pane.is_whole() || parts.nth(1).is_some() {
                 let mut keys = KeyBatch::default();
