@@ -11,7 +11,7 @@ need g++ "command -v c++"
 need make "command -v make"
 need cmake "command -v cmake"
 need ccache "command -v ccache"
-need libclang-dev "ldconfig -p | grep -q libclang || ls /usr/lib/llvm-*/lib/libclang*.so*"
+need libclang-dev "ldconfig -p | grep -Eq 'libclang(-[0-9.]+)?[.]so' || ls /usr/lib/llvm-*/lib/libclang.so* /usr/lib/llvm-*/lib/libclang-[0-9]*.so*"
 need pkg-config "command -v pkg-config"
 # Tests look for processes and end them.
 need procps "command -v ps"
