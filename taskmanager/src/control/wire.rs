@@ -12,6 +12,7 @@ use tidemill_common::ids::{
     TaskManagerId,
 };
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
+use tidemill_common::stores::with_sources;
 use tidemill_proto::v1;
 use tidemill_proto::v1::task_manager_gateway_client::TaskManagerGatewayClient;
 use tokio::sync::mpsc;
@@ -54,17 +55,6 @@ pub async fn next(inbound: &mut Inbound) -> Result<Fenced<JobManagerMessage>, St
         Ok(None) => Err("the job manager has closed the connection".to_owned()),
         Err(status) => Err(format!("the connection to the job manager broke: {}", status.message())),
     }
-}
-
-/// The message of an error and of what caused it.
-fn with_sources(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
 
 fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
