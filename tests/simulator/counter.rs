@@ -17,6 +17,7 @@ use tidemill_common::key_group::key_group_range;
 use tidemill_common::time::Watermark;
 
 use crate::aligner::{AlignAction, BarrierAligner};
+use crate::fare::{Fare, Fares};
 use crate::tasks::{At, Element, Up, is_lane, job_of};
 use crate::watermark::{MergeEvent, WatermarkMerger};
 use crate::workload::{GROUPS, Output, Progress, Row, group_of, is_over, resolved};
@@ -55,6 +56,10 @@ struct Channel {
     watermark: i64,
     /// Elements whose credits the sender has not got back.
     consumed: usize,
+    /// Elements that take a place of the channel.
+    places: usize,
+    put: Fares,
+    taken: Fares,
 }
 
 #[derive(Debug)]
@@ -105,8 +110,16 @@ impl Counter {
         directory: &str,
         checkpoint: Option<(&CheckpointMetadata, &str)>,
     ) -> Result<Box<Self>, String> {
-        let channel =
-            || Channel { waiting: VecDeque::new(), blocked: false, ended: false, watermark: i64::MIN, consumed: 0 };
+        let channel = || Channel {
+            waiting: VecDeque::new(),
+            blocked: false,
+            ended: false,
+            watermark: i64::MIN,
+            consumed: 0,
+            places: 0,
+            put: Fares::default(),
+            taken: Fares::default(),
+        };
         let senders = from.len();
         let lane = is_lane(at.subtask);
         let overtaking = world.overtaking && !lane;
@@ -253,9 +266,12 @@ impl Counter {
             }
             _ => None,
         };
+        let fare = channel.put.next(element.passenger(self.overtaking));
+        channel.put.passed(fare);
+        channel.places += usize::from(fare == Fare::Place);
         channel.waiting.push_back(element);
         // What overtakes overdraws a channel by what one row can bring along, once.
-        assert!(channel.waiting.len() <= world.capacity + 8, "a sender without credits has sent");
+        assert!(channel.places <= world.capacity + 8, "a sender without credits has sent");
         if let Some(barrier) = announced {
             let mut actions = self.aligner.announced(from, barrier);
             if world.chance(0.5) {
@@ -293,8 +309,11 @@ impl Counter {
         let index = self.ready(world)?;
         let channel = &mut self.channels[index];
         let element = channel.waiting.pop_front()?;
-        if !(self.overtaking && matches!(element, Element::Barrier(_))) {
+        let fare = channel.taken.next(element.passenger(self.overtaking));
+        channel.taken.passed(fare);
+        if fare == Fare::Place {
             channel.consumed += 1;
+            channel.places -= 1;
             if channel.consumed >= world.capacity.div_ceil(2) {
                 let from = self.senders[index];
                 world.credit((at.attempt, from, at.subtask), std::mem::take(&mut channel.consumed));

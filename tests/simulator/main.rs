@@ -11,6 +11,8 @@
 #[allow(dead_code, reason = "not every way of alignment is simulated")]
 mod aligner;
 mod counter;
+#[path = "../../taskmanager/src/shuffle/fare.rs"]
+mod fare;
 mod manager;
 mod owner;
 mod source;

@@ -9,6 +9,7 @@ use tidemill_common::checkpoint::{Blob, OperatorSnapshot, SplitPosition, Subtask
 use tidemill_common::control::SubtaskState;
 use tidemill_common::ids::{CheckpointId, OperatorId, SplitId, SubtaskId};
 
+use crate::fare::{Fare, Fares};
 use crate::split_watermarks::SplitWatermarks;
 use crate::tasks::{At, Element, Up, is_lane};
 use crate::workload::{Position, ROWS_PER_SPLIT, Row, owner_of};
@@ -36,7 +37,7 @@ pub struct Source {
     /// A step is on its way.
     scheduled: bool,
     /// Where rows go, with the credits for each.
-    receivers: Vec<(SubtaskId, i64)>,
+    receivers: Vec<(SubtaskId, i64, Fares)>,
     /// Barriers may overtake.
     overtaking: bool,
     outbox: VecDeque<(u32, Element)>,
@@ -78,7 +79,7 @@ impl Source {
             no_more: false,
             asked: false,
             scheduled: false,
-            receivers: receivers.into_iter().map(|receiver| (receiver, world.capacity as i64)).collect(),
+            receivers: receivers.into_iter().map(|to| (to, world.capacity as i64, Fares::default())).collect(),
             overtaking: world.overtaking && !is_lane(subtask),
             outbox: VecDeque::new(),
             mail: VecDeque::new(),
@@ -169,13 +170,15 @@ impl Source {
     /// Sends what it has credits for; all of it if that is urgent.
     fn flush(&mut self, world: &mut World, at: At, urgent: bool) {
         while let Some((to, element)) = self.outbox.front() {
-            let (receiver, credit) = &mut self.receivers[*to as usize];
-            let free = self.overtaking && matches!(element, Element::Barrier(_));
+            let (receiver, credit, fares) = &mut self.receivers[*to as usize];
+            let fare = fares.next(element.passenger(self.overtaking));
+            let free = fare != Fare::Place;
             if !free && *credit <= 0 && !urgent {
                 world.landed.backpressured += 1;
                 return;
             }
             *credit -= i64::from(!free);
+            fares.passed(fare);
             world.send((at.attempt, at.subtask, *receiver), element.clone());
             self.outbox.pop_front();
         }
@@ -183,7 +186,7 @@ impl Source {
 
     /// A receiver has room again.
     pub fn credit(&mut self, world: &mut World, at: At, from: SubtaskId, credits: usize) -> Vec<Up> {
-        let receiver = self.receivers.iter_mut().find(|(receiver, _)| *receiver == from).expect("a receiver");
+        let receiver = self.receivers.iter_mut().find(|(receiver, ..)| *receiver == from).expect("a receiver");
         receiver.1 += credits as i64;
         self.flush(world, at, false);
         let mut told = Vec::new();

@@ -16,6 +16,7 @@ use tidemill_common::job_graph::{JobGraph, Task as GraphTask, TaskEdge};
 use tidemill_common::plan::Partitioning;
 
 use crate::counter::Counter;
+use crate::fare::Passenger;
 use crate::source::{Mail, Source};
 use crate::workload::{Position, Row};
 use crate::world::{Link, Object, World};
@@ -150,6 +151,17 @@ pub enum Element {
     Barrier(Barrier),
     EndOfData { drain: bool },
     EndOfPartition,
+}
+
+impl Element {
+    /// By which it takes a place in a channel in which barriers may overtake, or not.
+    pub fn passenger(&self, overtaking: bool) -> Passenger {
+        match self {
+            Self::Watermark(_) => Passenger::Watermark,
+            Self::Barrier(_) if overtaking => Passenger::OvertakingBarrier,
+            _ => Passenger::Other,
+        }
+    }
 }
 
 /// One subtask of an attempt.

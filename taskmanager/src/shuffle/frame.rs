@@ -3,7 +3,7 @@
 //! | bytes | field | |
 //! |---|---|---|
 //! | 0..2 | magic | `TM` |
-//! | 2 | version | 2 |
+//! | 2 | version | 3 |
 //! | 3 | kind | [`FrameKind`] |
 //! | 4..8 | channel | chosen by the sender with [`FrameKind::Open`] |
 //! | 8..12 | attempt | of the job: what is stale is refused |
@@ -15,12 +15,15 @@
 //! All numbers are little-endian. A length above [`FRAME_BYTES_MAX`] is refused before anything is
 //! allocated.
 
+use tidemill_common::batch::StreamElement;
 use tidemill_common::limits::FRAME_BYTES_MAX;
+
+use super::fare::Passenger;
 
 /// Bytes of a header.
 pub const HEADER_BYTES: usize = 32;
 const MAGIC: [u8; 2] = *b"TM";
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// What a frame is.
 #[repr(u8)]
@@ -53,6 +56,27 @@ impl FrameKind {
         [Open, Batch, Watermark, Barrier, Idle, EndOfData, EndOfPartition, Abort, Credit, Closed]
             .into_iter()
             .find(|kind| *kind as u8 == byte)
+    }
+
+    /// The kind of the frame that an element goes in.
+    pub fn of(element: &StreamElement) -> Self {
+        match element {
+            StreamElement::Batch(_) => Self::Batch,
+            StreamElement::Watermark(_) => Self::Watermark,
+            StreamElement::Barrier(_) => Self::Barrier,
+            StreamElement::Idle(_) => Self::Idle,
+            StreamElement::EndOfData { .. } => Self::EndOfData,
+            StreamElement::EndOfPartition => Self::EndOfPartition,
+        }
+    }
+
+    /// By which it takes a place in a channel in which barriers may overtake, or not.
+    pub fn passenger(self, overtaking: bool) -> Passenger {
+        match self {
+            Self::Watermark => Passenger::Watermark,
+            Self::Barrier if overtaking => Passenger::OvertakingBarrier,
+            _ => Passenger::Other,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What a subtask reads: its mail, and its input channels, behind one lock and one signal.
 //!
-//! Elements are whole batches, so that a lock per element costs nothing a row. A channel holds at most
-//! [`CHANNEL_CAPACITY_ELEMENTS`] elements: senders of this process wait for room, senders of others
-//! have a credit for each place.
+//! Elements are whole batches, so that a lock per element costs nothing a row. A channel has
+//! [`CHANNEL_CAPACITY_ELEMENTS`] places: senders of this process wait for room, senders of others
+//! have a credit for each place. What takes no place is said in [`super::fare`].
 //!
 //! Where barriers may overtake, they have places of their own, one a channel: a newer one takes the place of
 //! an older, which was given up. The subtask is told of them before it reads on, and may take what waits
@@ -20,6 +20,7 @@ use tidemill_common::limits::{CHANNEL_CAPACITY_ELEMENTS, CHANNEL_OVERDRAFT_ELEME
 use tidemill_connectors::api::Split;
 
 use super::codec;
+use super::fare::{Fare, Fares};
 use super::frame::{FrameKind, Header};
 use super::overtaking::{Overtaking, Urgency};
 use crate::operators::window::system_clock;
@@ -78,19 +79,12 @@ pub enum Delivery {
 }
 
 impl Delivery {
-    fn is_barrier(&self) -> bool {
+    /// Its kind, by which it takes a place or none.
+    fn kind(&self) -> FrameKind {
         match self {
-            Self::Element(element) => matches!(element, StreamElement::Barrier(_)),
-            Self::Frame { header, .. } => header.kind == FrameKind::Barrier,
-            Self::Aborted => false,
-        }
-    }
-
-    fn is_end_of_data(&self) -> bool {
-        match self {
-            Self::Element(element) => matches!(element, StreamElement::EndOfData { .. }),
-            Self::Frame { header, .. } => header.kind == FrameKind::EndOfData,
-            Self::Aborted => false,
+            Self::Element(element) => FrameKind::of(element),
+            Self::Frame { header, .. } => header.kind,
+            Self::Aborted => FrameKind::Abort,
         }
     }
 
@@ -140,8 +134,14 @@ struct Channel {
     listed: bool,
     credit: Option<Box<dyn CreditReturn>>,
     consumed: usize,
-    /// Barriers in the queue that have a place of their own.
-    barriers: usize,
+    /// What was put.
+    put: Fares,
+    /// What was taken.
+    taken: Fares,
+    /// Elements in the queue that take one of its places.
+    places: usize,
+    /// A barrier in the queue has a place of its own.
+    barrier: bool,
     /// The end of the sender's data was put.
     ended: bool,
 }
@@ -171,10 +171,10 @@ pub struct Inbox {
 impl Channel {
     /// A newer barrier takes the place of an older one.
     fn make_place_for_barrier(&mut self) {
-        if self.barriers > 0 {
-            self.queue.retain(|delivery| !delivery.is_barrier());
+        if self.barrier {
+            self.queue.retain(|delivery| delivery.kind() != FrameKind::Barrier);
         }
-        self.barriers = 1;
+        self.barrier = true;
     }
 }
 
@@ -244,11 +244,19 @@ impl Inbox {
             return Err(Closed);
         }
         let slot = &mut state.channels[channel];
+        let Some(next) = delivery.as_ref() else { return Ok(true) };
+        let kind = next.kind();
+        let fare = slot.put.next(kind.passenger(self.overtaking.is_some()));
+        if fare == Fare::Place && slot.places >= capacity {
+            return Ok(false);
+        }
+        slot.put.passed(fare);
+        slot.places += usize::from(fare == Fare::Place);
         if let Some(overtaking) = &self.overtaking
-            && delivery.as_ref().is_some_and(Delivery::is_barrier)
+            && fare == Fare::Barrier
         {
             slot.make_place_for_barrier();
-            let barrier = delivery.as_ref().and_then(Delivery::barrier);
+            let barrier = next.barrier();
             if let Some(barrier) = barrier.filter(|b| b.savepoint.is_none() && overtaking.channels[channel])
                 && !slot.ended
             {
@@ -257,10 +265,8 @@ impl Inbox {
                     overtaking.urgency.announce(overtaking.due_ms(&barrier, system_clock()));
                 }
             }
-        } else if slot.queue.len() - slot.barriers >= capacity {
-            return Ok(false);
         }
-        slot.ended |= self.overtaking.is_some() && delivery.as_ref().is_some_and(Delivery::is_end_of_data);
+        slot.ended |= kind == FrameKind::EndOfData;
         slot.queue.extend(delivery.take());
         if !slot.blocked && !slot.listed {
             slot.listed = true;
@@ -336,6 +342,7 @@ impl Inbox {
             return;
         }
         let slot = &mut state.channels[channel];
+        slot.places += 1;
         slot.queue.push_back(Delivery::Aborted);
         if !slot.blocked && !slot.listed {
             slot.listed = true;
@@ -405,17 +412,25 @@ impl Inbox {
             slot.listed = true;
             state.ready.push_back(channel);
         }
-        if self.overtaking.is_some() && delivery.is_barrier() {
-            // It took no place that another could have.
-            slot.barriers = slot.barriers.saturating_sub(1);
-        } else if let Some(credit) = &slot.credit {
-            slot.consumed += 1;
-            if slot.consumed >= CREDITS_RETURNED_AT {
-                credit.grant(std::mem::take(&mut slot.consumed));
+        let fare = slot.taken.next(delivery.kind().passenger(self.overtaking.is_some()));
+        slot.taken.passed(fare);
+        match (fare, &slot.credit) {
+            (Fare::Rides, _) => {}
+            (Fare::Barrier, _) => slot.barrier = false,
+            (Fare::Place, Some(credit)) => {
+                slot.places -= 1;
+                slot.consumed += 1;
+                if slot.consumed >= CREDITS_RETURNED_AT {
+                    credit.grant(std::mem::take(&mut slot.consumed));
+                }
             }
-        } else if state.writers_waiting > 0 && slot.queue.len() <= CHANNEL_CAPACITY_ELEMENTS / 2 {
-            // Half empty, so that a sender that wakes up has some room.
-            self.room.notify_all();
+            (Fare::Place, None) => {
+                slot.places -= 1;
+                // Half empty, so that a sender that wakes up has some room.
+                if state.writers_waiting > 0 && slot.places <= CHANNEL_CAPACITY_ELEMENTS / 2 {
+                    self.room.notify_all();
+                }
+            }
         }
         Some(Received::Element { channel, delivery })
     }

@@ -8,8 +8,24 @@ fn element(time: i64) -> StreamElement {
     StreamElement::Watermark(Watermark(time))
 }
 
+/// Something that takes a place.
+fn filler() -> StreamElement {
+    StreamElement::Idle(false)
+}
+
 fn wait(wait: &mut dyn FnMut()) {
     wait();
+}
+
+impl Received {
+    /// The next element, announcements apart.
+    fn into_element(self) -> Option<StreamElement> {
+        match self {
+            Self::Element { delivery: Delivery::Element(element), .. } => Some(element),
+            Self::Announced { .. } => Some(filler()),
+            _ => None,
+        }
+    }
 }
 
 fn channel_of(inbox: &Inbox) -> Option<usize> {
@@ -83,9 +99,31 @@ fn a_full_channel_makes_its_sender_wait_and_close_or_cancel_frees_it() {
 fn a_sender_without_credit_is_noticed() {
     let inbox = Inbox::new(1);
     for _ in 0..CHANNEL_CAPACITY_ELEMENTS {
-        assert_eq!(inbox.put(0, Delivery::Element(element(1))), Ok(true));
+        assert_eq!(inbox.put(0, Delivery::Element(filler())), Ok(true));
     }
-    assert_eq!(inbox.put(0, Delivery::Element(element(1))), Ok(false));
+    assert_eq!(inbox.put(0, Delivery::Element(filler())), Ok(false));
+}
+
+#[test]
+fn a_watermark_behind_each_element_takes_no_place_of_another() {
+    for overtaken in [false, true] {
+        let inbox = if overtaken { overtaking(vec![true]) } else { Inbox::new(1) };
+        let capacity = CHANNEL_CAPACITY_ELEMENTS + if overtaken { CHANNEL_OVERDRAFT_ELEMENTS } else { 0 };
+        for round in 0..3 {
+            for time in 0..capacity {
+                assert!(put(&inbox, 0, filler()) && put(&inbox, 0, element(time as i64)));
+            }
+            assert!(!put(&inbox, 0, filler()), "round {round}: all places are taken");
+            assert!(!put(&inbox, 0, element(99)), "a second watermark takes one");
+            assert!(put(&inbox, 0, barrier(round)) == overtaken);
+            let read = std::iter::from_fn(|| inbox.next(Some(Instant::now()), wait).into_element());
+            let times = read.filter_map(|element| match element {
+                StreamElement::Watermark(time) => Some(time.0),
+                _ => None,
+            });
+            assert!(times.eq(0..capacity as i64));
+        }
+    }
 }
 
 /// Barriers that overtake at once.
@@ -112,10 +150,10 @@ fn announced(inbox: &Inbox) -> Option<(usize, u64)> {
 fn barriers_have_room_in_full_channels_and_are_told_before_anything_is_read() {
     let inbox = overtaking(vec![true, true]);
     let full = CHANNEL_CAPACITY_ELEMENTS + CHANNEL_OVERDRAFT_ELEMENTS;
-    for time in 0..full {
-        assert!(put(&inbox, 0, element(time as i64)));
+    for _ in 0..full {
+        assert!(put(&inbox, 0, filler()));
     }
-    assert!(!put(&inbox, 0, element(99)), "this is more than may be overdrawn");
+    assert!(!put(&inbox, 0, filler()), "this is more than may be overdrawn");
     assert!(put(&inbox, 0, barrier(1)));
     assert!(put(&inbox, 1, element(5)) && put(&inbox, 1, barrier(1)));
     let urgency = &inbox.overtakes().unwrap().urgency;
@@ -148,16 +186,16 @@ fn barriers_of_savepoints_behind_the_end_and_in_other_channels_are_not_told_in_a
 #[test]
 fn a_sender_that_is_urgent_overdraws_a_full_channel() {
     let inbox = overtaking(vec![true]);
-    for time in 0..CHANNEL_CAPACITY_ELEMENTS {
-        assert!(put(&inbox, 0, element(time as i64)));
+    for _ in 0..CHANNEL_CAPACITY_ELEMENTS {
+        assert!(put(&inbox, 0, filler()));
     }
     let urgency = Urgency::default();
     let impatient = AtomicBool::new(true);
-    assert_eq!(inbox.put_waiting(0, element(1), false, &impatient, &urgency, wait), Err(Closed), "there is no room");
+    assert_eq!(inbox.put_waiting(0, filler(), false, &impatient, &urgency, wait), Err(Closed), "there is no room");
     urgency.plan(Some(0));
     for _ in 0..CHANNEL_OVERDRAFT_ELEMENTS {
-        assert_eq!(inbox.put_waiting(0, element(1), false, &impatient, &urgency, wait), Ok(()));
+        assert_eq!(inbox.put_waiting(0, filler(), false, &impatient, &urgency, wait), Ok(()));
     }
-    assert_eq!(inbox.put_waiting(0, element(1), false, &impatient, &urgency, wait), Err(Closed), "it is bounded");
+    assert_eq!(inbox.put_waiting(0, filler(), false, &impatient, &urgency, wait), Err(Closed), "it is bounded");
     assert_eq!(inbox.put_waiting(0, barrier(1), false, &impatient, &Urgency::default(), wait), Ok(()));
 }

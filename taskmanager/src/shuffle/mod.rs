@@ -5,6 +5,7 @@
 //! get ahead of what waits ([`overtaking`]).
 
 pub(crate) mod codec;
+pub mod fare;
 pub(crate) mod frame;
 pub(crate) mod gather;
 mod inbox;

@@ -21,6 +21,7 @@ use super::sockets::Sockets;
 use super::{ChannelKey, OnLost};
 use crate::operator::OperatorError;
 use crate::shuffle::codec::{self, Frame};
+use crate::shuffle::fare::{Fare, Fares};
 use crate::shuffle::frame::{FrameError, FrameKind, HEADER_BYTES, Header};
 use crate::shuffle::inbox::{CANCEL_CHECK, URGENCY_CHECK};
 use crate::shuffle::overtaking::Urgency;
@@ -273,6 +274,7 @@ pub struct RemoteChannel {
     compress: bool,
     /// Barriers may overtake: they need no credit.
     overtaking: bool,
+    sent: Fares,
 }
 
 impl RemoteChannel {
@@ -295,7 +297,7 @@ impl RemoteChannel {
             (channel.lost)(cause);
             channel.close();
         }
-        Self { connection, channel, id, attempt, compress, overtaking }
+        Self { connection, channel, id, attempt, compress, overtaking, sent: Fares::default() }
     }
 
     /// Sends an element, when there is credit for it; with `more` it may wait for the next one. Gives up
@@ -329,8 +331,9 @@ impl RemoteChannel {
                 return Err(OperatorError::Evaluation { operator: "the exchange".to_owned(), reason });
             }
         };
-        let free = self.overtaking && matches!(element, StreamElement::Barrier(_));
-        self.take_credit(free, cancelled, urgency, wait)?;
+        let fare = self.sent.next(FrameKind::of(&element).passenger(self.overtaking));
+        self.take_credit(fare != Fare::Place, cancelled, urgency, wait)?;
+        self.sent.passed(fare);
         let last = matches!(element, StreamElement::EndOfPartition);
         self.connection.enqueue(frame, more);
         if last {
