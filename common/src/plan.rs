@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::expr::Expr;
+use crate::expr::{Expr, FunctionId};
 use crate::ids::{OperatorId, StateId};
 use crate::types::{DataType, LogicalType, Schema};
 
@@ -238,6 +238,8 @@ pub enum TableFunction {
     /// The elements of an array (of those that are rows, their fields), the keys and values of a map, the
     /// members of a multiset as often as they are in it; with `ordinality` and their number from 1.
     Unnest { ordinality: bool },
+    /// One of the user's own, which the binary must have.
+    Own(FunctionId),
 }
 
 /// Windows over a time attribute.
@@ -419,7 +421,13 @@ impl AggregateCall {
         self.distinct
             && matches!(
                 self.function,
-                F::Count | F::Sum | F::Avg | F::Variance { .. } | F::ApproxCountDistinct | F::Percentile { .. }
+                F::Count
+                    | F::Sum
+                    | F::Avg
+                    | F::Variance { .. }
+                    | F::ApproxCountDistinct
+                    | F::Percentile { .. }
+                    | F::Own(_)
             )
     }
 }
@@ -466,6 +474,8 @@ pub enum AggregateFunction {
     JsonObjectAgg {
         absent_on_null: bool,
     },
+    /// One of the user's own, which the binary must have.
+    Own(FunctionId),
 }
 
 /// Writes rows to a table.
@@ -474,6 +484,30 @@ pub struct SinkSpec {
     pub table: TableSpec,
     /// What arrives.
     pub changelog: ChangelogMode,
+}
+
+impl OperatorKind {
+    /// The expressions that the operator evaluates.
+    fn expressions(&self) -> Vec<&Expr> {
+        match self {
+            Self::Source(source) => source
+                .computed
+                .iter()
+                .chain(source.watermark.as_ref().map(|watermark| &watermark.expression))
+                .chain(source.partition_filter.as_ref().map(|filter| &filter.condition))
+                .collect(),
+            Self::Calc(calc) => calc.filter.iter().chain(&calc.projection).collect(),
+            Self::WindowJoin(join) => join.condition.iter().collect(),
+            Self::Union
+            | Self::WindowTableFunction(_)
+            | Self::WindowAggregate(_)
+            | Self::Correlate(_)
+            | Self::Sort(_)
+            | Self::Limit(_)
+            | Self::ReplicateRows { .. }
+            | Self::Sink(_) => Vec::new(),
+        }
+    }
 }
 
 impl StreamPlan {
@@ -530,6 +564,11 @@ impl StreamPlan {
         let plan: Self = serde_json::from_slice(bytes).map_err(PlanError::Decode)?;
         plan.check()?;
         Ok(plan)
+    }
+
+    /// Every expression of the plan, operator by operator.
+    pub fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        self.operators.iter().flat_map(|operator| operator.kind.expressions())
     }
 
     fn check(&self) -> Result<(), PlanError> {
@@ -623,6 +662,8 @@ pub fn accumulator_types(call: &AggregateCall) -> Option<Vec<DataType>> {
             let double = LogicalType::Double.nullable();
             Some(vec![count, double.clone(), double])
         }
+        // Encoded as its author says.
+        AggregateFunction::Own(_) => Some(vec![LogicalType::BYTES.nullable()]),
         AggregateFunction::ApproxCountDistinct
         | AggregateFunction::Percentile { .. }
         | AggregateFunction::FirstValue

@@ -58,6 +58,8 @@ pub enum JobManagerError {
     ShuttingDown,
     #[error("the plan cannot be used: {0}")]
     Plan(#[from] tidemill_common::plan::PlanError),
+    #[error("the job was planned by another binary: {0}")]
+    OtherBinary(#[from] tidemill_expr::own::UnknownFunction),
     #[error("an internal task failed: {0}")]
     Internal(String),
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, TaskManagerId};
 use tidemill_common::plan::StreamPlan;
+use tidemill_expr::own;
 use tidemill_state::storage::{Directory, StorageError};
 
 use crate::checkpoint::coordinator::{Event, Retained};
@@ -330,6 +331,7 @@ async fn recovered(
 ) -> Result<(Job, Files), JobManagerError> {
     let StoredJob { record, plan } = stored;
     let plan = StreamPlan::from_json(&plan)?;
+    own::check_plan(&plan)?;
     let mut checkpoints = CheckpointPlan::new(&plan.options, config)?;
     checkpoints.next_state_id = record.next_state_id;
     let newest = record.retained.last().map(|retained| retained.location.clone()).or(record.restored.clone());

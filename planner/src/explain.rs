@@ -93,8 +93,9 @@ pub(crate) fn operator_name(kind: &OperatorKind, schema: &Schema, input: Option<
         OperatorKind::Union => format!("Union(fields=[{}])", all(schema)),
         OperatorKind::Correlate(correlate) => {
             let join = if correlate.outer { "LEFT" } else { "INNER" };
-            let function = match correlate.function {
+            let function = match &correlate.function {
                 TableFunction::Unnest { .. } => "UNNEST",
+                TableFunction::Own(id) => &*id.name,
             };
             format!("Correlate(invocation=[{function}({})], join=[{join}])", names(input, &correlate.args))
         }
@@ -193,6 +194,7 @@ fn function_text(call: &AggregateCall) -> String {
         AggregateFunction::JsonObjectAgg { absent_on_null } => {
             format!("JSON_OBJECTAGG {} ON NULL", if *absent_on_null { "ABSENT" } else { "NULL" })
         }
+        AggregateFunction::Own(id) => id.name.to_string(),
     }
 }
 

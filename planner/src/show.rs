@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tidemill_common::config::{SECRET_MASK, is_secret};
 use tidemill_common::types::LogicalType;
-use tidemill_expr::bind::{aggregate_names, function_names};
+use tidemill_expr::own::{self, callable_names};
 
 use crate::ast::{ColumnKind, Pattern, Show, TableName};
 use crate::catalog::{Catalog, DEFAULT_CATALOG, Path, Relation, View, quoted};
@@ -42,11 +42,10 @@ pub fn show(catalog: &Catalog, show: &Show, columns: ViewColumns<'_>) -> Result<
             list("view name", views.map(|(name, _)| *name).collect(), pattern)
         }
         Show::Columns { table, pattern } => describe(catalog, table, pattern.as_ref(), columns)?,
-        Show::Functions { user: true, .. } => render(&["function name"], &[]),
+        Show::Functions { user: true, pattern } => list("function name", own::functions().names().collect(), pattern),
         Show::Functions { user: false, pattern } => {
-            let mut names: Vec<&str> = function_names();
+            let mut names: Vec<&str> = callable_names().collect();
             names.retain(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'));
-            names.extend(aggregate_names());
             names.extend(WINDOW_FUNCTIONS);
             names.sort_unstable();
             names.dedup();

@@ -25,4 +25,9 @@ pub enum StateError {
     /// The planner asks for an aggregate that this crate cannot compute.
     #[error("{function}({types}) cannot be computed: {reason}")]
     UnsupportedAggregate { function: String, types: String, reason: &'static str },
+    /// The plan names one of a user's own aggregates, and it is another user's binary.
+    #[error(
+        "the aggregate function {name} version {version} is not in this binary; run the binary whose registry has it in the whole cluster"
+    )]
+    UnknownAggregate { name: String, version: u16 },
 }

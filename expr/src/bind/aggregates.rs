@@ -5,6 +5,7 @@ use tidemill_common::plan::AggregateFunction;
 use tidemill_common::types::{DataType, LogicalType};
 
 use super::{BindError, cast_to, list_types, literal_integer};
+use crate::own;
 
 /// An aggregate call, typed.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,14 +54,14 @@ const REFUSED: [(&str, &str); 6] = [
 /// Whether a call of this name is an aggregate (also one that is not supported yet).
 pub fn is_aggregate(name: &str) -> bool {
     let name = name.to_uppercase();
-    NAMES.contains(&name.as_str()) || refusal(&name).is_some()
+    NAMES.contains(&name.as_str()) || refusal(&name).is_some() || own::is_own_aggregate(&name)
 }
 
 fn refusal(name: &str) -> Option<&'static str> {
     REFUSED.iter().find(|(refused, _)| *refused == name).map(|(_, reason)| *reason)
 }
 
-/// Names of the aggregates, for suggestions.
+/// Names of the built-in aggregates, for suggestions.
 pub fn aggregate_names() -> &'static [&'static str] {
     &NAMES
 }
@@ -240,6 +241,9 @@ pub fn bind_aggregate(name: &str, args: Vec<Expr>, distinct: bool) -> Result<Bou
             Err(BindError::new(format!("{other} {}", refusal(other).unwrap_or_default())))
         }
         other => {
+            if let Some(bound) = own::bind_aggregate(other, args, distinct) {
+                return bound;
+            }
             let hint = match tidemill_common::suggest::nearest(other, NAMES) {
                 Some(near) => format!("; did you mean {near}?"),
                 None => String::new(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tidemill_common::expr::{Expr, Scalar};
 
 use crate::eval::{self, EvalContext, Program};
+use crate::own;
 use crate::registry::{self, Volatility};
 
 /// Whether the value depends on nothing but the columns: no clock, no randomness.
@@ -13,8 +14,10 @@ pub fn is_deterministic(expr: &Expr) -> bool {
     let mut deterministic = true;
     expr.visit(&mut |part| {
         if let Expr::Call { function, .. } = part {
-            deterministic &=
-                registry::find(&function.name).is_some_and(|entry| entry.volatility == Volatility::Immutable);
+            deterministic &= match registry::find(&function.name) {
+                Some(entry) => entry.volatility == Volatility::Immutable,
+                None => own::is_deterministic(function),
+            };
         }
     });
     deterministic

@@ -11,7 +11,7 @@ use tidemill_common::expr::{Expr, FunctionId, Scalar};
 use tidemill_common::suggest;
 use tidemill_common::types::{DataType, LogicalType};
 
-use crate::registry;
+use crate::{own, registry};
 
 pub use aggregates::{BoundAggregate, aggregate_names, bind_aggregate, is_aggregate};
 pub use cast::{bind_cast, coerce};
@@ -55,14 +55,13 @@ pub fn bind_call(name: &str, args: Vec<Expr>) -> Result<Expr, BindError> {
         None if is_aggregate(&upper) => Err(BindError::new(format!(
             "{upper} is an aggregate function: it cannot stand here, among values of one row"
         ))),
-        None => {
-            let names = function_names();
-            let hint = match suggest::nearest(&upper, names.iter().copied()) {
+        None => own::bind_scalar(&upper, args).unwrap_or_else(|| {
+            let hint = match suggest::nearest(&upper, own::callable_names()) {
                 Some(near) => format!("; did you mean {near}?"),
                 None => String::new(),
             };
             Err(BindError::new(format!("unknown function {upper}{hint}")))
-        }
+        }),
     }
 }
 

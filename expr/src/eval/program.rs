@@ -9,10 +9,11 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, UInt32Ar
 use arrow::buffer::BooleanBuffer;
 use arrow::compute;
 use arrow::datatypes::{DataType as ArrowType, SchemaRef};
-use tidemill_common::expr::Expr;
+use tidemill_common::expr::{Expr, FunctionId};
 
 use super::value::Value;
 use super::{CompileError, EvalContext, EvalError, compile_cast, compile_padded_text, literal_array};
+use crate::own;
 use crate::registry::{self, CallSite, Category, Frame, Kernel, Volatility};
 
 type NodeId = usize;
@@ -180,10 +181,14 @@ impl Compiler<'_> {
                 (Node::Case { branches, otherwise, arrow_type: arrow_type.clone() }, false)
             }
             Expr::Call { function, args, data_type } => {
-                let unknown =
-                    || CompileError::UnknownFunction { name: function.name.to_string(), version: function.version };
-                let entry = registry::find(&function.name).filter(|_| function.version == 1).ok_or_else(unknown)?;
                 let ids: Vec<NodeId> = args.iter().map(|arg| self.compile(arg)).collect::<Result<_, _>>()?;
+                let Some(entry) = registry::find(&function.name).filter(|_| function.version == 1) else {
+                    let (kernel, deterministic) = own_kernel(function)?;
+                    shared = deterministic;
+                    // Nobody knows what it costs and for which values it fails.
+                    let node = Node::Call { kernel, args: ids, per_row: !deterministic };
+                    return Ok(self.add(Compiled { node, lazy: true, arrow_type }, shared.then_some(key)));
+                };
                 match (entry.name, ids.as_slice()) {
                     ("AND" | "OR", [left, right]) => {
                         (Node::Logic { left: *left, right: *right, decides: entry.name == "OR" }, false)
@@ -201,12 +206,17 @@ impl Compiler<'_> {
             }
         };
         lazy |= self.inputs(&node).iter().any(|input| self.nodes[*input].lazy);
+        Ok(self.add(Compiled { node, lazy, arrow_type }, shared.then_some(key)))
+    }
+
+    /// Adds a node, which is found again under its key.
+    fn add(&mut self, node: Compiled, key: Option<String>) -> NodeId {
         let id = self.nodes.len();
-        self.nodes.push(Compiled { node, lazy, arrow_type });
-        if shared {
+        self.nodes.push(node);
+        if let Some(key) = key {
             self.known.insert(key, id);
         }
-        Ok(id)
+        id
     }
 
     fn inputs(&self, node: &Node) -> Vec<NodeId> {
@@ -220,6 +230,19 @@ impl Compiler<'_> {
             }
         }
     }
+}
+
+/// A function of the user's own, and whether it gives the same for the same arguments.
+fn own_kernel(id: &FunctionId) -> Result<(Kernel, bool), CompileError> {
+    let unknown = || CompileError::UnknownFunction { name: id.name.to_string(), version: id.version };
+    let function = own::functions().get(id).ok_or_else(unknown)?;
+    let own::Kind::Scalar { kernel, deterministic, .. } = &function.kind else { return Err(unknown()) };
+    let evaluate = move |values: &[Value], frame: &Frame<'_>| {
+        let args: Vec<own::Argument<'_>> =
+            values.iter().map(|value| own::Argument { array: value.array(), constant: value.is_scalar() }).collect();
+        kernel.evaluate(&args, frame.rows).map_err(EvalError::new)
+    };
+    Ok((Box::new(evaluate), *deterministic))
 }
 
 /// A division by a constant that is not zero does not fail.

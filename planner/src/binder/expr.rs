@@ -12,9 +12,10 @@ use tidemill_common::plan::AggregateCall;
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::LogicalType;
 use tidemill_expr::bind::{
-    BindError, aggregate_names, bind_aggregate, bind_call, bind_case, bind_cast, bind_field, coerce, fold_constants,
-    function_names, is_aggregate, literal_interval, literal_number, literal_string, literal_typed,
+    BindError, bind_aggregate, bind_call, bind_case, bind_cast, bind_field, coerce, fold_constants, is_aggregate,
+    literal_interval, literal_number, literal_string, literal_typed,
 };
+use tidemill_expr::own::callable_names;
 
 use super::BATCH_HINT;
 use super::grouping::bind_grouping;
@@ -410,8 +411,8 @@ impl<'a> ExprBinder<'a> {
         }
         call(&name, bound).map_err(|error| {
             if error.message.starts_with("unknown function") {
-                let names = function_names().into_iter().chain(aggregate_names().iter().copied());
-                SqlError::at(span, format!("unknown function '{name}'")).with_suggestion(nearest(&name, names))
+                SqlError::at(span, format!("unknown function '{name}'"))
+                    .with_suggestion(nearest(&name, callable_names()))
             } else {
                 error.or_at(span)
             }

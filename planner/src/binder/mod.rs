@@ -283,6 +283,7 @@ impl<'a> QueryBinder<'a> {
 
     fn table_factor(&mut self, factor: &TableFactor) -> Result<Source, SqlError> {
         match factor {
+            factor if table_function::is_table_function(factor) => self.table_function_alone(factor),
             TableFactor::Table { name, alias, args: None, .. } => {
                 let rel = self.named(name)?;
                 let plain = Some(TableName::of(name)?.name().to_owned());
@@ -308,7 +309,6 @@ impl<'a> QueryBinder<'a> {
             TableFactor::NestedJoin { table_with_joins, alias: None } if table_with_joins.joins.is_empty() => {
                 self.table_factor(&table_with_joins.relation)
             }
-            factor if table_function::is_table_function(factor) => self.table_function_alone(factor),
             TableFactor::Table { name, .. } => {
                 Err(SqlError::on(name, "table functions are called as TABLE(function(...))"))
             }

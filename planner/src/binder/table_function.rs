@@ -1,34 +1,63 @@
-//! Table functions, which make rows of the values of a row: `CROSS JOIN UNNEST(...)`, and with a row of NULLs
-//! where there is none `LEFT JOIN UNNEST(...) ON TRUE`.
+//! Table functions, which make rows of the values of a row: `CROSS JOIN UNNEST(...)`, `CROSS JOIN LATERAL
+//! TABLE(f(...))`, and with a row of NULLs where there is none `LEFT JOIN ... ON TRUE`.
 
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Expr as Ast, FunctionArg, FunctionArgExpr, Join, JoinConstraint, JoinOperator, ObjectNamePart, Spanned, TableAlias,
-    TableFactor, TableWithJoins,
+    Expr as Ast, Function as AstFunction, FunctionArg, FunctionArgExpr, Join, JoinConstraint, JoinOperator, ObjectName,
+    ObjectNamePart, Spanned, TableAlias, TableFactor, TableWithJoins,
 };
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{JoinKind, TableFunction};
 use tidemill_common::types::{DataType, LogicalType};
 use tidemill_expr::bind::fold_constants;
+use tidemill_expr::own::{BoundTable, bind_table, table_names};
 
+use super::expr::arguments;
 use super::{BATCH_HINT, ExprBinder, QueryBinder, Scope, Source, boolean, rename, whole_join};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, calc, one_row};
 
-/// `UNNEST(...) [WITH ORDINALITY] [AS alias (column, ...)]`.
+/// `UNNEST(...) [WITH ORDINALITY] [AS alias (column, ...)]`, or a function of the user's own:
+/// `[LATERAL] TABLE(f(...)) [AS alias (column, ...)]`.
 struct Call<'a> {
-    args: &'a [FunctionArg],
+    function: Function<'a>,
     alias: Option<&'a TableAlias>,
-    ordinality: bool,
+}
+
+enum Function<'a> {
+    Unnest {
+        args: &'a [FunctionArg],
+        ordinality: bool,
+    },
+    Own {
+        call: &'a AstFunction,
+        /// It sees the rows before it.
+        lateral: bool,
+    },
 }
 
 impl<'a> Call<'a> {
     fn of(factor: &'a TableFactor) -> Option<Self> {
-        let TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } = factor else { return None };
-        let [ObjectNamePart::Identifier(name)] = name.0.as_slice() else { return None };
-        let known = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("UNNEST");
-        known.then(|| Self { args: &args.args, alias: alias.as_ref(), ordinality: *with_ordinality })
+        match factor {
+            TableFactor::Table { name, args: Some(args), alias, with_ordinality, .. } => {
+                let function = Function::Unnest { args: &args.args, ordinality: *with_ordinality };
+                is_word(name, "UNNEST").then_some(Self { function, alias: alias.as_ref() })
+            }
+            TableFactor::Function { lateral: true, name, args, with_ordinality: false, alias } => {
+                let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Ast::Function(call)))] = args.as_slice() else {
+                    return None;
+                };
+                let function = Function::Own { call, lateral: true };
+                is_word(name, "TABLE").then_some(Self { function, alias: alias.as_ref() })
+            }
+            TableFactor::TableFunction { expr: Ast::Function(call), alias } => {
+                let name = call.name.to_string().to_uppercase();
+                let function = Function::Own { call, lateral: false };
+                table_names().any(|known| known == name).then_some(Self { function, alias: alias.as_ref() })
+            }
+            _ => None,
+        }
     }
 
     fn alias(&self) -> Option<&str> {
@@ -36,9 +65,23 @@ impl<'a> Call<'a> {
     }
 }
 
+fn is_word(name: &ObjectName, word: &str) -> bool {
+    matches!(
+        name.0.as_slice(),
+        [ObjectNamePart::Identifier(name)] if name.quote_style.is_none() && name.value.eq_ignore_ascii_case(word)
+    )
+}
+
 /// Whether a relation is made of the rows before it.
 pub(super) fn is_table_function(factor: &TableFactor) -> bool {
     Call::of(factor).is_some()
+}
+
+/// A call whose arguments are typed, with the columns that it makes.
+struct Bound {
+    function: TableFunction,
+    args: Vec<Expr>,
+    columns: Vec<(String, DataType)>,
 }
 
 impl QueryBinder<'_> {
@@ -128,13 +171,21 @@ impl QueryBinder<'_> {
         factor: &TableFactor,
         outer: bool,
     ) -> Result<(), SqlError> {
-        let Some(call) = Call::of(factor) else { return Err(SqlError::on(factor, "expected UNNEST(...)")) };
-        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = call.args else {
-            return Err(SqlError::on(factor, format!("UNNEST takes 1 argument, not {}", call.args.len())));
+        let Some(call) = Call::of(factor) else { return Err(SqlError::on(factor, "expected a table function")) };
+        let bound = match &call.function {
+            Function::Unnest { args, ordinality } => self.unnest(factor, scope, args, *ordinality)?,
+            Function::Own { call, lateral: true } => self.own(scope, call)?,
+            Function::Own { call, lateral: false } => self.own(&Scope::default(), call).map_err(|error| {
+                let unknown = error.message.starts_with("unknown ");
+                if unknown {
+                    error.with_hint("write LATERAL TABLE(...) to use columns of the rows before it")
+                } else {
+                    error
+                }
+            })?,
         };
-        let bound = fold_constants(ExprBinder::scalar(scope).bind(argument)?, self.mode.zone);
-        let made = unnested(&bound, argument, call.ordinality)?;
-        let made: Vec<Column> = made
+        let made: Vec<Column> = bound
+            .columns
             .into_iter()
             .map(|(name, data_type)| Column {
                 name,
@@ -142,36 +193,80 @@ impl QueryBinder<'_> {
                 time: None,
             })
             .collect();
-        let function = TableFunction::Unnest { ordinality: call.ordinality };
         let rel = std::mem::replace(&mut source.rel, one_row());
         let made = match call.alias {
             Some(alias) => rename(Rel { op: Rc::new(RelOp::OneRow), columns: made, window: None }, alias)?.columns,
             None => made,
         };
-        source.rel = correlated(rel, function, bound, &made, outer);
+        source.rel = correlated(rel, bound.function, bound.args, &made, outer);
         source.name = None;
         let made = Scope::of(call.alias(), &made);
         *scope = std::mem::take(scope).beside(made);
         Ok(())
     }
+
+    fn unnest(
+        &self,
+        factor: &TableFactor,
+        scope: &Scope,
+        args: &[FunctionArg],
+        ordinality: bool,
+    ) -> Result<Bound, SqlError> {
+        let [FunctionArg::Unnamed(FunctionArgExpr::Expr(argument))] = args else {
+            return Err(SqlError::on(factor, format!("UNNEST takes 1 argument, not {}", args.len())));
+        };
+        let bound = fold_constants(ExprBinder::scalar(scope).bind(argument)?, self.mode.zone);
+        let columns = unnested(&bound, argument, ordinality)?;
+        Ok(Bound { function: TableFunction::Unnest { ordinality }, args: vec![bound], columns })
+    }
+
+    fn own(&self, scope: &Scope, call: &AstFunction) -> Result<Bound, SqlError> {
+        let (name, span) = (call.name.to_string(), call.name.span());
+        let (args, distinct) = arguments(call)?;
+        if distinct || call.filter.is_some() || call.over.is_some() {
+            return Err(SqlError::at(
+                span,
+                format!("{name} is no aggregate: it takes neither DISTINCT, FILTER nor OVER"),
+            ));
+        }
+        let bind = |arg: &&FunctionArgExpr| match arg {
+            FunctionArgExpr::Expr(arg) => Ok(fold_constants(ExprBinder::scalar(scope).bind(arg)?, self.mode.zone)),
+            _ => Err(SqlError::at(span, format!("{name} does not take *"))),
+        };
+        let args = args.iter().map(bind).collect::<Result<Vec<_>, _>>()?;
+        let BoundTable { id, args, columns } =
+            bind_table(&name, args).map_err(|error| SqlError::at(span, error.message))?;
+        let columns = columns.into_iter().map(|field| (field.name, field.data_type)).collect();
+        Ok(Bound { function: TableFunction::Own(id), args, columns })
+    }
 }
 
-/// The relation with the columns that a table function of one argument makes of it.
-fn correlated(rel: Rel, function: TableFunction, argument: Expr, made: &[Column], outer: bool) -> Rel {
+/// The relation with the columns that a table function makes of arguments.
+fn correlated(rel: Rel, function: TableFunction, arguments: Vec<Expr>, made: &[Column], outer: bool) -> Rel {
     let width = rel.columns.len();
     let mut columns = rel.columns.clone();
     columns.extend(made.iter().cloned());
     let window = rel.window.clone();
-    let (input, arg) = match argument {
-        Expr::Column { index, .. } => (rel, index),
-        argument => {
-            let mut projection = rel.all_columns();
-            projection.push(argument);
-            let names = rel.columns.iter().map(|column| column.name.clone()).chain(["$argument".to_owned()]).collect();
-            (calc(rel, None, projection, names), width)
-        }
+    // Arguments that are no columns become some, which are not kept.
+    let mut projection = rel.all_columns();
+    let args = arguments
+        .into_iter()
+        .map(|argument| match argument {
+            Expr::Column { index, .. } => index,
+            argument => {
+                projection.push(argument);
+                projection.len() - 1
+            }
+        })
+        .collect();
+    let input = if projection.len() == width {
+        rel
+    } else {
+        let mut names: Vec<String> = rel.columns.iter().map(|column| column.name.clone()).collect();
+        names.resize(projection.len(), "$argument".to_owned());
+        calc(rel, None, projection, names)
     };
-    let op = RelOp::Correlate { input, function, args: vec![arg], kept: (0..width).collect(), outer };
+    let op = RelOp::Correlate { input, function, args, kept: (0..width).collect(), outer };
     Rel { op: Rc::new(op), columns, window }
 }
 

@@ -26,8 +26,9 @@ pub(super) fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, State
     if call.args.is_empty() {
         return Err(unsupported(call, "DISTINCT needs an argument"));
     }
-    use AggregateFunction::{Avg, Count, Sum, Variance};
-    if !matches!(call.function, Count | Sum | Avg | Variance { .. }) {
+    use AggregateFunction::{Avg, Count, Own, Sum, Variance};
+    let takes_one = matches!(call.function, Own(_)) && call.args.len() == 1;
+    if !takes_one && !matches!(call.function, Count | Sum | Avg | Variance { .. }) {
         return Err(unsupported(call, "it has no DISTINCT form"));
     }
     let member = match &call.arg_types[..] {

@@ -10,6 +10,7 @@ mod count;
 mod distinct;
 mod extreme;
 mod ordered;
+mod own;
 mod percentile;
 mod sum;
 mod variance;
@@ -25,6 +26,8 @@ use tidemill_common::types::{DataType, Field, LogicalType};
 
 use crate::StateError;
 use crate::rows::Rows;
+
+pub use own::{AccumulatorFactory, OwnFailure, fail, install};
 
 /// State of one aggregate call, for every slot.
 pub trait Accumulator: Send + Sync + Any {
@@ -86,6 +89,7 @@ pub fn create(call: &AggregateCall) -> Result<Box<dyn Accumulator>, StateError> 
         | AggregateFunction::Collect
         | AggregateFunction::JsonArrayAgg { .. }
         | AggregateFunction::JsonObjectAgg { .. } => collected::create(call),
+        AggregateFunction::Own(id) => own::create(id),
     }
 }
 
@@ -108,6 +112,7 @@ pub fn state_types(call: &AggregateCall) -> Result<Vec<DataType>, StateError> {
         | AggregateFunction::Avg
         | AggregateFunction::Min
         | AggregateFunction::Max
+        | AggregateFunction::Own(_)
         | AggregateFunction::Variance { .. } => return Err(unsupported(call, "it has no accumulator columns")),
         AggregateFunction::FirstValue
         | AggregateFunction::LastValue

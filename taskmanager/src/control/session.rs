@@ -13,6 +13,7 @@ use tidemill_common::ids::{AttemptId, JobId, LeaderEpoch, SubtaskId};
 use tidemill_common::plan::{OperatorKind, StreamPlan};
 use tidemill_connectors::api::Split;
 use tidemill_connectors::lease::Lease;
+use tidemill_expr::own;
 use tokio::sync::mpsc;
 
 use super::connection::Connection;
@@ -233,6 +234,10 @@ impl Session {
             Ok(plan) => Arc::new(plan),
             Err(error) => return refuse(link, &job, attempt, &subtasks, &error.to_string()).await,
         };
+        if let Err(error) = own::check_plan(&plan) {
+            let reason = format!("a task manager runs another binary than the job manager: {error}");
+            return refuse(link, &job, attempt, &subtasks, &reason).await;
+        }
         let deployed = DeployedAttempt {
             unended: subtasks.iter().copied().collect(),
             alignment_interval: alignment_interval(&plan),

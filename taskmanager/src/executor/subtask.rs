@@ -15,6 +15,7 @@ use tidemill_common::ids::{AttemptId, JobId, SubtaskId, TaskManagerId};
 use tidemill_common::job_graph::JobGraph;
 use tidemill_common::plan::OperatorKind;
 use tidemill_connectors::api::{ConnectorContext, ConnectorError, RowOutput};
+use tidemill_state::accumulator::OwnFailure;
 use tidemill_state::storage::{JobCopies, StoreOptions};
 use tokio::sync::mpsc;
 
@@ -118,9 +119,7 @@ impl Launch {
             Ok(Err(error)) if cancelled || error.is_cancelled() => SubtaskState::Canceled,
             Ok(Err(error)) => SubtaskState::Failed { cause: error.to_string() },
             Err(_) if cancelled => SubtaskState::Canceled,
-            Err(panic) => {
-                SubtaskState::Failed { cause: format!("internal error: the subtask panicked: {}", message(&*panic)) }
-            }
+            Err(panic) => SubtaskState::Failed { cause: cause(&*panic) },
         };
         if let SubtaskState::Failed { cause } = &state {
             tracing::warn!(job = %self.deployment.job, subtask = %id, cause, "subtask failed");
@@ -332,10 +331,15 @@ impl Launch {
     }
 }
 
-fn message(panic: &(dyn Any + Send)) -> &str {
-    panic
+/// Why a subtask ended that did not come back.
+fn cause(panic: &(dyn Any + Send)) -> String {
+    if let Some(OwnFailure(reason)) = panic.downcast_ref::<OwnFailure>() {
+        return reason.clone();
+    }
+    let message = panic
         .downcast_ref::<&str>()
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+        .unwrap_or("no message");
+    format!("internal error: the subtask panicked: {message}")
 }

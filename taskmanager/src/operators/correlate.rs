@@ -14,6 +14,7 @@ use tidemill_common::plan::{CorrelateSpec, TableFunction};
 use tidemill_common::types::{LogicalType, Schema};
 
 use crate::operator::{Operator, OperatorError, Output};
+use crate::operators::own_table_function;
 
 /// The operator of a table function. `name` is for messages.
 pub fn create(
@@ -22,7 +23,10 @@ pub fn create(
     input: &Schema,
     output: &Schema,
 ) -> Result<Box<dyn Operator>, OperatorError> {
-    let TableFunction::Unnest { ordinality } = spec.function;
+    let ordinality = match &spec.function {
+        TableFunction::Unnest { ordinality } => *ordinality,
+        TableFunction::Own(id) => return own_table_function::create(name, id, spec, output),
+    };
     let argument = match spec.args.as_slice() {
         [argument] => *argument,
         _ => {

@@ -4,6 +4,7 @@ pub mod calc;
 pub mod correlate;
 pub mod limit;
 pub mod not_null;
+pub mod own_table_function;
 pub mod replicate_rows;
 pub mod sink;
 pub mod sort;

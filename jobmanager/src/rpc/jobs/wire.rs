@@ -210,6 +210,7 @@ fn status(error: &JobManagerError) -> Status {
         JobManagerError::Bind { .. }
         | JobManagerError::Server(_)
         | JobManagerError::Reflection(_)
+        | JobManagerError::OtherBinary(_)
         | JobManagerError::Internal(_) => Status::internal(text),
     }
 }
