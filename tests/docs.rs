@@ -9,32 +9,7 @@ use std::collections::BTreeMap;
 
 use tidemill_connectors::registry::Registry;
 use tidemill_planner::session::Planner;
-
-struct Block {
-    kind: String,
-    text: String,
-    line: usize,
-}
-
-fn blocks(page: &str) -> Vec<Block> {
-    let mut blocks = Vec::new();
-    let mut open: Option<Block> = None;
-    for (number, line) in page.lines().enumerate() {
-        match (&mut open, line.strip_prefix("```")) {
-            (None, Some(kind)) => {
-                open = Some(Block { kind: kind.trim().to_owned(), text: String::new(), line: number + 1 });
-            }
-            (Some(_), Some(_)) => blocks.extend(open.take()),
-            (Some(block), None) => {
-                block.text.push_str(line);
-                block.text.push('\n');
-            }
-            (None, None) => {}
-        }
-    }
-    assert!(open.is_none(), "a block is not closed");
-    blocks
-}
+use tidemill_tests::docs::blocks;
 
 #[test]
 fn the_scripts_for_users_of_flink_do_what_the_page_says() {

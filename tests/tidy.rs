@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 
 /// Each crate of the product, and the crates of the product it may depend on.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 10] = [
     ("proto", &[]),
     ("common", &[]),
     ("expr", &["common"]),
@@ -15,6 +15,7 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("taskmanager", &["proto", "common", "expr", "state", "connectors"]),
     ("jobmanager", &["proto", "common", "expr", "planner", "state", "connectors"]),
     ("cli", &["proto", "common", "expr", "planner", "connectors", "taskmanager", "jobmanager", "state"]),
+    ("sdk", &["common", "expr", "state", "cli"]),
 ];
 
 /// Where `unsafe` is, each with its reasons at its head.

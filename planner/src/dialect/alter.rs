@@ -30,7 +30,7 @@ pub(super) fn alter(parser: &mut StatementParser<'_>) -> Result<StatementKind, S
     for (word, reason) in [
         ("DATABASE", "the properties of a database have no meaning here"),
         ("CATALOG", "there is one catalog, default_catalog, and it has no properties"),
-        ("FUNCTION", "functions are built in, or are written in Rust and built into your own binary"),
+        ("FUNCTION", "functions are built in, or written in Rust in a program of your own (docs/functions.md)"),
         ("MODEL", "models are not supported yet"),
         ("MATERIALIZED", "materialized tables are not supported yet"),
     ] {

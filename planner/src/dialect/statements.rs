@@ -137,7 +137,7 @@ fn unknown_statement(span: Span, word: &str) -> SqlError {
     match word {
         "ADD" | "REMOVE" => refused(
             &format!("{word} JAR has no meaning here: there is no Java virtual machine"),
-            "leave it out: connectors and formats are built in; own functions are written in Rust and built into your own binary",
+            "leave it out: connectors and formats are built in; own functions are written in Rust, in a program that calls tidemill::main (docs/functions.md)",
         ),
         "LOAD" | "UNLOAD" => refused("there are no modules to load", "leave it out: all functions are built in"),
         "UPDATE" | "DELETE" | "TRUNCATE" => refused(
@@ -277,7 +277,7 @@ fn create(parser: &mut StatementParser<'_>) -> Result<StatementKind, SqlError> {
     }
     if parser.peek_words(&["FUNCTION"]) || parser.peek_words(&["SYSTEM"]) {
         return Err(SqlError::at(span, "CREATE FUNCTION names a Java class, and there is no Java virtual machine")
-            .with_hint("write the function in Rust and build it into your own binary"));
+            .with_hint("write it in Rust and register it in a program that calls tidemill::main (docs/functions.md)"));
     }
     if parser.peek_words(&["CATALOG"]) {
         return Err(SqlError::at(span, "CREATE CATALOG is not supported yet: there is one catalog, default_catalog")
@@ -303,8 +303,8 @@ fn drop_object(parser: &mut StatementParser<'_>) -> Result<StatementKind, SqlErr
         () if !temporary && parser.accept_words(&["DATABASE"]) => DropObject::Database,
         () => {
             for (word, what) in [
-                ("FUNCTION", "functions are built in and cannot be dropped"),
-                ("SYSTEM", "functions are built in and cannot be dropped"),
+                ("FUNCTION", "functions are built into the program and cannot be dropped"),
+                ("SYSTEM", "functions are built into the program and cannot be dropped"),
                 ("CATALOG", "there is one catalog, default_catalog, which stays"),
                 ("MODEL", "models are not supported yet"),
                 ("MATERIALIZED", "materialized tables are not supported yet"),

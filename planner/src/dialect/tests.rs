@@ -224,7 +224,7 @@ fn errors_point_at_their_place() {
               |
             1 | ADD JAR '/x.jar'
               | ^^^
-            hint: leave it out: connectors and formats are built in; own functions are written in Rust and built into your own binary
+            hint: leave it out: connectors and formats are built in; own functions are written in Rust, in a program that calls tidemill::main (docs/functions.md)
         "#]],
     );
 }
