@@ -12,7 +12,7 @@ use tidemill_common::plan::{AggregateCall, JoinKind, SortKey, WindowJoinSide, Wi
 use tidemill_expr::bind::{fold_constants, is_deterministic};
 
 use crate::binder::join::joined_columns;
-use crate::rel::{Column, Rel, RelOp, and, calc};
+use crate::rel::{Column, Rel, RelOp, and, calc, conjuncts};
 use crate::table::Table;
 
 /// A rule over all queries of a job at once, in a session zone.
@@ -115,12 +115,12 @@ fn push(rel: &Rel, filter: &Expr) -> (Rel, Option<Expr>) {
         // A row that is filtered away would have held a session together.
         RelOp::WindowTableFunction { kind: WindowKind::Session { .. }, .. } => return nothing(),
         RelOp::WindowTableFunction { input, kind, over } => {
-            let (Some(pushed), rest) = split_off(filter, input.columns.len()) else { return nothing() };
+            let (Some(pushed), rest) = split_by_width(filter, input.columns.len()) else { return nothing() };
             let input = filtered(input, pushed);
             (RelOp::WindowTableFunction { input, kind: kind.clone(), over: over.clone() }, rest)
         }
         RelOp::Correlate { input, function, args, kept, outer } => {
-            let (Some(pushed), rest) = split_off(filter, kept.len()) else { return nothing() };
+            let (Some(pushed), rest) = split_by_width(filter, kept.len()) else { return nothing() };
             let pushed = pushed.map_columns(&mut |index, data_type| Expr::column(kept[index], data_type.clone()));
             let op = RelOp::Correlate {
                 input: filtered(input, pushed),
@@ -140,19 +140,13 @@ fn push(rel: &Rel, filter: &Expr) -> (Rel, Option<Expr>) {
             let of_right = |filter: &Expr| {
                 matches!(kind, JoinKind::Inner | JoinKind::Right) && filter.columns().iter().all(|at| *at >= width)
             };
-            let mut conditions = Vec::new();
-            conjuncts(filter, &mut conditions);
-            let pushable = |condition: &Expr| {
-                is_deterministic(condition)
-                    && !condition.columns().is_empty()
-                    && (of_left(condition) || of_right(condition))
-            };
-            let count = conditions.iter().take_while(|condition| pushable(condition)).count();
-            let rest = conditions.split_off(count).into_iter().reduce(and);
-            if conditions.is_empty() {
+            let (pushed, rest) = split_off(filter, |condition| {
+                !condition.columns().is_empty() && (of_left(condition) || of_right(condition))
+            });
+            if pushed.is_empty() {
                 return nothing();
             }
-            let (to_left, to_right): (Vec<Expr>, Vec<Expr>) = conditions.into_iter().partition(of_left);
+            let (to_left, to_right): (Vec<Expr>, Vec<Expr>) = pushed.into_iter().partition(of_left);
             let to_right = to_right.into_iter().map(|condition| {
                 condition.map_columns(&mut |at, data_type| Expr::column(at - width, data_type.clone()))
             });
@@ -175,15 +169,20 @@ fn push(rel: &Rel, filter: &Expr) -> (Rel, Option<Expr>) {
     (Rel { op: Rc::new(op), ..rel.clone() }, rest)
 }
 
-/// Splits a filter into what can be asked of the first `width` columns, and the rest.
-fn split_off(filter: &Expr, width: usize) -> (Option<Expr>, Option<Expr>) {
-    let mut conditions = Vec::new();
-    conjuncts(filter, &mut conditions);
+/// Splits a filter into what can be asked elsewhere, and the rest.
+fn split_off(filter: &Expr, is_asked: impl Fn(&Expr) -> bool) -> (Vec<Expr>, Option<Expr>) {
+    let mut conditions = conjuncts(filter.clone());
     // In order up to the first that cannot be asked: one that fails on some rows may rely on those before it.
-    let asked = |condition: &Expr| is_deterministic(condition) && condition.columns().iter().all(|at| *at < width);
-    let count = conditions.iter().take_while(|condition| asked(condition)).count();
+    let asked = |condition: &&Expr| is_deterministic(condition) && is_asked(condition);
+    let count = conditions.iter().take_while(asked).count();
     let rest = conditions.split_off(count).into_iter().reduce(and);
-    (conditions.into_iter().reduce(and), rest)
+    (conditions, rest)
+}
+
+/// Splits a filter into what can be asked of the first `width` columns, and the rest.
+fn split_by_width(filter: &Expr, width: usize) -> (Option<Expr>, Option<Expr>) {
+    let (asked, rest) = split_off(filter, |condition| condition.columns().iter().all(|at| *at < width));
+    (asked.into_iter().reduce(and), rest)
 }
 
 /// A scan of a partitioned table learns what the filter above it asks of the partition columns alone. The
@@ -197,8 +196,7 @@ fn prune_partitions(rel: &Rel) -> Rel {
         Expr::Column { index, .. } => keys.iter().position(|key| key == index),
         _ => None,
     };
-    let mut conditions = Vec::new();
-    conjuncts(filter, &mut conditions);
+    let mut conditions = conjuncts(filter.clone());
     let of_partitions = |condition: &Expr| {
         let columns = condition.columns();
         !columns.is_empty() && is_deterministic(condition) && columns.iter().all(|column| key_of(*column).is_some())
@@ -213,16 +211,6 @@ fn prune_partitions(rel: &Rel) -> Rel {
     let input = Rel { op: Rc::new(RelOp::Scan(Rc::new(table))), ..input.clone() };
     let op = RelOp::Calc { input, filter: Some(filter.clone()), projection: projection.clone() };
     Rel { op: Rc::new(op), ..rel.clone() }
-}
-
-/// The conditions that a filter joins by AND, left to right.
-fn conjuncts(filter: &Expr, conditions: &mut Vec<Expr>) {
-    match filter {
-        Expr::Call { function, args, .. } if function.name == "AND" => {
-            args.iter().for_each(|arg| conjuncts(arg, conditions));
-        }
-        condition => conditions.push(condition.clone()),
-    }
 }
 
 /// Column pruning: every operator computes only what somebody reads.

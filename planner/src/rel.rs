@@ -260,3 +260,18 @@ pub fn and(left: Expr, right: Expr) -> Expr {
     let fallback = left.clone();
     tidemill_expr::bind::bind_call("AND", vec![left, right]).unwrap_or(fallback)
 }
+
+/// The conditions that an expression joins by AND, left to right.
+pub fn conjuncts(condition: Expr) -> Vec<Expr> {
+    fn walk(condition: Expr, all: &mut Vec<Expr>) {
+        match condition {
+            Expr::Call { function, args, .. } if function.name == "AND" => {
+                args.into_iter().for_each(|arg| walk(arg, all));
+            }
+            other => all.push(other),
+        }
+    }
+    let mut all = Vec::new();
+    walk(condition, &mut all);
+    all
+}
