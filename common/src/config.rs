@@ -433,7 +433,28 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("execution.savepoint.*", "files of a savepoint stay their owner's"),
     ("state.checkpoint-storage", "checkpoints are always kept in files"),
     ("state.*", "state is tuned by the system"),
-    ("table.exec.state.ttl", "the only keyed state is that of windows, which ends with them"),
+    (
+        "table.exec.state.ttl",
+        "rows are kept by key for windows only, and dropped when those end, so that nothing can outlive its use",
+    ),
+    ("table.exec.delta-join.*", "there are no delta joins"),
+    ("table.exec.interval-join.*", "there are no interval joins yet"),
+    ("table.exec.unbounded-over.*", "there are no OVER windows yet"),
+    (
+        "table.exec.local-hash-agg.*",
+        "aggregation before an exchange is said by table.optimizer.agg-phase-strategy alone",
+    ),
+    ("table.exec.operator-fusion-codegen.*", "there is no generated code"),
+    ("table.generated-code.*", "there is no generated code"),
+    ("table.exec.resource.*", "operators share the memory of their task manager, and spill what has no room"),
+    ("table.exec.sort.async-merge-enabled", "what is sorted is merged as it is"),
+    ("table.exec.sort.max-num-file-handles", "what is sorted is merged as it is"),
+    ("table.exec.disabled-operators", "the planner has rules of its own"),
+    ("table.catalog-modification.listeners", "there is no Java virtual machine"),
+    ("table.resources.*", "there is no Java virtual machine"),
+    ("table.rtas-ctas.*", "tables are there as long as the script"),
+    ("table.catalog-store.*", "there is one catalog"),
+    ("table.secret-store.*", "secrets come from the environment, as ${env:NAME}"),
     ("table.exec.mini-batch.*", "rows always move in batches"),
     ("table.exec.window-agg.*", "windows take the memory they need"),
     ("table.exec.spill-*", "what has no room in memory is spilled as it is"),
@@ -442,6 +463,11 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("table.exec.deduplicate.*", "there is no deduplication yet"),
     ("table.exec.source.cdc-events-duplicate", "sources read insertions only"),
     ("table.exec.sink.upsert-materialize", "the planner shuffles updates by the sink's primary key where they need it"),
+    (
+        "table.exec.sink.upsert-materialize-strategy.*",
+        "the planner shuffles updates by the sink's primary key where they need it",
+    ),
+    ("table.exec.sink.require-on-conflict", "a later row of a primary key replaces an earlier one"),
     ("table.exec.sink.keyed-shuffle", "the planner shuffles updates by the sink's primary key where they need it"),
     ("table.exec.sink.rowtime-inserter", "the row time is written as a column, nothing else"),
     ("table.exec.simplify-operator-name-enabled", "names of operators have one form"),
@@ -460,15 +486,86 @@ pub const OPTIONS_WITHOUT_EFFECT: &[(&str, &str)] = &[
     ("pipeline.jars", "there is no Java virtual machine"),
     ("pipeline.classpaths", "there is no Java virtual machine"),
     ("execution.buffer-timeout*", "a batch waits for others at most some milliseconds, and only while input is hot"),
+    ("execution.batch.*", "batch jobs run as they are planned"),
+    ("execution.batch-*", "operators of a batch job run side by side"),
+    ("execution.sort*", "operators share the memory of their task manager"),
+    ("execution.async-state.*", "there are no asynchronous operators"),
+    ("execution.job-*", "there is no Java virtual machine"),
+    ("execution.program-config.*", "there is no Java program"),
+    ("execution.shutdown-on-application-finish", "there is no Java program"),
+    ("execution.submit-failed-job-on-application-error", "there is no Java program"),
+    ("execution.terminate-application-on-any-job-terminated-exceptionally", "there is no Java program"),
+    ("pipeline.auto-generate-uids", "operators are identified by what they do"),
+    ("pipeline.cached-files", "there is no Java virtual machine"),
+    ("pipeline.closure-cleaner-level", "there is no Java virtual machine"),
+    ("pipeline.serialization-config", "rows have SQL types only"),
+    ("pipeline.global-job-parameters", "functions know their arguments only"),
+    ("pipeline.sources.*", "sources read from the start on"),
+    ("pipeline.vertex-*", "names of operators have one form"),
     ("execution.attached", "the client waits unless it is told to detach"),
     ("execution.shutdown-on-attached-exit", "an embedded cluster ends with its jobs"),
     ("execution.target", "the cluster is the one the script is submitted to"),
-    ("taskmanager.*", "it is an option of the processes, not of a job"),
-    ("jobmanager.*", "it is an option of the processes, not of a job"),
-    ("rest.*", "it is an option of the processes, not of a job"),
-    ("metrics.*", "it is an option of the processes, not of a job"),
-    ("high-availability*", "it is an option of the processes, not of a job"),
+    ("taskmanager.*", OF_PROCESSES),
+    ("jobmanager.*", OF_PROCESSES),
+    ("rest.*", OF_PROCESSES),
+    ("metrics.*", OF_PROCESSES),
+    ("high-availability*", OF_PROCESSES),
     ("env.*", "there is no Java virtual machine"),
+    ("classloader.*", "there is no Java virtual machine"),
+    ("plugin.*", "there is no Java virtual machine"),
+    ("user.artifacts.*", "there is no Java virtual machine"),
+    ("jmx.*", "there is no Java virtual machine"),
+    ("fs.output.*", "published files are never written again"),
+    ("fs.overwrite-files", "published files are never written again"),
+    ("shuffle-service-factory.class", "there is one shuffle"),
+    ("source.reader.*", "sources are tuned by the system"),
+    ("sink.committer.*", "what cannot be committed is tried again with the next checkpoint"),
+    ("queryable-state.*", "state cannot be queried from outside"),
+    ("external-resource*", "there are no resources but CPU and memory"),
+    ("akka.*", OF_PROCESSES),
+    ("blob.*", OF_PROCESSES),
+    ("client.*", OF_PROCESSES),
+    ("cluster.*", OF_PROCESSES),
+    ("completed-application-store.*", OF_PROCESSES),
+    ("events.*", OF_PROCESSES),
+    ("heartbeat.*", OF_PROCESSES),
+    ("historyserver.*", OF_PROCESSES),
+    ("io.tmp.dirs", OF_PROCESSES),
+    ("job-event.*", OF_PROCESSES),
+    ("job-result-store.*", OF_PROCESSES),
+    ("application-result-store.*", OF_PROCESSES),
+    ("cleanup-strategy*", OF_PROCESSES),
+    ("jobstore.*", OF_PROCESSES),
+    ("kubernetes.*", OF_PROCESSES),
+    ("minicluster.*", OF_PROCESSES),
+    ("pekko.*", OF_PROCESSES),
+    ("process.*", OF_PROCESSES),
+    ("resourcemanager.*", OF_PROCESSES),
+    ("s3.*", OF_PROCESSES),
+    ("scheduler-mode", OF_PROCESSES),
+    ("security.*", OF_PROCESSES),
+    ("slot.*", OF_PROCESSES),
+    ("slotmanager.*", OF_PROCESSES),
+    ("slow-task-detector.*", OF_PROCESSES),
+    ("sql-gateway.*", OF_PROCESSES),
+    ("task.cancellation.*", OF_PROCESSES),
+    ("traces.*", OF_PROCESSES),
+    ("web.*", OF_PROCESSES),
+    ("yarn.*", OF_PROCESSES),
+    ("zookeeper.*", OF_PROCESSES),
+];
+
+const OF_PROCESSES: &str = "it is an option of the processes, not of a job";
+
+/// Options of Flink that change what a job does, of which there is only the default here: key, default, why.
+const OPTIONS_OF_ONE_VALUE: &[(&str, &str, &str)] = &[
+    ("table.column-expansion-strategy", "", "* stands for all columns"),
+    ("table.legacy-nested-row-nullability", "false", "rows in rows are NULL as they are declared"),
+    ("table.exec.sort.default-limit", "-1", "write LIMIT"),
+    ("table.exec.sink.nested-constraint-enforcer", "IGNORE", "only columns are checked, not the fields in them"),
+    ("fs.default-scheme", "file:///", "write paths with their scheme, as in s3://bucket/path"),
+    ("pipeline.jobvertex-parallelism-overrides", "", "set 'parallelism.default', or the 'scan.parallelism' of a table"),
+    ("pipeline.watermark-alignment.allow-unaligned-source-splits", "false", "splits are aligned like their readers"),
 ];
 
 /// Why an option of Flink has no effect here; `None` for all other keys.
@@ -516,6 +613,12 @@ pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
         return Err(format!(
             "option '{key}': '{value}' is not supported: what a statement means would depend on its tables; write STREAMING or BATCH"
         ));
+    }
+    if let Some((_, default, reason)) = OPTIONS_OF_ONE_VALUE.iter().find(|(known, ..)| *known == key) {
+        return match value.trim().eq_ignore_ascii_case(default) {
+            true => Ok(()),
+            false => Err(format!("option '{key}': '{value}' is not supported, only '{default}': {reason}")),
+        };
     }
     match JOB_OPTIONS.iter().find(|option| option.key == key) {
         Some(option) => check_value(option.kind, value)
@@ -590,6 +693,14 @@ mod tests {
         assert!(without_effect("table.optimizer.reuse-sub-plan-enabled").is_some());
         assert_eq!(without_effect("table.optimizer.agg-phase-strategy"), None);
         assert_eq!(without_effect("pipeline.nme"), None);
+        assert!(without_effect("table.exec.sort.max-num-file-handles").is_some());
+        assert!(without_effect("kubernetes.cluster-id").is_some());
+        assert_eq!(without_effect("fs.default-scheme"), None);
+        assert_eq!(check_job_option("table.exec.sort.default-limit", "-1"), Ok(()));
+        let limit = check_job_option("table.exec.sort.default-limit", "10").unwrap_err();
+        assert!(limit.contains("write LIMIT"), "{limit}");
+        assert_eq!(check_job_option("table.exec.state.ttl", "1 d"), Ok(()));
+        assert!(without_effect("table.exec.state.ttl").is_some_and(|reason| reason.contains("windows")));
     }
 
     #[test]
