@@ -65,7 +65,12 @@ const AGGREGATES: [(&str, &str, &str, &str); 20] = [
         "Flink refuses several columns in windows.",
     ),
     ("SUM", "SUM([DISTINCT] a)", "Sum; integers keep their type and wrap, DECIMAL(p, s) gives DECIMAL(38, s).", ""),
-    ("AVG", "AVG([DISTINCT] a)", "Mean; integers keep their type, DECIMAL(p, s) gives DECIMAL(38, max(s, 6)).", ""),
+    (
+        "AVG",
+        "AVG([DISTINCT] a)",
+        "Mean; integers keep their type, DECIMAL(p, s) gives DECIMAL(38, max(s, 6)).",
+        "Beside both SUM(a) and COUNT(a) Flink divides those, so that its AVG wraps where SUM does.",
+    ),
     ("MIN", "MIN(a)", "Smallest value.", ""),
     ("MAX", "MAX(a)", "Largest value.", ""),
     (

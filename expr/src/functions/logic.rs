@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, make_comparator};
 use arrow::compute::{self, SortOptions};
+use arrow::datatypes::Int64Type;
 
 use tidemill_common::expr::Expr;
 use tidemill_common::types::LogicalType;
@@ -34,7 +35,21 @@ pub(super) const FUNCTIONS: &[Function] = &[
         .variadic()
         .custom(bind_least)
         .doc("LEAST(a, b, ...)", "The smallest argument; NULL if one is NULL."),
+    // What the planner puts over a subquery that is a value: the value, and how many rows it has.
+    Function::new("$SINGLE_VALUE", Category::Conditional, &[Param::Any, Param::BigInt], returns::first, single_value)
+        .may_be_null()
+        .can_fail(),
 ];
+
+fn single_value(_: &CallSite<'_>) -> Result<Kernel, CompileError> {
+    Ok(Box::new(|args, frame| {
+        let rows = args[1].primitives::<Int64Type>()?;
+        if (0..frame.rows).any(|row| rows.get(row).is_some_and(|rows| rows > 1)) {
+            return Err(EvalError::new("a subquery that is used as a value has more than one row"));
+        }
+        args[0].clone().into_array(frame.rows)
+    }))
+}
 
 /// Evaluated by the program itself, never as a kernel.
 fn lazily(_: &CallSite<'_>) -> Result<Kernel, CompileError> {

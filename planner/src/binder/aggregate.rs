@@ -7,13 +7,14 @@ use sqlparser::tokenizer::Span;
 use tidemill_common::expr::{Expr, Scalar};
 use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
 use tidemill_common::types::{DataType, LogicalType};
-use tidemill_expr::bind::{coerce, fold_constants};
+use tidemill_expr::bind::{bind_aggregate, coerce, fold_constants};
 
 use super::expr::{AGGREGATE_BASE, BoundCall, is_nested};
 use super::grouping::{GROUPING, has_grouping, sets};
 use super::order::{self, Unordered};
+use super::subquery::{SUBQUERY_BASE, Subqueries, SubqueryValues};
 use super::window::{WINDOW_COLUMNS, fuse};
-use super::{BATCH_HINT, ExprBinder, Item, Mode, Scope, Source, boolean, item_name, select_items};
+use super::{BATCH_HINT, ExprBinder, Item, Mode, Scope, Source, boolean, item_name, select_items, unique_name};
 use crate::diagnostic::SqlError;
 use crate::rel::{Column, Rel, RelOp, TimeAttribute, WindowColumns, calc};
 
@@ -35,36 +36,43 @@ pub(super) fn select(
     scope: &Scope,
     filter: Option<Expr>,
     (grouped, order): (&[Ast], &[OrderByExpr]),
+    subqueries: Subqueries<'_, '_>,
 ) -> Result<Unordered, SqlError> {
+    let known: Option<&dyn SubqueryValues> = if mode.batch { Some(&subqueries) } else { None };
     let items = select_items(select, &source, scope)?;
     let mut calls = Vec::new();
-    let mut outputs = Vec::new();
+    let mut outputs: Vec<Output> = Vec::new();
     for item in &items {
-        outputs.push(match item {
+        // What `*` stands for has names that are there once.
+        let of_star = |name: &str| unique_name(name, |name| outputs.iter().any(|output| output.name == name));
+        let output = match item {
             Item::Column { index } => Output {
                 expr: source.rel.column(*index),
-                name: source.rel.columns[*index].name.clone(),
+                name: of_star(&source.rel.columns[*index].name),
                 span: select.span(),
             },
+            Item::Field { expr, name } => Output { expr: expr.clone(), name: of_star(name), span: select.span() },
             Item::Expression { ast, name } => {
-                let bound = ExprBinder::with_aggregates(scope, &mut calls).bind(ast)?;
+                let bound = ExprBinder::with_aggregates(scope, &mut calls).known(known).bind(ast)?;
                 let name = name.clone().unwrap_or_else(|| item_name(ast, outputs.len()));
                 Output { expr: fold_constants(bound, mode.zone), name, span: ast.span() }
             }
-        });
+        };
+        outputs.push(output);
     }
     let having = match &select.having {
         None => None,
         Some(condition) => {
-            let bound = ExprBinder::with_aggregates(scope, &mut calls).bind(condition)?;
+            let bound = ExprBinder::with_aggregates(scope, &mut calls).known(known).bind(condition)?;
             Some((boolean(fold_constants(bound, mode.zone), condition.span())?, condition.span()))
         }
     };
     let width = outputs.len();
     let keys = order::of_select(&mut outputs, order, |ast, selected| {
-        let bound = ExprBinder::with_aggregates(scope, &mut calls).selected(selected).bind(ast)?;
+        let bound = ExprBinder::with_aggregates(scope, &mut calls).known(known).selected(selected).bind(ast)?;
         Ok(fold_constants(bound, mode.zone))
     })?;
+    let steps = subqueries.steps();
     let is_distinct = matches!(select.distinct, Some(Distinct::Distinct));
     if is_distinct && let Some(output) = outputs.get(width) {
         return Err(SqlError::at(output.span, "ORDER BY of SELECT DISTINCT takes what is selected, only")
@@ -76,15 +84,17 @@ pub(super) fn select(
         return Err(SqlError::at(output.span, "GROUPING needs a GROUP BY"));
     }
     let rel = if grouped.is_empty() && calls.is_empty() && having.is_none() {
-        let (exprs, names) = outputs.into_iter().map(|output| (output.expr, output.name)).unzip();
-        calc(source.rel, filter, exprs, names)
+        let (mut exprs, names): (Vec<Expr>, _) = outputs.into_iter().map(|output| (output.expr, output.name)).unzip();
+        let (rel, filter) = steps.join_filtered(source.rel, filter, &mut exprs)?;
+        calc(rel, filter, exprs, names)
     } else {
         if grouped.is_empty() && !mode.batch {
             return Err(SqlError::on(select, "aggregates without windows are not supported yet")
                 .with_hint(format!("{WINDOW_HINT}; {BATCH_HINT}")));
         }
         let place = grouped.first().map_or_else(|| select.span(), Spanned::span);
-        Grouping { mode, source, scope, filter, calls, outputs, having, place }.all_sets(grouped)?
+        Grouping { mode, source, scope, filter, calls, outputs, having, known, subqueries: &subqueries, place }
+            .all_sets(grouped)?
     };
     let rel = if is_distinct { distinct(rel, select.span())? } else { rel };
     Ok(Unordered { rel, keys, width })
@@ -92,16 +102,59 @@ pub(super) fn select(
 
 /// The rows, each once.
 pub(super) fn distinct(rel: Rel, place: Span) -> Result<Rel, SqlError> {
-    let keys: Vec<usize> = (0..rel.columns.len()).collect();
+    let keys = (0..rel.columns.len()).collect();
+    whole_of(rel, keys, Vec::new(), place)
+}
+
+/// All rows grouped by some columns, with what aggregates make of others. Columns: keys, calls.
+pub(super) fn whole(rel: Rel, keys: Vec<usize>, calls: &[(&str, &[usize])], place: Span) -> Result<Rel, SqlError> {
+    let call = |(name, args): &(&str, &[usize])| -> Result<AggregateCall, SqlError> {
+        let bound = bind_aggregate(name, args.iter().map(|column| rel.column(*column)).collect(), false)
+            .map_err(|error| SqlError::at(place, error.message))?;
+        Ok(AggregateCall {
+            args: args.to_vec(),
+            arg_types: bound.args.iter().map(|arg| arg.data_type().clone()).collect(),
+            function: bound.function,
+            distinct: false,
+            filter: None,
+            return_type: bound.return_type,
+        })
+    };
+    let calls = calls.iter().map(call).collect::<Result<Vec<_>, _>>()?;
+    whole_of(rel, keys, calls, place)
+}
+
+/// The same with calls that are bound.
+pub(super) fn whole_of(rel: Rel, keys: Vec<usize>, calls: Vec<AggregateCall>, place: Span) -> Result<Rel, SqlError> {
     check_keys(&rel, &keys, place)?;
-    let columns = rel.columns.iter().map(|column| Column { time: None, ..column.clone() }).collect();
+    let columns = aggregated_columns(&rel, &keys, &calls);
     let (kind, over) = (WindowKind::Whole, WindowTime::Input);
-    let op = RelOp::WindowAggregate { input: rel, kind, over, keys, calls: Vec::new() };
-    Ok(Rel { op: Rc::new(op), columns, window: None })
+    Ok(Rel { op: Rc::new(RelOp::WindowAggregate { input: rel, kind, over, keys, calls }), columns, window: None })
+}
+
+/// Keys and calls, as columns.
+fn aggregated_columns(rel: &Rel, keys: &[usize], calls: &[AggregateCall]) -> Vec<Column> {
+    let keys = keys.iter().map(|key| Column { time: None, ..rel.columns[*key].clone() });
+    let call = |(index, call): (usize, &AggregateCall)| Column {
+        name: format!("$agg{index}"),
+        data_type: call.return_type.clone(),
+        time: None,
+    };
+    keys.chain(calls.iter().enumerate().map(call)).collect()
+}
+
+/// Calls whose arguments and filters have become columns.
+pub(super) fn aggregate_calls(calls: &[BoundCall], mut column: impl FnMut(Expr) -> usize) -> Vec<AggregateCall> {
+    let of = |bound: &BoundCall| AggregateCall {
+        args: bound.args.iter().map(|arg| column(arg.clone())).collect(),
+        filter: bound.filter.clone().map(&mut column),
+        ..bound.call.clone()
+    };
+    calls.iter().map(of).collect()
 }
 
 /// A SELECT with GROUP BY.
-struct Grouping<'a> {
+struct Grouping<'a, 'b, 'q> {
     mode: Mode<'a>,
     source: Source,
     scope: &'a Scope,
@@ -109,18 +162,21 @@ struct Grouping<'a> {
     calls: Vec<BoundCall>,
     outputs: Vec<Output>,
     having: Option<(Expr, Span)>,
+    subqueries: &'a Subqueries<'b, 'q>,
+    /// The same where they may stand.
+    known: Option<&'a dyn SubqueryValues>,
     /// Of the clause.
     place: Span,
 }
 
-impl Grouping<'_> {
+impl Grouping<'_, '_, '_> {
     /// Groups by all sets of keys that a GROUP BY stands for.
     fn all_sets(&self, grouped: &[Ast]) -> Result<Rel, SqlError> {
         let Some(sets) = sets(grouped)? else { return self.select(grouped, None) };
         // Each set is an aggregation of its own over one input; keys that it has not are NULL.
         let mut all: Vec<Expr> = Vec::new();
         for key in sets.iter().flatten() {
-            let key = fold_constants(ExprBinder::scalar(self.scope).bind(key)?, self.mode.zone);
+            let key = fold_constants(ExprBinder::scalar(self.scope).known(self.known).bind(key)?, self.mode.zone);
             if !all.contains(&key) {
                 all.push(key);
             }
@@ -193,21 +249,14 @@ impl Grouping<'_> {
             // Of no input the set without keys has no row among others, as in Flink: its key is a constant.
             key_columns.push(below.column(Expr::literal(Scalar::Int(0), LogicalType::Int)));
         }
-        let calls: Vec<AggregateCall> = self
-            .calls
-            .iter()
-            .cloned()
-            .map(|bound| AggregateCall {
-                args: bound.args.into_iter().map(|arg| below.column(fold_constants(arg, self.mode.zone))).collect(),
-                filter: bound.filter.map(|filter| below.column(fold_constants(filter, self.mode.zone))),
-                ..bound.call
-            })
-            .collect();
+        let calls = aggregate_calls(&self.calls, |expr| below.column(fold_constants(expr, self.mode.zone)));
+        let steps = self.subqueries.steps();
+        let (input, filter) = steps.join_filtered(input, self.filter.clone(), &mut below.columns)?;
         let (rel, kind, over) = match &window {
-            Some(window) => window_input(input, window, self.filter.clone(), below)?,
+            Some(window) => window_input(input, window, filter, below)?,
             None => {
                 let names = names(&below.columns, &input);
-                let rel = calc(input, self.filter.clone(), below.columns, names);
+                let rel = calc(input, filter, below.columns, names);
                 check_keys(&rel, &key_columns, place)?;
                 (rel, WindowKind::Whole, WindowTime::Input)
             }
@@ -222,11 +271,7 @@ impl Grouping<'_> {
             WindowTime::RowTime { .. } | WindowTime::Input => TimeAttribute::RowTime,
             WindowTime::ProcessingTime { .. } => TimeAttribute::ProcessingTime,
         };
-        let mut columns: Vec<Column> =
-            key_columns.iter().map(|key| Column { time: None, ..rel.columns[*key].clone() }).collect();
-        for (index, call) in calls.iter().enumerate() {
-            columns.push(Column { name: format!("$agg{index}"), data_type: call.return_type.clone(), time: None });
-        }
+        let mut columns = aggregated_columns(&rel, &key_columns, &calls);
         let first_window_column = columns.len();
         if window.is_some() {
             columns.extend(window_columns(time_type, time_attribute));
@@ -252,14 +297,17 @@ impl Grouping<'_> {
             rel: &aggregate,
             scope: self.scope,
         };
-        let filter = self.having.as_ref().map(|(condition, span)| above.replace(condition, *span)).transpose()?;
         let mut projection = Vec::new();
         let mut names = Vec::new();
         for Output { expr, name, span } in &self.outputs {
             projection.push(above.replace(expr, *span)?);
             names.push(name.clone());
         }
-        Ok(calc(aggregate, filter, projection, names))
+        let having = self.having.as_ref().map(|(condition, span)| above.replace(condition, *span)).transpose()?;
+        projection.extend(having.clone());
+        let rel = steps.join(aggregate.clone(), &mut projection, &|outer| above.replace(outer, place))?;
+        let filter = having.and_then(|_| projection.pop());
+        Ok(calc(rel, filter, projection, names))
     }
 
     /// The grouping expressions but for the window's columns, and whether those were named.
@@ -267,7 +315,7 @@ impl Grouping<'_> {
         let is = |index: usize, of: fn(&WindowColumns) -> Option<usize>| window.and_then(of) == Some(index);
         let (mut keys, mut has_start, mut has_end) = (Vec::new(), false, false);
         for ast in grouped {
-            let key = fold_constants(ExprBinder::scalar(self.scope).bind(ast)?, self.mode.zone);
+            let key = fold_constants(ExprBinder::scalar(self.scope).known(self.known).bind(ast)?, self.mode.zone);
             match &key {
                 Expr::Column { index, .. } if is(*index, |window| window.start) => has_start = true,
                 Expr::Column { index, .. } if is(*index, |window| window.end) => has_end = true,
@@ -455,6 +503,7 @@ impl Above<'_> {
         if let Expr::Column { index, .. } = expr {
             return match self.window_columns().iter().position(|column| *column == Some(*index)) {
                 Some(position) => Ok(self.rel.column(self.first_window_column + position)),
+                None if *index >= SUBQUERY_BASE => Ok(expr.clone()),
                 None if *index >= AGGREGATE_BASE => Ok(self.rel.column(self.key_count + index - AGGREGATE_BASE)),
                 None => Err(SqlError::at(
                     span,

@@ -20,6 +20,7 @@ use tidemill_expr::own::callable_names;
 use super::BATCH_HINT;
 use super::grouping::bind_grouping;
 use super::scope::Scope;
+use super::subquery::SubqueryValues;
 use crate::diagnostic::SqlError;
 use crate::dialect::{symmetric, types};
 use crate::rel::Size;
@@ -43,24 +44,36 @@ pub struct ExprBinder<'a> {
     aggregates: Option<&'a mut Vec<BoundCall>>,
     /// What is selected, by name, where that comes before the columns of the scope.
     selected: &'a [(String, Expr)],
+    /// `Some` where subqueries may stand.
+    subqueries: Option<&'a dyn SubqueryValues>,
     depth: usize,
 }
 
 impl<'a> ExprBinder<'a> {
     /// For places where no aggregate may stand.
     pub fn scalar(scope: &'a Scope) -> Self {
-        Self { scope, aggregates: None, selected: &[], depth: 0 }
+        Self { scope, aggregates: None, selected: &[], subqueries: None, depth: 0 }
     }
 
     /// For SELECT lists and HAVING: aggregate calls are collected, and stand in the expression as
     /// columns from [`AGGREGATE_BASE`] on.
     pub(super) fn with_aggregates(scope: &'a Scope, aggregates: &'a mut Vec<BoundCall>) -> Self {
-        Self { scope, aggregates: Some(aggregates), selected: &[], depth: 0 }
+        Self { scope, aggregates: Some(aggregates), selected: &[], subqueries: None, depth: 0 }
     }
 
     /// For ORDER BY: a name of what is selected means that.
     pub(super) fn selected(self, selected: &'a [(String, Expr)]) -> Self {
         Self { selected, ..self }
+    }
+
+    /// For places where subqueries may stand.
+    pub(super) fn subqueries(self, subqueries: &'a dyn SubqueryValues) -> Self {
+        self.known(Some(subqueries))
+    }
+
+    /// The same, if they may.
+    pub(super) fn known(self, subqueries: Option<&'a dyn SubqueryValues>) -> Self {
+        Self { subqueries, ..self }
     }
 
     /// Whether aggregates may stand where this binds.
@@ -168,6 +181,12 @@ impl<'a> ExprBinder<'a> {
                 }
                 self.call(if *negated { "NOT BETWEEN" } else { "BETWEEN" }, [&**expr, low, high])
             }
+            Ast::Subquery(_) | Ast::Exists { .. } | Ast::In { target: InTarget::Subquery(_), .. }
+                if self.subqueries.is_some() =>
+            {
+                let Some(subqueries) = self.subqueries else { return Err(SqlError::on(ast, "no subquery")) };
+                subqueries.value(ast, self.scope)
+            }
             Ast::In { expr, target, negated, .. } => match target {
                 InTarget::List(list) => {
                     let needle = self.bind(expr)?;
@@ -245,7 +264,9 @@ impl<'a> ExprBinder<'a> {
             Ast::Tuple(values) => self.call("ROW", values),
             Ast::Function(function) => self.function(function),
             Ast::Subquery(_) | Ast::Exists { .. } => {
-                Err(SqlError::on(ast, "subqueries in expressions are not supported yet"))
+                Err(SqlError::on(ast, "a subquery as a value is not supported here yet").with_hint(format!(
+                    "in batch mode it may stand in SELECT, WHERE, HAVING and ORDER BY; {BATCH_HINT}"
+                )))
             }
             Ast::AtTimeZone { .. } => Err(SqlError::on(ast, "AT TIME ZONE does not exist in Flink SQL")
                 .with_hint("use CONVERT_TZ, or CAST with the session zone")),
@@ -430,7 +451,13 @@ impl<'a> ExprBinder<'a> {
         if self.aggregates.is_none() {
             return Err(SqlError::at(span, format!("the aggregate {name} may not stand here")));
         }
-        let mut inner = ExprBinder { scope: self.scope, aggregates: None, selected: &[], depth: self.depth };
+        let mut inner = ExprBinder {
+            scope: self.scope,
+            aggregates: None,
+            selected: &[],
+            subqueries: self.subqueries,
+            depth: self.depth,
+        };
         let mut bound = Vec::new();
         for arg in args {
             match arg {
@@ -566,7 +593,9 @@ fn at(span: Span, error: BindError) -> SqlError {
 fn literal(value: &Value) -> Result<Expr, SqlError> {
     match value {
         Value::Number(text, _) => literal_number(text).map_err(|error| SqlError::general(error.message)),
-        Value::SingleQuotedString(text) | Value::UnicodeStringLiteral(text) => Ok(literal_string(text)),
+        Value::SingleQuotedString(text) | Value::UnicodeStringLiteral(text) | Value::NationalStringLiteral(text) => {
+            Ok(literal_string(text))
+        }
         Value::Boolean(value) => Ok(Expr::literal(Scalar::Boolean(*value), LogicalType::Boolean)),
         Value::Null => Ok(Expr::literal(Scalar::Null, LogicalType::Null)),
         Value::HexStringLiteral(text) => {

@@ -124,7 +124,8 @@ pub(super) fn apply(
         }),
     };
     let window = GroupWindow { function: found.function.clone(), name: found.name, first, time };
-    *scope = Scope::of(source.name.as_deref(), &source.rel.columns).with_group_window(window);
+    let of_window = Scope::of(None, &source.rel.columns[first..]);
+    *scope = std::mem::take(scope).beside(of_window).with_group_window(window);
     let mut replaced = Vec::new();
     for ast in grouped {
         match ast {

@@ -4,8 +4,8 @@
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    BinaryOperator, Expr as Ast, GroupByExpr, InTarget, Join, JoinConstraint, JoinOperator, Query, Select, SelectItem,
-    SetExpr, Spanned, TableWithJoins, UnaryOperator,
+    BinaryOperator, Expr as Ast, GroupByExpr, InTarget, Join, JoinConstraint, JoinOperator, ObjectName, Query, Select,
+    SelectItem, SetExpr, Spanned, TableWithJoins, UnaryOperator,
 };
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::Expr;
@@ -13,10 +13,12 @@ use tidemill_common::plan::{JoinKind, WindowJoinSide, WindowTime};
 use tidemill_expr::bind::{bind_call, coerce, common_type, fold_constants};
 
 use super::expr::is_nested;
+use super::shared_columns::{natural, share, using};
+use super::subquery::SUBQUERY_BASE;
 use super::table_function::is_table_function;
 use super::{BATCH_HINT, ExprBinder, QueryBinder, Scope, Source, boolean, whole_join};
 use crate::diagnostic::SqlError;
-use crate::rel::{Column, Rel, RelOp, WindowColumns, calc};
+use crate::rel::{Column, Rel, RelOp, WindowColumns, calc, conjuncts};
 
 /// Columns that are appended for the keys of a join begin so.
 const KEY: &str = "$key";
@@ -40,10 +42,23 @@ impl QueryBinder<'_> {
         let right = self.table_factor(&join.relation)?;
         let right_scope = Scope::of(right.name.as_deref(), &right.rel.columns);
         let place = join.relation.span();
-        let (kind, on) = kind_of(join, self.mode.batch)?;
+        let (kind, constraint) = kind_of(join, self.mode.batch)?;
+        let shared = match constraint {
+            Constraint::Using(names) => using(names, scope, &right_scope, place)?,
+            Constraint::Natural => natural(scope, &right_scope, place)?,
+            Constraint::On(_) | Constraint::None => Vec::new(),
+        };
         let both = std::mem::take(scope).beside(right_scope);
-        let condition = on.map(|on| self.condition(&both, on)).transpose()?;
+        let condition = match constraint {
+            Constraint::On(on) => Some(self.condition(&both, on)?),
+            _ => {
+                let width = source.rel.columns.len();
+                let equal = shared.iter().map(|column| column.equal(width)).collect::<Result<Vec<_>, _>>()?;
+                equal.into_iter().reduce(crate::rel::and)
+            }
+        };
         let left = source.rel.clone();
+        let width = left.columns.len();
         let rel = match condition {
             condition if self.mode.batch => whole_join::join(left, right.rel, kind, condition, place)?,
             Some(condition) => window_join(left, right.rel, kind, condition, place)?,
@@ -51,6 +66,9 @@ impl QueryBinder<'_> {
         };
         *scope = both.with_types(&rel.columns);
         *source = Source { rel, name: None };
+        if !shared.is_empty() {
+            share(source, scope, &shared, kind, width)?;
+        }
         Ok(())
     }
 
@@ -190,51 +208,51 @@ pub(super) fn single_item(select: &Select) -> Result<&Ast, SqlError> {
     }
 }
 
+/// What a join is on.
+#[derive(Clone, Copy)]
+enum Constraint<'a> {
+    On(&'a Ast),
+    Using(&'a [ObjectName]),
+    Natural,
+    None,
+}
+
 /// The kind of a join and its condition. In batch mode there need not be one.
-fn kind_of(join: &Join, batch: bool) -> Result<(JoinKind, Option<&Ast>), SqlError> {
+fn kind_of(join: &Join, batch: bool) -> Result<(JoinKind, Constraint<'_>), SqlError> {
     let place = join.relation.span();
     let (kind, constraint) = match &join.join_operator {
         JoinOperator::Join(constraint) | JoinOperator::Inner(constraint) => (JoinKind::Inner, constraint),
         JoinOperator::Left(constraint) | JoinOperator::LeftOuter(constraint) => (JoinKind::Left, constraint),
         JoinOperator::Right(constraint) | JoinOperator::RightOuter(constraint) => (JoinKind::Right, constraint),
         JoinOperator::FullOuter(constraint) => (JoinKind::Full, constraint),
-        JoinOperator::CrossJoin(_) if batch => return Ok((JoinKind::Inner, None)),
+        JoinOperator::CrossJoin(_) if batch => return Ok((JoinKind::Inner, Constraint::None)),
         _ => {
             let joins = "JOIN, LEFT JOIN, RIGHT JOIN and FULL JOIN";
             return Err(SqlError::at(place, "this join is not supported yet").with_hint(if batch {
-                format!("{joins} with ON and CROSS JOIN are")
+                format!("{joins} with ON or USING and CROSS JOIN are")
             } else {
                 format!("{joins} of two windows are")
             }));
         }
     };
     match constraint {
-        JoinConstraint::On(on) => Ok((kind, Some(on))),
-        JoinConstraint::None if batch && kind == JoinKind::Inner => Ok((kind, None)),
+        JoinConstraint::On(on) => Ok((kind, Constraint::On(on))),
+        JoinConstraint::Using(names) => Ok((kind, Constraint::Using(names))),
+        JoinConstraint::UsingAlias(_, alias) => {
+            Err(SqlError::at(alias.span, "USING (...) AS does not exist in Flink SQL"))
+        }
+        JoinConstraint::Natural => Ok((kind, Constraint::Natural)),
+        JoinConstraint::None if batch && kind == JoinKind::Inner => Ok((kind, Constraint::None)),
         JoinConstraint::None if batch => {
             Err(SqlError::at(place, "an outer join needs a condition").with_hint("write ON l.key = r.key AND ..."))
         }
-        _ if batch => {
-            Err(SqlError::at(place, "USING and NATURAL are not supported yet")
-                .with_hint("write ON l.key = r.key AND ..."))
-        }
-        _ => Err(without_on(place)),
+        JoinConstraint::None => Err(without_on(place)),
     }
 }
 
 fn without_on(place: Span) -> SqlError {
-    SqlError::at(place, "a join without ON is not supported yet")
+    SqlError::at(place, "a join without a condition is not supported yet")
         .with_hint("write ON l.window_start = r.window_start AND l.window_end = r.window_end AND ...")
-}
-
-/// The conditions that AND joins.
-pub(super) fn conjuncts(condition: Expr, all: &mut Vec<Expr>) {
-    match condition {
-        Expr::Call { function, args, .. } if function.name == "AND" => {
-            args.into_iter().for_each(|arg| conjuncts(arg, all));
-        }
-        other => all.push(other),
-    }
 }
 
 /// What a condition says of a join.
@@ -253,10 +271,8 @@ impl Conditions {
     fn of(condition: Expr, sides_of: [(&Rel, &WindowColumns); 2]) -> Self {
         let [(left_rel, left), (right_rel, right)] = sides_of;
         let width = left_rel.columns.len();
-        let mut all = Vec::new();
-        conjuncts(condition, &mut all);
         let mut conditions = Self::default();
-        for condition in all {
+        for condition in conjuncts(condition) {
             let sides = sides(&condition, width);
             let are = |l: Option<usize>, r: Option<usize>| {
                 let is = |rel: &Rel, expr: &Expr, column: Option<usize>| matches!(expr, Expr::Column { index, .. } if column.is_some_and(|column| rel.same_column(*index, column)));
@@ -297,8 +313,8 @@ impl Conditions {
 }
 
 /// The sides of an equality of one expression over the left and one over the right, each over its own
-/// columns.
-fn sides(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
+/// columns. Those of subqueries stay as they are.
+pub(super) fn sides(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
     let Expr::Call { function, args, .. } = condition else { return None };
     let ("=", [a, b]) = (&*function.name, args.as_slice()) else { return None };
     let is_left = |expr: &Expr| !expr.columns().is_empty() && expr.columns().iter().all(|column| *column < width);
@@ -308,7 +324,9 @@ fn sides(condition: &Expr, width: usize) -> Option<(Expr, Expr)> {
         () if is_left(b) && is_right(a) => (b, a),
         () => return None,
     };
-    let right = right.map_columns(&mut |index, data_type| Expr::column(index - width, data_type.clone()));
+    let right = right.map_columns(&mut |index, data_type| {
+        Expr::column(if index < SUBQUERY_BASE { index - width } else { index }, data_type.clone())
+    });
     Some((left.clone(), right))
 }
 

@@ -8,6 +8,8 @@ pub(crate) mod join;
 mod order;
 mod scope;
 mod set_operation;
+mod shared_columns;
+mod subquery;
 mod table_function;
 mod whole_join;
 mod window;
@@ -15,19 +17,20 @@ mod window;
 use std::rc::Rc;
 
 use sqlparser::ast::{
-    Distinct, GroupByExpr, OrderByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
-    SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor, Values,
+    Distinct, GroupByExpr, Ident, ObjectName, OrderByExpr, Query, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    SetExpr, SetOperator, SetQuantifier, Spanned, TableAlias, TableFactor, Values,
 };
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::Expr;
 use tidemill_common::limits::{PLAN_OPERATORS_MAX, SQL_DEPTH_MAX};
 use tidemill_common::suggest::nearest;
 use tidemill_common::types::LogicalType;
-use tidemill_expr::bind::{coerce, common_type, fold_constants};
+use tidemill_expr::bind::{bind_field, coerce, common_type, fold_constants};
 
 pub use self::expr::ExprBinder;
 use self::order::Unordered;
 pub use self::scope::Scope;
+use self::subquery::{Subqueries, SubqueryValues};
 use self::table_function::is_table_function;
 use crate::ast::TableName;
 use crate::catalog::{Catalog, DEFAULT_CATALOG, Path, Relation, View};
@@ -240,10 +243,12 @@ impl<'a> QueryBinder<'a> {
             GroupByExpr::All(_) => return Err(SqlError::on(select, "GROUP BY ALL does not exist in Flink SQL")),
         };
         let Some(window) = group_window::find(grouped)? else {
-            return aggregate::select(self.mode, select, source, &scope, filter, (grouped, order));
+            let (mode, subqueries) = (self.mode, Subqueries::new(self));
+            return aggregate::select(mode, select, source, &scope, filter, (grouped, order), subqueries);
         };
         let grouped = group_window::apply(self.mode, &window, &mut source, &mut scope, filter.take(), grouped)?;
-        aggregate::select(self.mode, select, source, &scope, None, (&grouped, order))
+        let (mode, subqueries) = (self.mode, Subqueries::new(self));
+        aggregate::select(mode, select, source, &scope, None, (&grouped, order), subqueries)
     }
 
     /// FROM, and what is left of WHERE.
@@ -263,22 +268,25 @@ impl<'a> QueryBinder<'a> {
                 (source, scope)
             }
         };
-        let filter = match &select.selection {
-            None => None,
+        let conditions = match &select.selection {
+            None => Vec::new(),
             Some(condition) if join::needs_join(condition, self.mode.batch) => {
-                let rest = self.subqueries(&mut source, &scope, condition)?;
-                let bound = rest.iter().map(|condition| self.condition(&scope, condition));
-                bound.collect::<Result<Vec<_>, _>>()?.into_iter().reduce(crate::rel::and)
+                self.subqueries(&mut source, &scope, condition)?
             }
-            Some(condition) => Some(self.condition(&scope, condition)?),
+            Some(condition) => vec![condition.clone()],
         };
-        Ok((source, scope, filter))
+        let (mode, subqueries) = (self.mode, Subqueries::new(self));
+        let known: Option<&dyn SubqueryValues> = if mode.batch { Some(&subqueries) } else { None };
+        let bound = conditions.iter().map(|condition| bound_condition(mode.zone, &scope, condition, known));
+        let mut bound = bound.collect::<Result<Vec<_>, _>>()?;
+        let steps = subqueries.steps();
+        source.rel = steps.join(source.rel, &mut bound, &|outer| Ok(outer.clone()))?;
+        Ok((source, scope, bound.into_iter().reduce(crate::rel::and)))
     }
 
-    /// A WHERE, HAVING or ON condition: BOOLEAN.
+    /// An ON condition.
     fn condition(&self, scope: &Scope, condition: &sqlparser::ast::Expr) -> Result<Expr, SqlError> {
-        let bound = fold_constants(ExprBinder::scalar(scope).bind(condition)?, self.mode.zone);
-        boolean(bound, condition.span())
+        bound_condition(self.mode.zone, scope, condition, None)
     }
 
     fn table_factor(&mut self, factor: &TableFactor) -> Result<Source, SqlError> {
@@ -318,7 +326,7 @@ impl<'a> QueryBinder<'a> {
     }
 
     /// The relation with this name.
-    fn named(&mut self, name: &sqlparser::ast::ObjectName) -> Result<Rel, SqlError> {
+    fn named(&mut self, name: &ObjectName) -> Result<Rel, SqlError> {
         let name = TableName::of(name)?;
         if let [single] = name.parts.as_slice()
             && let Some((_, rel)) = self.ctes.iter().rev().find(|(cte, _)| *cte == single.value)
@@ -385,6 +393,17 @@ impl<'a> QueryBinder<'a> {
     }
 }
 
+/// A WHERE or ON condition: BOOLEAN. `subqueries` may stand in it, if they are known.
+pub(super) fn bound_condition(
+    zone: &str,
+    scope: &Scope,
+    condition: &sqlparser::ast::Expr,
+    subqueries: Option<&dyn SubqueryValues>,
+) -> Result<Expr, SqlError> {
+    let bound = fold_constants(ExprBinder::scalar(scope).known(subqueries).bind(condition)?, zone);
+    boolean(bound, condition.span())
+}
+
 /// Only tables have options.
 fn refuse_hint(name: &TableName, what: &str) -> Result<(), SqlError> {
     match name.hint.first() {
@@ -413,10 +432,29 @@ fn refuse_clauses(select: &Select, mode: Mode<'_>) -> Result<(), SqlError> {
     }
 }
 
+/// A name that is not taken: where it is, with a number behind it, as Flink numbers them.
+pub(super) fn unique_name(name: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    if !is_taken(name) {
+        return name.to_owned();
+    }
+    (0..).map(|number: usize| format!("{name}{number}")).find(|name| !is_taken(name)).unwrap_or_default()
+}
+
+/// The names of a result's columns.
+pub fn unique_names<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
+    let mut unique: Vec<String> = Vec::new();
+    for name in names {
+        let name = unique_name(name, |name| unique.iter().any(|known| known == name));
+        unique.push(name);
+    }
+    unique
+}
+
 /// The items of a SELECT list with their names; `*` is expanded.
 pub(super) enum Item<'a> {
     Column { index: usize },
     Expression { ast: &'a sqlparser::ast::Expr, name: Option<String> },
+    Field { expr: Expr, name: String },
 }
 
 /// Expands a SELECT list over a scope.
@@ -429,14 +467,12 @@ pub(super) fn select_items<'a>(select: &'a Select, source: &Source, scope: &Scop
                 items.push(Item::Expression { ast: expr, name: Some(alias.value.clone()) });
             }
             SelectItem::Wildcard(_) => {
-                items.extend((0..source.rel.columns.len()).map(|index| Item::Column { index }));
+                items.extend(scope.star().iter().map(|index| Item::Column { index: *index }));
             }
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
                 let columns = scope.of_qualifier(&name.to_string().replace('`', ""));
                 if columns.is_empty() {
-                    return Err(
-                        SqlError::on(name, format!("unknown table '{name}'")).with_suggestion(source.name.as_deref())
-                    );
+                    items.extend(fields_of(name, source, scope)?);
                 }
                 items.extend(columns.into_iter().map(|index| Item::Column { index }));
             }
@@ -444,6 +480,22 @@ pub(super) fn select_items<'a>(select: &'a Select, source: &Source, scope: &Scop
         }
     }
     Ok(items)
+}
+
+/// `row.*`: the fields of a column of rows.
+fn fields_of<'a>(name: &ObjectName, source: &Source, scope: &Scope) -> Result<Vec<Item<'a>>, SqlError> {
+    let parts: Vec<Ident> = name.0.iter().filter_map(|part| part.as_ident().cloned()).collect();
+    let row = scope
+        .resolve(&parts)
+        .map_err(|_| SqlError::on(name, format!("unknown table '{name}'")).with_suggestion(source.name.as_deref()))?;
+    let LogicalType::Row(fields) = &row.data_type().logical else {
+        return Err(SqlError::on(name, format!("'{name}' is {}, which has no fields", row.data_type())));
+    };
+    let field = |name: &String| match bind_field(row.clone(), name) {
+        Ok(expr) => Ok(Item::Field { expr, name: name.clone() }),
+        Err(error) => Err(SqlError::general(error.message)),
+    };
+    fields.iter().map(|known| field(&known.name)).collect()
 }
 
 /// The name of an unnamed item: that of its column or row field, else Flink's `EXPR$n`.

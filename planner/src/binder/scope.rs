@@ -14,6 +14,10 @@ use crate::rel::Column;
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
     columns: Vec<ScopeColumn>,
+    /// How many columns the relation has, of which those in the scope are some.
+    width: usize,
+    /// What `*` stands for, by position in the relation.
+    star: Vec<usize>,
     /// The window of a GROUP BY TUMBLE(...), which functions such as TUMBLE_START name.
     group_window: Option<GroupWindow>,
     /// Columns from here on hide those before of the same name: they are a subquery's own.
@@ -25,41 +29,97 @@ struct ScopeColumn {
     qualifier: Option<String>,
     name: String,
     data_type: DataType,
+    /// Position in the relation.
+    index: usize,
+    /// Whether another column, which USING or NATURAL made of it, has the name without a qualifier.
+    is_hidden: bool,
 }
 
 impl Scope {
     /// The columns of one relation, reachable with or without its name.
     pub fn of(qualifier: Option<&str>, columns: &[Column]) -> Self {
+        let width = columns.len();
         let columns = columns
             .iter()
-            .map(|column| ScopeColumn {
+            .enumerate()
+            .map(|(index, column)| ScopeColumn {
                 qualifier: qualifier.map(str::to_owned),
                 name: column.name.clone(),
                 data_type: column.data_type.clone(),
+                index,
+                is_hidden: false,
             })
             .collect();
-        Self { columns, group_window: None, inner: 0 }
+        Self { columns, width, star: (0..width).collect(), group_window: None, inner: 0 }
     }
 
     /// The columns of two relations that are joined.
     pub(super) fn beside(mut self, right: Self) -> Self {
-        self.columns.extend(right.columns);
+        let by = self.width;
+        self.columns.extend(right.columns.into_iter().map(|column| ScopeColumn { index: column.index + by, ..column }));
+        self.star.extend(right.star.into_iter().map(|index| index + by));
+        self.width += right.width;
         self
     }
 
     /// This scope around that of a subquery.
-    pub(super) fn around(mut self, inner: Self) -> Self {
-        self.inner = self.columns.len();
-        self.columns.extend(inner.columns);
-        self
+    pub(super) fn around(self, inner: Self) -> Self {
+        let before = self.columns.len();
+        Self { inner: before, ..self.beside(inner) }
     }
 
     /// This scope with the types that the columns have come to have.
     pub(super) fn with_types(mut self, columns: &[Column]) -> Self {
-        for (known, column) in self.columns.iter_mut().zip(columns) {
-            known.data_type = column.data_type.clone();
+        for known in &mut self.columns {
+            if let Some(column) = columns.get(known.index) {
+                known.data_type = column.data_type.clone();
+            }
         }
         self
+    }
+
+    /// This scope of a join with columns that both sides share, by name and position in `columns`, all there
+    /// are now: they come first, and have their names for themselves.
+    pub(super) fn with_shared(mut self, shared: &[(String, usize)], columns: &[Column]) -> Self {
+        let mut hidden = Vec::new();
+        for column in &mut self.columns {
+            if !column.is_hidden && shared.iter().any(|(name, _)| *name == column.name) {
+                column.is_hidden = true;
+                hidden.push(column.index);
+            }
+        }
+        let rest = self.star.iter().copied().filter(|index| !hidden.contains(index));
+        self.star = shared.iter().map(|(_, index)| *index).chain(rest).collect();
+        self.columns.extend(shared.iter().map(|(name, index)| ScopeColumn {
+            qualifier: None,
+            name: name.clone(),
+            data_type: columns[*index].data_type.clone(),
+            index: *index,
+            is_hidden: false,
+        }));
+        self.width = columns.len();
+        self
+    }
+
+    /// How many columns the relation has.
+    pub(super) fn width(&self) -> usize {
+        self.width
+    }
+
+    /// What `*` stands for, by position in the relation.
+    pub(super) fn star(&self) -> &[usize] {
+        &self.star
+    }
+
+    /// The names that can be written without a qualifier, in the order of `*`.
+    pub(super) fn plain_names(&self) -> Vec<String> {
+        let plain = |index: &usize| self.columns.iter().find(|column| !column.is_hidden && column.index == *index);
+        self.star.iter().filter_map(plain).map(|column| column.name.clone()).collect()
+    }
+
+    /// Whether a name can be written without a qualifier.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.columns.iter().any(|column| !column.is_hidden && column.name == name)
     }
 
     /// This scope with the window that its rows are grouped by.
@@ -73,18 +133,19 @@ impl Scope {
         let Some(column) = group_window::auxiliary(self.group_window.as_ref(), name, function)? else {
             return Ok(None);
         };
-        Ok(self.columns.get(column).map(|found| Expr::column(column, found.data_type.clone())))
+        let found = self.columns.iter().find(|known| known.index == column);
+        Ok(found.map(|found| Expr::column(column, found.data_type.clone())))
     }
 
     /// The name of a column, for messages.
     pub fn name(&self, index: usize) -> &str {
-        self.columns.get(index).map_or("?", |column| &column.name)
+        self.columns.iter().find(|column| column.index == index).map_or("?", |column| &column.name)
     }
 
     /// Positions of a relation's columns (`t.*`).
     pub fn of_qualifier(&self, qualifier: &str) -> Vec<usize> {
-        let of = |column: &ScopeColumn| column.qualifier.as_deref() == Some(qualifier);
-        (0..self.columns.len()).filter(|index| of(&self.columns[*index])).collect()
+        let of = |column: &&ScopeColumn| column.qualifier.as_deref() == Some(qualifier);
+        self.columns.iter().filter(of).map(|column| column.index).collect()
     }
 
     fn qualifiers(&self) -> impl Iterator<Item = &str> {
@@ -113,18 +174,19 @@ impl Scope {
     }
 
     fn find(&self, qualifier: Option<&str>, name: &Ident) -> Result<Option<Expr>, SqlError> {
-        let is_meant = |(_, column): &(usize, &ScopeColumn)| {
-            column.name == name.value && (qualifier.is_none() || column.qualifier.as_deref() == qualifier)
+        let is_meant = |column: &&ScopeColumn| {
+            column.name == name.value
+                && if qualifier.is_none() { !column.is_hidden } else { column.qualifier.as_deref() == qualifier }
         };
-        let all = self.columns.iter().enumerate();
+        let all = self.columns.iter();
         let hides = self.inner > 0 && all.clone().skip(self.inner).any(|column| is_meant(&column));
         let mut found = all.skip(if hides { self.inner } else { 0 }).filter(is_meant);
-        let Some((index, column)) = found.next() else { return Ok(None) };
+        let Some(column) = found.next() else { return Ok(None) };
         if found.next().is_some() {
             return Err(SqlError::at(name.span, format!("column '{}' is ambiguous", name.value))
                 .with_hint("name the table too, or rename one of them"));
         }
-        Ok(Some(Expr::column(index, column.data_type.clone())))
+        Ok(Some(Expr::column(column.index, column.data_type.clone())))
     }
 
     fn unknown(&self, name: &Ident, qualifier: Option<&str>) -> SqlError {

@@ -7,14 +7,13 @@ use std::rc::Rc;
 use sqlparser::ast::{SetOperator, SetQuantifier};
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::plan::{AggregateCall, WindowKind, WindowTime};
 use tidemill_common::types::LogicalType;
-use tidemill_expr::bind::{bind_aggregate, bind_call};
+use tidemill_expr::bind::bind_call;
 
-use super::aggregate::{check_keys, distinct};
+use super::aggregate::{distinct, whole};
 use super::union;
 use crate::diagnostic::SqlError;
-use crate::rel::{Column, Rel, RelOp, and, calc};
+use crate::rel::{Rel, RelOp, and, calc};
 
 /// What a set operation gives.
 pub(super) fn operation(
@@ -61,28 +60,8 @@ fn counted(left: Rel, right: Rel, what: &str, place: Span) -> Result<Counted, Sq
     };
     let both = union(marked(left, 1), marked(right, 0), what, place)?;
     let keys: Vec<usize> = (0..width).collect();
-    check_keys(&both, &keys, place)?;
-    let sum = |column: usize| -> Result<AggregateCall, SqlError> {
-        let bound = bind_aggregate("SUM", vec![both.column(column)], false)
-            .map_err(|error| SqlError::at(place, error.message))?;
-        Ok(AggregateCall {
-            arg_types: bound.args.iter().map(|arg| arg.data_type().clone()).collect(),
-            args: vec![column],
-            function: bound.function,
-            distinct: false,
-            filter: None,
-            return_type: bound.return_type,
-        })
-    };
-    let calls = vec![sum(width)?, sum(width + 1)?];
-    let mut columns: Vec<Column> =
-        both.columns[..width].iter().map(|column| Column { time: None, ..column.clone() }).collect();
-    for (name, call) in ["$left", "$right"].into_iter().zip(&calls) {
-        columns.push(Column { name: name.to_owned(), data_type: call.return_type.clone(), time: None });
-    }
-    let (kind, over) = (WindowKind::Whole, WindowTime::Input);
-    let op = RelOp::WindowAggregate { input: both, kind, over, keys, calls };
-    Ok(Counted { rel: Rel { op: Rc::new(op), columns, window: None }, names })
+    let rel = whole(both, keys, &[("SUM", &[width]), ("SUM", &[width + 1])], place)?;
+    Ok(Counted { rel, names })
 }
 
 impl Counted {

@@ -8,14 +8,16 @@ use std::rc::Rc;
 use sqlparser::ast::{Expr as Ast, Query, Select, SetExpr, Spanned, TableWithJoins};
 use sqlparser::tokenizer::Span;
 use tidemill_common::expr::{Expr, Scalar};
-use tidemill_common::plan::{AggregateCall, JoinKind, RowRange, WindowJoinSide, WindowKind, WindowTime};
+use tidemill_common::plan::{JoinKind, RowRange, WindowJoinSide, WindowTime};
 use tidemill_common::types::LogicalType;
-use tidemill_expr::bind::{bind_aggregate, bind_call, fold_constants, is_deterministic};
+use tidemill_expr::bind::{bind_call, fold_constants, is_deterministic};
 
-use super::join::{Conditions, Subquery, conjuncts, joined_columns, needs_join, split, with_keys};
-use super::{ExprBinder, QueryBinder, Scope, Source, boolean};
+use super::aggregate::whole;
+use super::join::{Conditions, Subquery, joined_columns, needs_join, split, with_keys};
+use super::subquery::Subqueries;
+use super::{ExprBinder, QueryBinder, Scope, Source, boolean, bound_condition};
 use crate::diagnostic::SqlError;
-use crate::rel::{Column, Rel, RelOp, and, calc};
+use crate::rel::{Rel, RelOp, and, calc, conjuncts};
 
 impl QueryBinder<'_> {
     /// The relations of a FROM clause, and what is left of WHERE. Conditions of WHERE over several relations
@@ -36,10 +38,12 @@ impl QueryBinder<'_> {
         if let Some(condition) = condition {
             split(condition, &mut plain, &mut found, true);
         }
+        let (zone, subqueries) = (self.mode.zone, Subqueries::new(self));
         let mut conditions = Vec::new();
         for condition in &plain {
-            conjuncts(self.condition(&scope, condition)?, &mut conditions);
+            conditions.extend(conjuncts(bound_condition(zone, &scope, condition, Some(&subqueries))?));
         }
+        let steps = subqueries.steps();
         let mut joined: Option<Rel> = None;
         for (rel, place) in sources {
             joined = Some(match joined {
@@ -61,6 +65,7 @@ impl QueryBinder<'_> {
         for subquery in &found {
             self.whole_semi_join(&mut source, &scope, subquery)?;
         }
+        source.rel = steps.join(source.rel, &mut conditions, &|outer| Ok(outer.clone()))?;
         Ok((source, scope, conditions.into_iter().reduce(and)))
     }
 
@@ -94,10 +99,7 @@ impl QueryBinder<'_> {
         let kind = if subquery.negated { JoinKind::Anti } else { JoinKind::Semi };
         let left = source.rel.clone();
         let Some(needle) = subquery.needle else {
-            // Whether there is a row is known from the first.
-            let (columns, rows) = (rel.columns.clone(), RowRange { offset: 0, fetch: Some(1) });
-            let rel = Rel { op: Rc::new(RelOp::Sort { input: rel, keys: Vec::new(), rows }), columns, window: None };
-            source.rel = join(left, rel, kind, None, place)?;
+            source.rel = join(left, at_most_one_row(rel), kind, None, place)?;
             return Ok(());
         };
         let pairs = self.pairs(needle, scope, &rel, left.columns.len(), place)?;
@@ -189,8 +191,14 @@ impl QueryBinder<'_> {
     }
 }
 
+/// The first row, from which is known whether there is one.
+pub(super) fn at_most_one_row(rel: Rel) -> Rel {
+    let (columns, rows) = (rel.columns.clone(), RowRange { offset: 0, fetch: Some(1) });
+    Rel { op: Rc::new(RelOp::Sort { input: rel, keys: Vec::new(), rows }), columns, window: None }
+}
+
 /// A subquery whose WHERE may name columns of the query around it.
-fn simple(query: &Query) -> Option<(&Select, &TableWithJoins)> {
+pub(super) fn simple(query: &Query) -> Option<(&Select, &TableWithJoins)> {
     use sqlparser::ast::GroupByExpr;
     let SetExpr::Select(select) = &*query.body else { return None };
     let plain = query.with.is_none()
@@ -220,27 +228,7 @@ fn not_false(condition: Expr, place: Span) -> Result<Expr, SqlError> {
 /// One row: how many rows there are, and for how many of them a value is not NULL.
 fn counts(rel: Rel, value: Expr, place: Span) -> Result<Rel, SqlError> {
     let input = calc(rel, None, vec![value], vec!["$value".to_owned()]);
-    let call = |args: Vec<Expr>| -> Result<AggregateCall, SqlError> {
-        let bound = bind_aggregate("COUNT", args, false).map_err(|error| SqlError::at(place, error.message))?;
-        Ok(AggregateCall {
-            args: if bound.args.is_empty() { Vec::new() } else { vec![0] },
-            arg_types: bound.args.iter().map(|arg| arg.data_type().clone()).collect(),
-            function: bound.function,
-            distinct: false,
-            filter: None,
-            return_type: bound.return_type,
-        })
-    };
-    let calls = vec![call(Vec::new())?, call(vec![input.column(0)])?];
-    let column = |(name, call): (&str, &AggregateCall)| Column {
-        name: name.to_owned(),
-        data_type: call.return_type.clone(),
-        time: None,
-    };
-    let columns = ["$rows", "$values"].into_iter().zip(&calls).map(column).collect();
-    let (kind, over) = (WindowKind::Whole, WindowTime::Input);
-    let op = RelOp::WindowAggregate { input, kind, over, keys: Vec::new(), calls };
-    Ok(Rel { op: Rc::new(op), columns, window: None })
+    whole(input, Vec::new(), &[("COUNT", &[]), ("COUNT", &[0])], place)
 }
 
 /// The rows that are surely not among others: those of no others, or those that are not NULL where no other is.
@@ -270,10 +258,7 @@ pub(super) fn join(
     let width = left.columns.len();
     let shown = joined_columns(&left.columns, &right.columns, kind);
     let right_width = right.columns.len();
-    let mut all = Vec::new();
-    if let Some(condition) = condition {
-        conjuncts(condition, &mut all);
-    }
+    let all = condition.map(conjuncts).unwrap_or_default();
     // A row of a side that is emitted in any case is not filtered away.
     let filters_left = matches!(kind, JoinKind::Inner | JoinKind::Right);
     let filters_right = matches!(kind, JoinKind::Inner | JoinKind::Left | JoinKind::Semi | JoinKind::Anti);

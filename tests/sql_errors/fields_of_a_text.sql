@@ -1,0 +1,2 @@
+CREATE TABLE t (a INT, b STRING) WITH ('connector' = 'datagen');
+SELECT b.* FROM t;
