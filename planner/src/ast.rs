@@ -108,6 +108,8 @@ pub struct CreateTable {
     pub like: Option<Like>,
     /// `AS SELECT ...`.
     pub query: Option<Box<Query>>,
+    /// Names alone in the parentheses: the order of the query's columns.
+    pub selected: Vec<Ident>,
 }
 
 /// What stands in the parentheses of a table.
@@ -294,6 +296,8 @@ pub enum Show {
     Functions { user: bool, pattern: Option<Pattern> },
     CreateTable(TableName),
     CreateView(TableName),
+    Modules { full: bool },
+    Jars,
 }
 
 /// `[NOT] LIKE 'pattern'`, or `ILIKE`.

@@ -20,6 +20,7 @@ pub mod session;
 pub mod show;
 pub mod stream;
 pub mod table;
+pub mod table_as;
 pub mod text_table;
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use tidemill_common::types::{Field, Schema};
 
 use crate::alter;
 use crate::ast::{
-    AlterTable, AlterView, ColumnDef, ColumnKind, CreateTable, CreateView, Drop, DropObject, Insert, ResetOption,
-    SetOption, StatementKind, TableChange, TableName, ViewChange,
+    AlterTable, AlterView, CreateTable, CreateView, Drop, DropObject, Insert, ResetOption, SetOption, StatementKind,
+    TableChange, TableName, ViewChange,
 };
-use crate::binder::{Mode, QueryBinder, Tables};
+use crate::binder::{Mode, QueryBinder, Tables, unique_names};
 use crate::catalog::{Catalog, Path, Relation, View, check_catalog};
 use crate::diagnostic::SqlError;
 use crate::dialect::parse_script;
@@ -29,6 +29,7 @@ use crate::rel::{Column, Rel};
 use crate::show::{self, unknown};
 use crate::stream::StreamPlanner;
 use crate::table::{Table, TableContext, TableDefinition, define_table, resolve_environment};
+use crate::table_as;
 
 /// What a script comes to.
 #[derive(Debug, Default)]
@@ -289,7 +290,7 @@ impl Session<'_> {
         }
         let Some(path) = self.new_path(&create.name, create.temporary, create.if_not_exists)? else {
             // As in Flink the rows of AS SELECT go to the table that there is.
-            return self.insert_query(create, planned);
+            return self.insert_query(create, Vec::new(), planned);
         };
         let mut definition = TableDefinition {
             elements: create.elements.clone(),
@@ -302,21 +303,27 @@ impl Session<'_> {
         if let Some(like) = &create.like {
             definition = like::merge(&self.base(&like.source)?, definition, like)?;
         }
+        let mut selected = Vec::new();
         if let Some(query) = &create.query {
-            self.columns_of_query(create, &mut definition, query)?;
+            selected = table_as::columns(create, &self.bind(query)?, &mut definition)?;
         }
         let table = self.define(&path, definition)?;
         self.catalog.insert(path, create.temporary, Relation::Table(Rc::new(table)));
-        self.insert_query(create, planned)
+        self.insert_query(create, selected, planned)
     }
 
-    /// The job of `CREATE TABLE ... AS SELECT`.
-    fn insert_query(&self, create: &CreateTable, planned: &mut PlannedScript) -> Result<(), SqlError> {
+    /// The job of `CREATE TABLE ... AS SELECT`, which writes these columns, or all without any.
+    fn insert_query(
+        &self,
+        create: &CreateTable,
+        columns: Vec<Ident>,
+        planned: &mut PlannedScript,
+    ) -> Result<(), SqlError> {
         if let Some(query) = &create.query {
             let insert = Insert {
                 table: create.name.clone(),
                 partition: Vec::new(),
-                columns: Vec::new(),
+                columns,
                 query: query.clone(),
                 span: create.name.span(),
             };
@@ -338,31 +345,6 @@ impl Session<'_> {
             }
             None => Err(unknown(&self.catalog, &path, name)),
         }
-    }
-
-    /// `CREATE TABLE ... AS SELECT`: the columns are those of the query.
-    fn columns_of_query(
-        &self,
-        create: &CreateTable,
-        definition: &mut TableDefinition,
-        query: &Query,
-    ) -> Result<(), SqlError> {
-        if let Some(column) = create.elements.columns.first() {
-            return Err(SqlError::at(column.name.span, "columns beside AS SELECT are not supported yet")
-                .with_hint("give the columns their names and types in the SELECT"));
-        }
-        let rel = self.bind(query)?;
-        definition.elements.columns = rel
-            .columns
-            .iter()
-            .map(|column| ColumnDef {
-                name: Ident::new(&column.name),
-                kind: ColumnKind::Physical(column.data_type.clone()),
-                comment: None,
-                position: None,
-            })
-            .collect();
-        Ok(())
     }
 
     /// A table that can be used.
@@ -602,7 +584,9 @@ impl Session<'_> {
                 let [rel] = optimized.as_slice() else {
                     return Err(SqlError::general("internal error: the optimizer lost the query"));
                 };
-                let fields = rel.columns.iter().map(|c| Field::new(c.name.clone(), c.data_type.clone())).collect();
+                let names = unique_names(rel.columns.iter().map(|column| column.name.as_str()));
+                let fields = names.into_iter().zip(&rel.columns);
+                let fields = fields.map(|(name, column)| Field::new(name, column.data_type.clone())).collect();
                 let schema = Schema::new(fields);
                 let table = TableSpec {
                     name: "select".to_owned(),

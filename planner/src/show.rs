@@ -16,6 +16,9 @@ use crate::text_table::render;
 /// Functions of windows, which are no names of the registry.
 const WINDOW_FUNCTIONS: [&str; 5] = ["CUMULATE", "DESCRIPTOR", "HOP", "SESSION", "TUMBLE"];
 
+/// The module of the built-in functions.
+const CORE_MODULE: &str = "core";
+
 /// Gives the columns of a view.
 type ViewColumns<'a> = &'a dyn Fn(&View) -> Result<Vec<Column>, SqlError>;
 
@@ -27,6 +30,12 @@ pub fn show(catalog: &Catalog, show: &Show, columns: ViewColumns<'_>) -> Result<
         render(&[title], &rows)
     };
     Ok(match show {
+        // All functions are of the one module that Flink too begins with.
+        Show::Modules { full: false } => list("module name", vec![CORE_MODULE], &None),
+        Show::Modules { full: true } => {
+            render(&["module name", "used"], &[vec![CORE_MODULE.to_owned(), "TRUE".to_owned()]])
+        }
+        Show::Jars => render(&["jars"], &[]),
         Show::Catalogs(pattern) => list("catalog name", vec![DEFAULT_CATALOG], pattern),
         Show::CurrentCatalog => list("current catalog name", vec![DEFAULT_CATALOG], &None),
         Show::Databases(pattern) => list("database name", catalog.databases().collect(), pattern),

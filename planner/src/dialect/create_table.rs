@@ -30,9 +30,16 @@ pub(super) fn create_table(
         options: Vec::new(),
         like: None,
         query: None,
+        selected: Vec::new(),
     };
+    let names = parser.span();
     if parser.peek_is(&Token::LParen) {
-        table.elements = elements(parser)?;
+        let behind = &parser.raw().peek_nth_token_ref(2).token;
+        if matches!(behind, Token::Comma | Token::RParen) {
+            table.selected = parser.identifier_list()?;
+        } else {
+            table.elements = elements(parser)?;
+        }
     }
     if parser.accept_words(&["COMMENT"]) {
         table.comment = Some(parser.string("a comment in quotes")?.0);
@@ -51,6 +58,10 @@ pub(super) fn create_table(
         table.like = Some(like(parser)?);
     } else if parser.accept_words(&["AS"]) {
         table.query = Some(parser.query()?);
+    }
+    if !table.selected.is_empty() && table.query.is_none() {
+        return Err(SqlError::at(names, "columns without types need AS SELECT")
+            .with_hint("write name TYPE, or name AS expression"));
     }
     if table.elements.columns.is_empty() && table.like.is_none() && table.query.is_none() {
         return Err(parser.expected("the columns of the table in parentheses, LIKE or AS SELECT"));

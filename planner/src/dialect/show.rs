@@ -50,11 +50,15 @@ pub(super) fn show(parser: &mut StatementParser<'_>) -> Result<Show, SqlError> {
     if parser.accept_words(&["CREATE", "VIEW"]) {
         return Ok(Show::CreateView(parser.table_name()?));
     }
+    if parser.accept_words(&["JARS"]) {
+        return Ok(Show::Jars);
+    }
+    let full = parser.accept_words(&["FULL"]);
+    if parser.accept_words(&["MODULES"]) {
+        return Ok(Show::Modules { full });
+    }
     for (word, what) in [
         ("JOBS", "SHOW JOBS is not supported in scripts; use 'tidemill list'"),
-        ("JARS", "there are no JARs: there is no Java virtual machine"),
-        ("MODULES", "there are no modules: all functions are built in; use SHOW FUNCTIONS"),
-        ("FULL", "there are no modules: all functions are built in; use SHOW FUNCTIONS"),
         ("PARTITIONS", "SHOW PARTITIONS is not supported yet: the catalog does not know partitions"),
         ("PROCEDURES", "there are no procedures"),
         ("MODELS", "models are not supported yet"),

@@ -1,0 +1,5 @@
+-- What there is of modules and JARs.
+SHOW MODULES;
+SHOW FULL MODULES;
+SHOW JARS;
+SHOW USER FUNCTIONS;

@@ -1,0 +1,2 @@
+CREATE TABLE t (a INT, b STRING) WITH ('connector' = 'datagen');
+CREATE TABLE u (b) WITH ('connector' = 'blackhole') AS SELECT a, b FROM t;
