@@ -625,11 +625,18 @@ pub fn check_job_option(key: &str, value: &str) -> Result<(), String> {
             .and_then(|()| check_supported(key, value))
             .map_err(|error| format!("option '{key}': {error}")),
         None if without_effect(key).is_some() => Ok(()),
-        None => Err(match nearest(key, JOB_OPTIONS.iter().map(|option| option.key)) {
+        None => Err(match nearest(key, known_keys()) {
             Some(near) => format!("unknown option '{key}'; did you mean '{near}'?"),
             None => format!("unknown option '{key}'; docs/config.md lists all options"),
         }),
     }
+}
+
+/// Keys that a script may set, but for those that are known only by how they begin.
+fn known_keys() -> impl Iterator<Item = &'static str> {
+    let without_effect = OPTIONS_WITHOUT_EFFECT.iter().map(|(key, _)| *key).filter(|key| !key.ends_with('*'));
+    let of_one_value = OPTIONS_OF_ONE_VALUE.iter().map(|(key, ..)| *key);
+    JOB_OPTIONS.iter().map(|option| option.key).chain(without_effect).chain(of_one_value)
 }
 
 /// A typed look at the options of a job or table. Values were checked before, so a value that

@@ -1,0 +1,1 @@
+SET 'table.exec.state.tll' = '1 d';
