@@ -9,4 +9,4 @@ CREATE TABLE orders (
   tags ARRAY<STRING>,
   WATERMARK FOR placed AS placed - INTERVAL '5' SECOND
 ) WITH ('connector' = 'filesystem', 'path' = '/data/orders', 'format' = 'json');
-SELECT * FROM orders AS a NATURAL LEFT JOIN orders AS b;
+SELECT * FROM orders AS a LEFT JOIN orders AS b;

@@ -196,9 +196,9 @@ impl<'a> ExprBinder<'a> {
                 }
                 _ if *negated => Err(SqlError::on(ast, "NOT IN with a subquery is not supported yet")
                     .with_hint(format!("write NOT EXISTS (SELECT * ... WHERE ...) over the window; {BATCH_HINT}"))),
-                _ => Err(SqlError::on(ast, "IN with a subquery is not supported here yet").with_hint(
-                    "it may stand in WHERE, joined to other conditions by AND; on streams, of a query over a window",
-                )),
+                _ => Err(SqlError::on(ast, "IN with a subquery is not supported here yet").with_hint(format!(
+                    "on streams it may stand in WHERE, joined to other conditions by AND, of a query over a window; {BATCH_HINT}"
+                ))),
             },
             Ast::Like { negated, any: false, expr, pattern, escape_char } => {
                 self.like("LIKE", *negated, expr, pattern, escape_char.as_deref())

@@ -290,6 +290,7 @@ impl<'a> QueryBinder<'a> {
     }
 
     fn table_factor(&mut self, factor: &TableFactor) -> Result<Source, SqlError> {
+        refuse_table_clauses(factor)?;
         match factor {
             factor if table_function::is_table_function(factor) => self.table_function_alone(factor),
             TableFactor::Table { name, alias, args: None, .. } => {
@@ -448,6 +449,29 @@ pub fn unique_names<'n>(names: impl Iterator<Item = &'n str>) -> Vec<String> {
         unique.push(name);
     }
     unique
+}
+
+/// What may not stand behind the name of a table.
+fn refuse_table_clauses(factor: &TableFactor) -> Result<(), SqlError> {
+    if let TableFactor::Table { sample: Some(_), .. } | TableFactor::Derived { sample: Some(_), .. } = factor {
+        return Err(SqlError::on(factor, "TABLESAMPLE is not supported yet")
+            .with_hint("write WHERE RAND() < 0.1 for about a tenth of the rows"));
+    }
+    let other = match factor {
+        TableFactor::Table { with_hints, version, partitions, json_path, index_directives, inheritance, .. } => {
+            version.is_some()
+                || !with_hints.is_empty()
+                || !partitions.is_empty()
+                || json_path.is_some()
+                || !index_directives.is_empty()
+                || inheritance.is_some()
+        }
+        _ => false,
+    };
+    if other {
+        return Err(SqlError::on(factor, "what stands behind the table does not exist in Flink SQL"));
+    }
+    Ok(())
 }
 
 /// The items of a SELECT list with their names; `*` is expanded.

@@ -39,7 +39,21 @@ pub(super) fn tokenize(script: &str) -> Result<Vec<TokenWithSpan>, SqlError> {
             _ => kept.push(token),
         }
     }
-    Ok(kept)
+    match kept.windows(2).find_map(unsupported) {
+        Some(error) => Err(error),
+        None => Ok(kept),
+    }
+}
+
+/// Clauses of Flink that are not read yet, by how they begin.
+fn unsupported(pair: &[TokenWithSpan]) -> Option<SqlError> {
+    let [first, second] = pair else { return None };
+    if is_word(first, "FOR") && is_word(second, "SYSTEM_TIME") {
+        let message = "FOR SYSTEM_TIME AS OF is not supported yet: there are no lookup joins and no versioned tables";
+        return Some(SqlError::at(first.span, message));
+    }
+    let matches = is_word(first, "MATCH_RECOGNIZE") && second.token == Token::LParen;
+    matches.then(|| SqlError::at(first.span, "MATCH_RECOGNIZE is not supported yet"))
 }
 
 /// The statements of a script: slices of tokens between semicolons, with the place where each ends.

@@ -184,6 +184,10 @@ impl TypeParser<'_, '_> {
             "BYTES" => LogicalType::BYTES,
             name @ ("CHAR" | "CHARACTER" | "VARCHAR" | "BINARY" | "VARBINARY") => {
                 // CHAR alone is CHAR(1), but VARCHAR alone is the longest, as in Flink.
+                let name = match name {
+                    "CHAR" | "CHARACTER" if self.accept_words(&["VARYING"]) => "VARCHAR",
+                    name => name,
+                };
                 let default = if name.starts_with("VAR") { MAX_LENGTH } else { 1 };
                 let length = self.numbers(1)?.first().copied().unwrap_or(default);
                 if length == 0 || length > MAX_LENGTH {
