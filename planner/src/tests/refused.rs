@@ -322,12 +322,13 @@ fn names() {
     check_error(
         "SELECT (SELECT 1) FROM bids",
         expect![[r#"
-        error: subqueries in expressions are not supported yet
-         --> job.sql:4:9
-          |
-        4 | SELECT (SELECT 1) FROM bids
-          |         ^^^^^^^^
-    "#]],
+            error: a subquery as a value is not supported here yet
+             --> job.sql:4:9
+              |
+            4 | SELECT (SELECT 1) FROM bids
+              |         ^^^^^^^^
+            hint: in batch mode it may stand in SELECT, WHERE, HAVING and ORDER BY; SET 'execution.runtime-mode' = 'batch' before it does this with input that ends
+        "#]],
     );
     check_error(
         "SELECT price FROM bids WHERE price IN (SELECT 1)",
