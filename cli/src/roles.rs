@@ -1,5 +1,6 @@
 //! `tidemill jobmanager` and `tidemill taskmanager`.
 
+use std::net::IpAddr;
 use std::process::ExitCode;
 
 use tidemill_common::ids::TaskManagerId;
@@ -19,7 +20,9 @@ pub async fn jobmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
     let config = config::load(&args.process)?;
     logging::start(&config, "info", &Terminal::detect());
     let stop = stop_requests(args.exit_with_parent)?;
-    let mut jobmanager = JobManager::start(JobManagerConfig::from_process(&config)?).await?;
+    let settings = JobManagerConfig::from_process(&config)?;
+    warn_of_unprotected(settings.bind.ip());
+    let mut jobmanager = JobManager::start(settings).await?;
     tokio::select! {
         error = jobmanager.failed() => return Err(error.into()),
         () = stop => {}
@@ -36,10 +39,22 @@ pub async fn taskmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
     logging::start(&config, "info", &Terminal::detect());
     allocator::fit(config.memory_size("taskmanager.memory.size"));
     let stop = stop_requests(args.exit_with_parent)?;
-    let taskmanager = TaskManager::start(TaskManagerConfig::from_process(&config)?, new_task_manager_id()).await?;
+    let settings = TaskManagerConfig::from_process(&config)?;
+    warn_of_unprotected(settings.data_bind.ip());
+    let taskmanager = TaskManager::start(settings, new_task_manager_id()).await?;
     taskmanager.run(Box::pin(stop)).await?;
     tracing::info!("task manager ends");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what it means to listen beyond this machine.
+fn warn_of_unprotected(address: IpAddr) {
+    if !address.is_loopback() {
+        tracing::warn!(
+            %address,
+            "neither TLS nor access tokens protect this port (security.unprotected-ports): whoever reaches it can run jobs"
+        );
+    }
 }
 
 /// The id of one life of a task manager.

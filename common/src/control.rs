@@ -502,6 +502,9 @@ pub struct Script {
     pub cells: bool,
 }
 
+/// How the warning of a dry run begins that says why the job would not be taken.
+pub const WOULD_BE_REFUSED: &str = "the job would be refused";
+
 /// What became of a submitted script.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SubmittedScript {

@@ -134,6 +134,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
     option("s3.region", OptionKind::Text, None, "Region of the S3 store."),
     option("s3.secret-key", OptionKind::Text, None, "Secret key that belongs to s3.access-key."),
     option(
+        "security.unprotected-ports",
+        OptionKind::Boolean,
+        Some("false"),
+        "Whether addresses other than loopback may be listened on, although neither TLS nor access tokens protect the ports. Only where the network lets nobody else reach them: a network of containers, or NetworkPolicies.",
+    ),
+    option(
         "slot.request.timeout",
         OptionKind::Duration,
         Some("30 s"),
@@ -257,7 +263,7 @@ pub enum ConfigError {
     #[error("{origin}: option '{key}': {reason}")]
     Invalid { origin: String, key: String, reason: String },
     #[error(
-        "option '{key}': {address} is not a loopback address. Without TLS and access tokens anybody who reaches the port could run jobs, so that only loopback addresses such as 127.0.0.1 can be bound"
+        "option '{key}': {address} is not a loopback address. Without TLS and access tokens anybody who reaches the port could run jobs, so that only loopback addresses such as 127.0.0.1 can be bound; where the network itself lets nobody else reach the port, say so with security.unprotected-ports"
     )]
     NotLoopback { key: &'static str, address: String },
 }
@@ -337,8 +343,9 @@ impl ProcessConfig {
         u16::try_from(self.integer(key)).unwrap_or_default()
     }
 
-    /// An address to listen on. Refuses all but loopback, as nothing protects the port yet.
-    pub fn loopback(&self, key: &'static str) -> Result<IpAddr, ConfigError> {
+    /// An address to listen on. Refuses all but loopback, as nothing protects the port, unless somebody has
+    /// said that the network does.
+    pub fn listen_address(&self, key: &'static str) -> Result<IpAddr, ConfigError> {
         let text = self.text(key).unwrap_or("127.0.0.1");
         let address = match text {
             "localhost" => IpAddr::from([127, 0, 0, 1]),
@@ -348,7 +355,8 @@ impl ProcessConfig {
                 reason: format!("'{text}' is not an IP address"),
             })?,
         };
-        if !address.is_loopback() {
+        let unprotected = self.text("security.unprotected-ports").is_some_and(|on| on.eq_ignore_ascii_case("true"));
+        if !address.is_loopback() && !unprotected {
             return Err(ConfigError::NotLoopback { key, address: text.to_owned() });
         }
         Ok(address)
@@ -443,7 +451,15 @@ mod tests {
     #[test]
     fn only_loopback_can_be_bound() {
         let config = ProcessConfig::from_layers([("flags", layer("jobmanager.bind-host", "0.0.0.0"))]).unwrap();
-        assert!(matches!(config.loopback("jobmanager.bind-host"), Err(ConfigError::NotLoopback { .. })));
-        assert!(ProcessConfig::default().loopback("jobmanager.bind-host").is_ok());
+        assert!(matches!(config.listen_address("jobmanager.bind-host"), Err(ConfigError::NotLoopback { .. })));
+        assert!(ProcessConfig::default().listen_address("jobmanager.bind-host").is_ok());
+    }
+
+    #[test]
+    fn other_addresses_are_bound_where_the_network_protects_them() {
+        let mut config = ProcessConfig::from_layers([("flags", layer("jobmanager.bind-host", "0.0.0.0"))]).unwrap();
+        config.set("flags", "security.unprotected-ports", "true").unwrap();
+        assert_eq!(config.listen_address("jobmanager.bind-host"), Ok(IpAddr::from([0, 0, 0, 0])));
+        assert!(config.set("flags", "security.unprotected-ports", "perhaps").is_err());
     }
 }

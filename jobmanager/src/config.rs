@@ -40,7 +40,7 @@ impl JobManagerConfig {
     /// Reads the options of the process.
     pub fn from_process(config: &ProcessConfig) -> Result<Self, ConfigError> {
         Ok(Self {
-            bind: SocketAddr::new(config.loopback("jobmanager.bind-host")?, config.port("jobmanager.rpc.port")),
+            bind: SocketAddr::new(config.listen_address("jobmanager.bind-host")?, config.port("jobmanager.rpc.port")),
             default_parallelism: config.integer("parallelism.default") as u32,
             heartbeat_interval: config.duration("heartbeat.interval"),
             heartbeat_timeout: config.duration("heartbeat.timeout"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tidemill_common::checkpoint::{CheckpointMetadata, METADATA_NAME};
 use tidemill_common::config::{FAILOVER_STRATEGY, Options, check_job_option, is_batch};
-use tidemill_common::control::{ExplainedScript, Script};
+use tidemill_common::control::{ExplainedScript, Script, WOULD_BE_REFUSED};
 use tidemill_common::limits::SCRIPT_BYTES_MAX;
 use tidemill_common::plan::{OperatorKind, StreamPlan, TableSpec};
 use tidemill_connectors::api::{ConnectorContext, ConnectorError};
@@ -66,7 +66,7 @@ impl Preparation {
                 let (checkpoints, refusal) =
                     checkpoints.map_err(|reason| JobManagerError::Script(format!("{file}: {reason}")))?;
                 job.checkpoints = Some(checkpoints);
-                prepared.warnings.extend(refusal.map(|reason| format!("the job would be refused: {reason}")));
+                prepared.warnings.extend(refusal.map(|reason| format!("{WOULD_BE_REFUSED}: {reason}")));
             }
         }
         Ok(prepared)

@@ -73,7 +73,10 @@ impl TaskManagerConfig {
         let copies = ["execution.checkpointing.local-backup.dirs", "taskmanager.state.local.root-dirs"];
         Ok(Self {
             jobmanager: format!("{}:{}", text("jobmanager.rpc.address"), config.port("jobmanager.rpc.port")),
-            data_bind: SocketAddr::new(config.loopback("taskmanager.bind-host")?, config.port("taskmanager.data.port")),
+            data_bind: SocketAddr::new(
+                config.listen_address("taskmanager.bind-host")?,
+                config.port("taskmanager.data.port"),
+            ),
             data_host: text("taskmanager.host"),
             slots: config.integer("taskmanager.numberOfTaskSlots") as u32,
             compression: match text("taskmanager.network.compression").to_lowercase().as_str() {
