@@ -29,6 +29,8 @@ pub enum Command {
     Sql(SqlArgs),
     /// Submit a script to a running cluster
     Submit(SubmitArgs),
+    /// See to it that a job runs as declared: start it, or upgrade it through a savepoint if it has changed
+    Apply(ApplyArgs),
     /// Show the stream plan of a script: operators, parallelism, keys, changelog mode, state
     Explain(ExplainArgs),
     /// List the jobs of a cluster
@@ -181,6 +183,35 @@ pub struct SubmitArgs {
     #[arg(short, long)]
     pub detach: bool,
     /// The final summary: text on standard error, or JSON as the last line of standard output
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    pub script: ScriptArgs,
+    /// Name of the job, by which it is found again; its savepoints are made in a directory of this name
+    #[arg(long, value_name = "NAME")]
+    pub name: String,
+    /// Stop the job with a savepoint, from which it goes on when it is applied without this
+    #[arg(long, conflicts_with_all = ["from_savepoint", "fresh"])]
+    pub stopped: bool,
+    /// Where the job starts that goes on from nothing: the first time, and when it has failed
+    #[arg(long, value_name = "PATH", conflicts_with = "fresh")]
+    pub from_savepoint: Option<String>,
+    /// Start without state if the job does not run
+    #[arg(long)]
+    pub fresh: bool,
+    /// Give up state of operators that the script does not have any more
+    #[arg(long)]
+    pub allow_non_restored_state: bool,
+    /// How long to wait for the job manager, and for the job to run
+    #[arg(long, value_name = "DURATION", default_value = "60 s")]
+    pub wait: String,
+    /// What was done: text or JSON
     #[arg(short, long, value_enum, default_value_t)]
     pub output: Output,
     #[command(flatten)]

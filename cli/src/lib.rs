@@ -5,6 +5,7 @@
 //! logs, summaries for people, errors) to standard error.
 
 mod allocator;
+mod apply;
 mod args;
 mod client;
 mod cluster;
@@ -75,6 +76,7 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Cluster(args) => cluster::cluster(args).await,
         Command::Sql(args) => shell::sql(args).await,
         Command::Submit(args) => submit::submit(args).await,
+        Command::Apply(args) => apply::apply(args).await,
         Command::List(args) => jobs::list(args).await,
         Command::Describe(args) => jobs::describe(args).await,
         Command::Cancel(args) => jobs::cancel(args).await,
