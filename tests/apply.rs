@@ -189,7 +189,8 @@ fn what_cannot_be_declared_is_refused() {
     assert!(error.contains("starts no job"), "{error}");
     let error = declaring.try_apply(&format!("SET 'pipeline.name' = 'other';\n{script}"), &[]).unwrap_err();
     assert!(error.contains("'other'"), "{error}");
-    let error = declaring.try_apply(&script, &["--parallelism", "2"]).unwrap_err();
+    let too_wide = ["--parallelism", "2", "--set", "restart-strategy.type=none"];
+    let error = declaring.try_apply(&script, &too_wide).unwrap_err();
     assert!(error.contains("FAILED") && error.contains("slots"), "{error}");
     assert!(declaring.active().is_empty());
 

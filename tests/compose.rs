@@ -26,7 +26,10 @@ fn services() -> Mapping {
         text = format!("{}{default}{}", &text[..start], &text[end + 1..]);
     }
     let mut compose: Value = serde_yaml_ng::from_str(&text).unwrap();
-    compose.apply_merge().unwrap();
+    // What is merged in may merge others in: the chain is three long.
+    for _ in 0..3 {
+        compose.apply_merge().unwrap();
+    }
     compose["services"].as_mapping().unwrap().clone()
 }
 
