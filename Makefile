@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 DEMO_SECONDS ?=
 SEEDS ?= 100000
 
-.PHONY: all deps build demo test simulate mutants chaos bench compare expressions fmt lint docs
+.PHONY: all deps build demo test simulate mutants chaos bench compare expressions fmt lint docs images
 
 all: build
 
@@ -62,4 +62,9 @@ lint:
 docs: build
 	target/release/tidemill docs config > docs/config.md
 	target/release/tidemill docs connectors > docs/connectors.md
+	target/release/tidemill docs metrics > docs/metrics.md
 	target/release/tidemill docs sql > docs/sql.md
+
+# Screenshots of the page, as its test takes them.
+images: build
+	TIDEMILL_PAGE_IMAGES=$(abspath docs/images) TIDEMILL_REQUIRE_SERVICES=1 cargo test --release -p tidemill-cli -p tidemill-tests --test page

@@ -53,7 +53,7 @@ done | sort -n | awk '{ times = times $1 " ms "; worst = $1 } END { print times 
 echo
 echo "== idle memory of a job manager and a task manager (under 80 MB together)"
 port=$((10000 + RANDOM % 20000))
-"$tidemill" jobmanager --jobmanager-rpc-port "$port" 2> /dev/null &
+"$tidemill" jobmanager --rest-port 0 --jobmanager-rpc-port "$port" 2> /dev/null &
 jobmanager=$!
 "$tidemill" taskmanager --jobmanager-rpc-port "$port" 2> /dev/null &
 taskmanager=$!

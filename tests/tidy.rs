@@ -5,16 +5,17 @@
 use std::path::{Path, PathBuf};
 
 /// Each crate of the product, and the crates of the product it may depend on.
-const CRATES: [(&str, &[&str]); 10] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("proto", &[]),
     ("common", &[]),
     ("expr", &["common"]),
     ("planner", &["common", "expr"]),
     ("state", &["common"]),
     ("connectors", &["common", "expr"]),
-    ("taskmanager", &["proto", "common", "expr", "state", "connectors"]),
-    ("jobmanager", &["proto", "common", "expr", "planner", "state", "connectors"]),
-    ("cli", &["proto", "common", "expr", "planner", "connectors", "taskmanager", "jobmanager", "state"]),
+    ("http", &["common"]),
+    ("taskmanager", &["proto", "common", "expr", "state", "connectors", "http"]),
+    ("jobmanager", &["proto", "common", "expr", "planner", "state", "connectors", "http"]),
+    ("cli", &["proto", "common", "expr", "planner", "connectors", "http", "taskmanager", "jobmanager", "state"]),
     ("sdk", &["common", "expr", "state", "cli"]),
 ];
 

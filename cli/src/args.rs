@@ -14,7 +14,15 @@ Type statements:    tidemill sql
 Start a cluster:    tidemill cluster --taskmanagers 2 --slots 2
 Run it there:       tidemill submit job.sql
 
-Every command takes the options of its processes as flags; `tidemill COMMAND --help` lists them.")]
+Every command takes the options of its processes as flags; `tidemill COMMAND --help` lists them.
+
+Exit codes:
+  0    it was done; a job that was followed has finished, or was cancelled by whoever followed it
+  1    it was refused, or a job has failed; the error is on standard error
+  2    the command line is wrong
+  3    no job manager answers
+  4    the job manager did not answer in time (client.timeout)
+  130  interrupted twice")]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -45,6 +53,10 @@ pub enum Command {
     Savepoint(SavepointArgs),
     /// Show the latest checkpoints of a job: durations, sizes, failures
     Checkpoints(JobArgs),
+    /// Show what has happened to a job: states, attempts, failures, checkpoints; and follow it
+    Events(EventsArgs),
+    /// Show the operators of the running jobs, again and again: rates, busy time, watermarks
+    Top(TopArgs),
     /// Go on with another parallelism, from the job's newest checkpoint
     Rescale(RescaleArgs),
     /// Show the task managers of a cluster
@@ -60,6 +72,10 @@ pub enum Command {
     Generate(GenerateCommand),
     /// Run the web analytics example on a generated log and show its results
     Demo(DemoArgs),
+    /// Print the completions of a shell: `source <(tidemill completions bash)`
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write the pages of all commands into a directory
+    Man(ManArgs),
     /// Print a page of the reference
     #[command(hide = true)]
     Docs(DocsArgs),
@@ -245,6 +261,49 @@ pub struct JobArgs {
     pub process: ProcessFlags,
 }
 
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// The job's id, or a beginning that only one job has
+    #[arg(value_name = "JOB")]
+    pub job: String,
+    /// Go on with what happens, until the job has ended
+    #[arg(short, long)]
+    pub follow: bool,
+    /// Text, or one JSON object a line
+    #[arg(short, long, value_enum, default_value_t)]
+    pub output: Output,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct TopArgs {
+    /// The job's id, or a beginning that only one job has; all that run without it
+    #[arg(value_name = "JOB")]
+    pub job: Option<String>,
+    /// Seconds between two looks
+    #[arg(short, long, value_name = "SECONDS", default_value_t = 2.0, value_parser = interval)]
+    pub interval: f64,
+    /// End after so many tables; without it, with Ctrl-C
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub iterations: Option<u64>,
+    #[command(flatten)]
+    pub process: ProcessFlags,
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// bash, zsh, fish, elvish or powershell
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write a page a command into this directory
+    #[arg(long, value_name = "DIR")]
+    pub directory: Option<PathBuf>,
+}
+
 /// What a script starts from.
 #[derive(Clone, Debug, Default, Args)]
 pub struct RestoreArgs {
@@ -343,7 +402,15 @@ pub struct DocsArgs {
 pub enum DocsPage {
     Config,
     Connectors,
+    Metrics,
     Sql,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(seconds) if (0.1..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err(format!("'{text}' is not a number of seconds between 0.1 and 3600")),
+    }
 }
 
 fn key_value(text: &str) -> Result<(String, String), String> {

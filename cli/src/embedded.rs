@@ -29,8 +29,11 @@ impl Embedded {
     pub async fn start(config: &ProcessConfig, print: PrintTarget) -> Result<Self, CliError> {
         let any_port = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
         // Its jobs end with the process.
-        let jobmanager_config =
+        let mut jobmanager_config =
             JobManagerConfig { bind: any_port, data_directory: None, ..JobManagerConfig::from_process(config)? };
+        // Many scripts may run side by side, and most are not looked at.
+        let serves = config.is_set("rest.port");
+        jobmanager_config.http = jobmanager_config.http.filter(|_| serves);
         let jobmanager = JobManager::start(jobmanager_config).await?;
         let taskmanager_config = TaskManagerConfig {
             jobmanager: jobmanager.address().to_string(),
@@ -40,6 +43,7 @@ impl Embedded {
             cluster: "embedded".to_owned(),
             print,
             print_timeout: None,
+            http: None,
             ..TaskManagerConfig::from_process(config)?
         };
         let taskmanager = TaskManager::start(taskmanager_config, new_task_manager_id()).await?;

@@ -6,6 +6,11 @@ use tidemill_common::process_options::ConfigError;
 use tidemill_jobmanager::JobManagerError;
 use tidemill_taskmanager::control::TaskManagerError;
 
+/// Exit codes, as `tidemill --help` tells them. 2 is the command line's own.
+const FAILED: u8 = 1;
+const UNREACHABLE: u8 = 3;
+const TIMED_OUT: u8 = 4;
+
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
 pub enum CliError {
@@ -48,4 +53,15 @@ pub enum CliError {
     Signals(#[source] std::io::Error),
     #[error("{0}")]
     Encode(#[from] serde_json::Error),
+}
+
+impl CliError {
+    /// What the process ends with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Connect { .. } => UNREACHABLE,
+            Self::Timeout { .. } => TIMED_OUT,
+            _ => FAILED,
+        }
+    }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use serde::Serialize;
-use tidemill_common::control::{JobAttempt, JobDetail, JobState, JobSummary, OperatorStatus};
+use tidemill_common::control::{JobAttempt, JobDetail, JobState, JobSummary, OperatorStatus, TaskManagerInfo};
 use tidemill_common::ids::RegionId;
 use tidemill_common::process_options::ProcessConfig;
 
@@ -14,7 +14,7 @@ use crate::client::{self, Client};
 use crate::error::CliError;
 use crate::script::absolute;
 use crate::summary::short;
-use crate::table::{behind, duration, number, render, time, watermark};
+use crate::table::{behind, bytes, duration, number, render, time, watermark};
 use crate::terminal::Terminal;
 use crate::{config, logging};
 
@@ -234,11 +234,24 @@ pub async fn info(args: ListArgs) -> Result<ExitCode, CliError> {
                 member.data_address.clone(),
                 member.slots.to_string(),
                 member.free_slots.to_string(),
+                member.process.http_address.clone().unwrap_or_else(|| "-".to_owned()),
+                memory(member),
                 time(member.registered_ms),
             ]
         })
         .collect();
+    const HEADER: [&str; 7] =
+        ["TASK MANAGER", "DATA ADDRESS", "SLOTS", "FREE", "HTTP ADDRESS", "MEMORY", "REGISTERED (UTC)"];
     println!("version {}, leader epoch {}", info.version, info.leader_epoch);
-    print!("{}", render(&["TASK MANAGER", "DATA ADDRESS", "SLOTS", "FREE", "REGISTERED (UTC)"], &[2, 3], &rows));
+    print!("{}", render(&HEADER, &[2, 3, 5], &rows));
     Ok(ExitCode::SUCCESS)
+}
+
+/// What the process has of what it may have.
+fn memory(member: &TaskManagerInfo) -> String {
+    let Some(whole) = member.process.memory.iter().find(|memory| memory.consumer == "process") else {
+        return "-".to_owned();
+    };
+    let limit = whole.limit_bytes.map_or_else(String::new, |limit| format!(" of {}", bytes(limit)));
+    format!("{}{limit}", bytes(whole.used_bytes))
 }

@@ -14,11 +14,13 @@ mod demo;
 mod docs;
 mod embedded;
 mod error;
+mod events;
 mod explain;
 mod follow;
 mod generate;
 mod jobs;
 mod logging;
+mod manual;
 mod roles;
 mod run;
 mod savepoints;
@@ -29,6 +31,7 @@ mod submit;
 mod summary;
 mod table;
 mod terminal;
+mod top;
 
 use std::process::ExitCode;
 
@@ -63,7 +66,7 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error}");
-            ExitCode::FAILURE
+            ExitCode::from(error.exit_code())
         }
     }
 }
@@ -83,11 +86,15 @@ async fn dispatch(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Stop(args) => jobs::stop(args).await,
         Command::Savepoint(args) => savepoints::savepoint(args).await,
         Command::Checkpoints(args) => savepoints::checkpoints(args).await,
+        Command::Events(args) => events::events(args).await,
+        Command::Top(args) => top::top(args).await,
         Command::Rescale(args) => jobs::rescale(args).await,
         Command::Info(args) => jobs::info(args).await,
         Command::Explain(args) => explain::explain(args).await,
         Command::Generate(GenerateCommand::AccessLog(args)) => generate::access_log(args).await,
         Command::Demo(args) => demo::demo(args).await,
+        Command::Completions(args) => manual::completions(&args),
+        Command::Man(args) => manual::man(&args),
         Command::Docs(args) => docs::docs(&args),
     }
 }

@@ -18,7 +18,10 @@ CREATE TABLE nothing (id BIGINT) WITH ('connector' = 'blackhole');
 INSERT INTO nothing SELECT id FROM numbers;";
 
 fn tidemill() -> Command {
-    Command::new(env!("CARGO_BIN_EXE_tidemill"))
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tidemill"));
+    // Many clusters run side by side.
+    command.env("TIDEMILL_REST_PORT", "0");
+    command
 }
 
 /// Runs with a script on standard input.
@@ -233,6 +236,37 @@ fn a_local_cluster_comes_up_and_goes_down() {
     assert!(wait(&mut cluster).success());
     let gone = tidemill().args(["list", "--jobmanager-rpc-port", &port]).output().unwrap();
     assert!(stderr(&gone).contains("no job manager answers"), "{}", stderr(&gone));
+}
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    for (shell, mark) in [("bash", "complete -F"), ("zsh", "#compdef tidemill"), ("fish", "complete -c tidemill")] {
+        let output = tidemill().args(["completions", shell]).output().unwrap();
+        let text = stdout(&output);
+        assert!(output.status.success() && text.contains(mark), "{shell}");
+        for word in ["savepoint", "events", "from-savepoint", "rest-port"] {
+            assert!(text.contains(word), "{shell} does not know {word}");
+        }
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let pages = directory.path().join("man");
+    assert!(tidemill().args(["man", "--directory"]).arg(&pages).output().unwrap().status.success());
+    for (page, words) in
+        [("tidemill.1", "Exit codes"), ("tidemill-rescale.1", "parallelism"), ("tidemill-savepoint-inspect.1", "PATH")]
+    {
+        let text = std::fs::read_to_string(pages.join(page)).unwrap();
+        assert!(text.starts_with(".ie") && text.contains(".TH ") && text.contains(words), "{page}: {text}");
+    }
+    assert!(!pages.join("tidemill-docs.1").exists(), "what is hidden has no page");
+}
+
+#[test]
+fn exit_codes_tell_what_went_wrong() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string();
+    let unreachable = tidemill().args(["list", "--jobmanager-rpc-port", &port]).output().unwrap();
+    assert_eq!(unreachable.status.code(), Some(3), "{}", stderr(&unreachable));
+    assert_eq!(tidemill().args(["top", "--interval", "0"]).output().unwrap().status.code(), Some(2));
+    assert_eq!(tidemill().args(["completions", "tcsh"]).output().unwrap().status.code(), Some(2));
 }
 
 #[test]

@@ -14,10 +14,11 @@ use crate::ids::{
 #[derive(Clone, Debug, PartialEq)]
 pub enum TaskManagerMessage {
     Register(Registration),
-    /// Sign of life, with a snapshot of all subtasks.
+    /// Sign of life, with a snapshot of all subtasks and of the process.
     Heartbeat {
         sequence: u64,
         subtasks: Vec<SubtaskReport>,
+        process: ProcessStatus,
     },
     SubtaskStateChanged {
         job: JobId,
@@ -218,6 +219,36 @@ pub struct SubtaskReport {
     pub alignment_watermark_ms: Option<i64>,
     /// The split with the lowest watermark, of a source that reads several.
     pub holding_split: Option<String>,
+    /// The splits that a source with watermarks reads, those furthest behind first; a bounded number.
+    pub splits: Vec<SplitStatus>,
+}
+
+/// How far a split of a source is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SplitStatus {
+    pub split: String,
+    /// Absent before the first row.
+    pub watermark_ms: Option<i64>,
+    /// Silent for so long that it holds the watermark no more.
+    pub idle: bool,
+}
+
+/// What a task manager tells of its process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ProcessStatus {
+    /// Where its HTTP server listens, as `host:port`; absent if it has none.
+    pub http_address: Option<String>,
+    pub memory: Vec<MemoryUse>,
+}
+
+/// Memory of one consumer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct MemoryUse {
+    /// `process`, `state-tables`, `rows-in-flight`, `state-blocks` or `state-writing`.
+    pub consumer: String,
+    pub used_bytes: u64,
+    /// Absent if nothing bounds it.
+    pub limit_bytes: Option<u64>,
 }
 
 /// Cumulative counters of one operator in one subtask.
@@ -359,6 +390,79 @@ pub struct OperatorStatus {
     pub busy_ms: u64,
     pub idle_ms: u64,
     pub backpressured_ms: u64,
+    /// Where its rows come from.
+    pub inputs: Vec<OperatorInput>,
+}
+
+/// An edge between two operators.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OperatorInput {
+    pub operator: OperatorId,
+    /// `forward`, `hash`, `rebalance`, `broadcast` or `global`.
+    pub partitioning: String,
+}
+
+/// One parallel instance of a task.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SubtaskStatus {
+    pub task: TaskId,
+    pub index: SubtaskIndex,
+    /// Names of the operators of the task, as in exceptions.
+    pub name: String,
+    pub region: Option<RegionId>,
+    pub attempt: Option<AttemptId>,
+    pub task_manager: Option<TaskManagerId>,
+    /// `waiting`, `deployed`, `running` or `ended`.
+    pub state: String,
+    /// Into its first operator.
+    pub records_in: u64,
+    /// Out of its last operator.
+    pub records_out: u64,
+    pub late_rows_dropped: u64,
+    pub busy_ms: u64,
+    pub idle_ms: u64,
+    pub backpressured_ms: u64,
+    pub watermark_ms: Option<i64>,
+    /// Of a source with watermarks; a bounded number.
+    pub splits: Vec<SplitStatus>,
+}
+
+/// What an entry of a job's log is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogKind {
+    /// The job is in another state.
+    State,
+    /// A region is deployed.
+    Attempt,
+    Failure,
+    Checkpoint,
+    Savepoint,
+    /// Somebody has asked for something.
+    Request,
+}
+
+impl fmt::Display for LogKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::State => "state",
+            Self::Attempt => "attempt",
+            Self::Failure => "failure",
+            Self::Checkpoint => "checkpoint",
+            Self::Savepoint => "savepoint",
+            Self::Request => "request",
+        })
+    }
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct LogEntry {
+    /// Counts the entries of a job, from 1.
+    pub sequence: u64,
+    pub timestamp_ms: i64,
+    pub kind: LogKind,
+    pub message: String,
 }
 
 /// What became of a checkpoint.
@@ -554,4 +658,6 @@ pub struct TaskManagerInfo {
     pub slots: u32,
     pub free_slots: u32,
     pub registered_ms: i64,
+    /// As of its last heartbeat.
+    pub process: ProcessStatus,
 }

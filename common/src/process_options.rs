@@ -4,11 +4,11 @@
 //! variable (`TIDEMILL_JOBMANAGER_RPC_PORT`). A flag is stronger than the environment, that is
 //! stronger than the file, and that is stronger than the default.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use crate::config::{FAILOVER_STRATEGIES, FAILOVER_STRATEGY, Options, check_value};
+use crate::config::{FAILOVER_STRATEGIES, FAILOVER_STRATEGY, Options, SECRET_MASK, check_value, is_secret};
 use crate::connector::OptionKind;
 use crate::suggest::nearest;
 
@@ -119,6 +119,24 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
     ),
     option("parallelism.default", OptionKind::Integer, Some("1"), "Parallelism of jobs that set none."),
     option(
+        "rest.address",
+        OptionKind::Text,
+        None,
+        "Host names, separated by commas, by which browsers and programs reach the HTTP servers of the processes, besides IP addresses and localhost. Requests to other names are refused.",
+    ),
+    option(
+        "rest.bind-address",
+        OptionKind::Text,
+        Some("127.0.0.1"),
+        "Address on which the HTTP server of each process listens: metrics and health, and on a job manager the API and the page.",
+    ),
+    option(
+        "rest.port",
+        OptionKind::Integer,
+        Some("8081"),
+        "Port of the job manager's HTTP server; with 0 the system chooses one, and the log says which. 'tidemill run', 'demo' and 'sql' serve HTTP only if it is set.",
+    ),
+    option(
         "s3.access-key",
         OptionKind::Text,
         None,
@@ -212,6 +230,12 @@ pub const PROCESS_OPTIONS: &[ConfigOption] = &[
         "How long a task manager tries to reach a job manager before it ends with an error.",
     ),
     option(
+        "taskmanager.rest.port",
+        OptionKind::Integer,
+        Some("0"),
+        "Port of a task manager's HTTP server, which has its metrics and health; with 0 the system chooses one, and 'tidemill info' says which.",
+    ),
+    option(
         "taskmanager.state.local.root-dirs",
         OptionKind::Text,
         None,
@@ -272,6 +296,8 @@ pub enum ConfigError {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProcessConfig {
     values: BTreeMap<String, String>,
+    /// Options that a layer sets, whatever their defaults.
+    set: BTreeSet<String>,
 }
 
 impl Default for ProcessConfig {
@@ -280,7 +306,7 @@ impl Default for ProcessConfig {
             .iter()
             .filter_map(|option| option.default.map(|value| (option.key.to_owned(), value.to_owned())))
             .collect();
-        Self { values }
+        Self { values, set: BTreeSet::new() }
     }
 }
 
@@ -314,8 +340,23 @@ impl ProcessConfig {
         check_value(option.kind, &value)
             .and_then(|()| check_range(&key, &value))
             .map_err(|reason| ConfigError::Invalid { origin, key: key.clone(), reason })?;
+        self.set.insert(key.clone());
         self.values.insert(key, value);
         Ok(())
+    }
+
+    /// Whether a layer sets the option.
+    pub fn is_set(&self, key: &str) -> bool {
+        self.set.contains(key)
+    }
+
+    /// All options that have a value, with secrets masked, and whether a layer sets them.
+    pub fn shown(&self) -> impl Iterator<Item = (&'static ConfigOption, &str, bool)> {
+        PROCESS_OPTIONS.iter().filter_map(|option| {
+            let value = self.text(option.key)?;
+            let value = if is_secret(option.key) { SECRET_MASK } else { value };
+            Some((option, value, self.is_set(option.key)))
+        })
     }
 
     /// A text option.
@@ -371,7 +412,7 @@ impl ProcessConfig {
 /// Bounds that the kind of an option does not say.
 fn check_range(key: &str, value: &str) -> Result<(), String> {
     let range = match key {
-        "jobmanager.rpc.port" | "taskmanager.data.port" => 0..=65_535,
+        "jobmanager.rpc.port" | "taskmanager.data.port" | "rest.port" | "taskmanager.rest.port" => 0..=65_535,
         "taskmanager.numberOfTaskSlots" | "parallelism.default" => 1..=i64::from(crate::limits::PARALLELISM_MAX),
         "jobstore.max-capacity" => 1..=100_000,
         "taskmanager.memory.size" => {

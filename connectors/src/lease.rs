@@ -36,6 +36,11 @@ impl Lease {
         self.renewed_ms.fetch_max(since_ms, Ordering::AcqRel);
     }
 
+    /// Whether it was ever renewed, and has not expired since.
+    pub fn is_granted(&self) -> bool {
+        self.renewed_ms.load(Ordering::Acquire) > 0 && self.is_valid()
+    }
+
     /// Whether the process may still have effects outside.
     pub fn is_valid(&self) -> bool {
         let Some(timeout) = self.timeout else { return true };
@@ -53,11 +58,11 @@ mod tests {
         assert!(Lease::unlimited().is_valid());
         let lease = Lease::new(Duration::from_millis(60));
         let copy = lease.clone();
-        assert!(copy.is_valid());
+        assert!(copy.is_valid() && !copy.is_granted());
         std::thread::sleep(Duration::from_millis(80));
         assert!(!copy.is_valid());
         lease.renew(Instant::now());
-        assert!(copy.is_valid());
+        assert!(copy.is_valid() && copy.is_granted());
         lease.renew(Instant::now().checked_sub(Duration::from_secs(1)).unwrap_or_else(Instant::now));
         assert!(copy.is_valid(), "an older answer takes nothing away");
     }

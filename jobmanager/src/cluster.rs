@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use tidemill_common::control::{Registration, TaskManagerInfo};
+use tidemill_common::control::{ProcessStatus, Registration, TaskManagerInfo};
 use tidemill_common::ids::{JobId, TaskManagerId};
 
 /// One connection of a task manager; a new connection of the same task manager is another.
@@ -16,6 +16,7 @@ pub struct Member {
     pub connection: ConnectionId,
     pub registered_ms: i64,
     last_seen_ms: i64,
+    process: ProcessStatus,
     used: BTreeMap<JobId, u32>,
 }
 
@@ -38,6 +39,7 @@ impl Cluster {
             connection,
             registered_ms: now_ms,
             last_seen_ms: now_ms,
+            process: ProcessStatus::default(),
             used: BTreeMap::new(),
             registration: registration.clone(),
         };
@@ -56,6 +58,13 @@ impl Cluster {
     pub fn seen(&mut self, id: &TaskManagerId, now_ms: i64) {
         if let Some(member) = self.members.get_mut(id) {
             member.last_seen_ms = now_ms;
+        }
+    }
+
+    /// It tells of its process.
+    pub fn reported(&mut self, id: &TaskManagerId, process: ProcessStatus) {
+        if let Some(member) = self.members.get_mut(id) {
+            member.process = process;
         }
     }
 
@@ -107,6 +116,7 @@ impl Cluster {
                 slots: member.registration.slots,
                 free_slots: member.free_slots(),
                 registered_ms: member.registered_ms,
+                process: member.process.clone(),
             })
             .collect()
     }

@@ -13,6 +13,7 @@ use crate::error::JobManagerError;
 use crate::job::PreparedJob;
 use crate::rows::RowBuffer;
 use crate::splits::Discovered;
+use crate::views::View;
 
 /// Commands that may wait for the master.
 pub const COMMANDS_MAX: usize = 1_024;
@@ -136,6 +137,7 @@ pub enum ClientCommand {
     Info {
         reply: Reply<ClusterInfo>,
     },
+    View(View),
     /// Cancel all jobs; the reply comes when all have ended.
     Shutdown {
         reply: Reply<()>,
@@ -163,6 +165,11 @@ pub struct MasterHandle {
 impl MasterHandle {
     pub async fn send(&self, command: Command) -> Result<(), JobManagerError> {
         self.commands.send(command).await.map_err(|_| JobManagerError::ShuttingDown)
+    }
+
+    /// Looks at something.
+    pub async fn look<T>(&self, make: impl FnOnce(Reply<T>) -> View) -> Result<T, JobManagerError> {
+        self.ask(|reply| ClientCommand::View(make(reply))).await
     }
 
     /// Sends what a client asks, and waits for the answer.

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use serde::Serialize;
 use tidemill_common::config::FAILOVER_STRATEGY;
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
+use tidemill_http::Hosts;
 use tidemill_state::storage::StoreOptions;
 
 /// Settings of a job manager.
@@ -34,6 +36,21 @@ pub struct JobManagerConfig {
     pub failover_full: bool,
     /// Ended jobs that are remembered.
     pub history_jobs_max: usize,
+    /// Where HTTP is served, if it is.
+    pub http: Option<SocketAddr>,
+    /// Names by which that is known.
+    pub hosts: Hosts,
+    /// The options of the process, as they are shown.
+    pub shown: Vec<ShownOption>,
+}
+
+/// An option of the process for those who look: secrets are masked.
+#[derive(Clone, Debug, Serialize)]
+pub struct ShownOption {
+    pub key: &'static str,
+    pub value: String,
+    /// Whether it has its default.
+    pub default: bool,
 }
 
 impl JobManagerConfig {
@@ -57,6 +74,12 @@ impl JobManagerConfig {
                 .text(FAILOVER_STRATEGY)
                 .is_some_and(|value| value.trim().eq_ignore_ascii_case("full")),
             history_jobs_max: config.integer("jobstore.max-capacity") as usize,
+            http: Some(SocketAddr::new(config.listen_address("rest.bind-address")?, config.port("rest.port"))),
+            hosts: Hosts::new(config.text("rest.address").unwrap_or_default()),
+            shown: config
+                .shown()
+                .map(|(option, value, set)| ShownOption { key: option.key, value: value.to_owned(), default: !set })
+                .collect(),
         })
     }
 }

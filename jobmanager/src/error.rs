@@ -13,6 +13,8 @@ pub enum JobManagerError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("the gRPC server failed: {0}")]
     Server(#[source] tonic::transport::Error),
+    #[error(transparent)]
+    Http(#[from] tidemill_http::HttpError),
     #[error("gRPC reflection cannot be set up: {0}")]
     Reflection(#[source] tonic_reflection::server::Error),
     /// The script is at fault, or an outside system it names; already rendered for people.

@@ -15,6 +15,7 @@ mod cluster;
 mod command;
 mod config;
 mod error;
+mod http;
 mod job;
 mod jobstore;
 mod master;
@@ -27,6 +28,7 @@ mod server;
 mod split_tracker;
 mod splits;
 pub mod submit;
+mod views;
 
 /// The pure cores, for tests that drive them together.
 #[doc(hidden)]
@@ -41,4 +43,5 @@ pub mod cores {
 
 pub use config::JobManagerConfig;
 pub use error::JobManagerError;
+pub use http::JOB_MANAGER_METRICS;
 pub use server::JobManager;

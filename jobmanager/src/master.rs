@@ -10,7 +10,7 @@ use tidemill_common::checkpoint::{CheckpointOptions, SplitPosition};
 use tidemill_common::config::is_batch;
 use tidemill_common::connector::ConnectorCatalog;
 use tidemill_common::control::{
-    ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, LocalState, Registration,
+    ClusterInfo, DeployRequest, Fenced, JobManagerMessage, JobState, JobSummary, LocalState, LogKind, Registration,
     SubtaskState, TaskManagerMessage,
 };
 use tidemill_common::ids::{
@@ -314,7 +314,8 @@ impl Master {
             TaskManagerMessage::Register(_) => {
                 tracing::warn!(task_manager = %id, "refused a second registration on one connection");
             }
-            TaskManagerMessage::Heartbeat { sequence, subtasks } => {
+            TaskManagerMessage::Heartbeat { sequence, subtasks, process } => {
+                self.cluster.reported(&id, process);
                 for report in subtasks {
                     if let Some(job) = self.jobs.get_mut(&report.job)
                         && job.machine.placement().get(&report.subtask) == Some(&id)
@@ -411,6 +412,7 @@ impl Master {
                 });
                 drop(reply.send(answer));
             }
+            ClientCommand::View(view) => self.view(view),
             ClientCommand::Info { reply } => drop(reply.send(ClusterInfo {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 leader_epoch: self.handle.epoch,
@@ -466,6 +468,8 @@ impl Master {
             return Err(JobManagerError::NotEnoughSlots { job: id, parallelism, needed, available });
         }
         let event = found.rescale(parallelism)?;
+        let message = format!("parallelism {parallelism} is asked for");
+        found.log.push(self.clock.now_ms(), LogKind::Request, message);
         self.apply(&id, event);
         Ok(self.summary(&id))
     }
@@ -531,6 +535,7 @@ impl Master {
         let after = job.machine.state();
         if before != after {
             tracing::info!(job = %id, from = %before, to = %after, "job state");
+            job.state_changed(before, after, self.clock.now_ms());
         }
         let slots_back = actions.iter().any(|action| matches!(action, JobAction::End | JobAction::Reschedule { .. }));
         for action in actions {
@@ -610,6 +615,7 @@ impl Master {
             }
             JobAction::RestartAfter { delay_ms, round } => {
                 tracing::info!(job = %id, delay_ms, "restarts");
+                job.restarts += 1;
                 let delay = Duration::from_millis(delay_ms.max(0) as u64);
                 self.start_timer(id, attempt, Timer::Restart { round }, delay);
             }

@@ -1,8 +1,10 @@
 //! A job manager: the master behind its gRPC services.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use tidemill_http::HttpServer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -12,6 +14,7 @@ use tonic::transport::server::TcpIncoming;
 use crate::command::{ClientCommand, MasterHandle};
 use crate::config::JobManagerConfig;
 use crate::error::JobManagerError;
+use crate::http::Api;
 use crate::master;
 use crate::rpc::{gateway, jobs};
 
@@ -21,6 +24,7 @@ const CONNECTIONS_CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
 /// A running job manager.
 pub struct JobManager {
     address: SocketAddr,
+    http: Option<HttpServer>,
     master: MasterHandle,
     stop: oneshot::Sender<()>,
     server: JoinHandle<Result<(), tonic::transport::Error>>,
@@ -38,7 +42,15 @@ impl JobManager {
         let master = master::start(config.clone()).await?;
         let (stop, stopped) = oneshot::channel::<()>();
         let gateway = gateway::server(gateway::Gateway::new(master.clone()));
-        let jobs = jobs::server(jobs::Jobs::new(master.clone(), &config));
+        let jobs = jobs::Jobs::new(master.clone(), &config);
+        let http = match config.http {
+            Some(address) => {
+                let api = Arc::new(Api::new(jobs.clone(), &config));
+                Some(HttpServer::start(address, "rest.port", config.hosts.clone(), api).await?)
+            }
+            None => None,
+        };
+        let jobs = jobs::server(jobs);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_service_status("", tonic_health::ServingStatus::Serving).await;
         for service in ["tidemill.v1.JobService", "tidemill.v1.TaskManagerGateway"] {
@@ -61,12 +73,17 @@ impl JobManager {
             let _ = stopped.await;
         }));
         tracing::info!(%address, "job manager listens");
-        Ok(Self { address, master, stop, server, cancellation_timeout })
+        Ok(Self { address, http, master, stop, server, cancellation_timeout })
     }
 
     /// Where the services listen.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where HTTP is served, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http.as_ref().map(HttpServer::address)
     }
 
     /// Waits for the server to fail, which it does not by itself.

@@ -22,6 +22,7 @@ const SCRIPT: &str = "
 async fn start() -> JobManager {
     let mut config = JobManagerConfig::from_process(&ProcessConfig::default()).unwrap();
     config.bind = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.http = None;
     config.cancellation_timeout = Duration::from_secs(2);
     JobManager::start(config).await.unwrap()
 }

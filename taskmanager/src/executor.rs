@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tidemill_common::batch::Barrier;
 use tidemill_common::checkpoint::{Barriers, CheckpointOptions, SubtaskSnapshot};
+use tidemill_common::control::ProcessStatus;
 use tidemill_common::ids::{
     AttemptId, CheckpointId, JobId, OperatorId, RegionId, SubtaskId, SubtaskIndex, TaskManagerId,
 };
@@ -181,8 +182,18 @@ struct Attempt {
     replaced: bool,
     copies: Option<Arc<JobCopies>>,
     graph: Arc<JobGraph>,
+    plan: Arc<StreamPlan>,
+    job_name: String,
     cancelled: Arc<AtomicBool>,
     subtasks: BTreeMap<SubtaskId, Subtask>,
+}
+
+/// The counters of a subtask, and what is counted.
+pub struct SubtaskView {
+    pub job_name: String,
+    pub plan: Arc<StreamPlan>,
+    pub graph: Arc<JobGraph>,
+    pub metrics: SubtaskMetrics,
 }
 
 impl Attempt {
@@ -203,6 +214,8 @@ pub struct TaskExecutor {
     events: mpsc::Sender<ExecutorEvent>,
     /// Attempts of each job, of all regions; old ones until they have ended.
     jobs: Mutex<BTreeMap<JobId, Vec<Attempt>>>,
+    /// Where this process serves HTTP, once it does.
+    pub http_address: OnceLock<String>,
 }
 
 impl TaskExecutor {
@@ -215,7 +228,7 @@ impl TaskExecutor {
         events: mpsc::Sender<ExecutorEvent>,
     ) -> Result<Arc<Self>, ExecutorError> {
         let network = Network::start(&config)?;
-        Ok(Arc::new(Self { config, network, events, jobs: Mutex::new(BTreeMap::new()) }))
+        Ok(Arc::new(Self { config, network, events, jobs: Mutex::default(), http_address: OnceLock::new() }))
     }
 
     /// Where the shuffle is reached, as `host:port`.
@@ -279,6 +292,8 @@ impl TaskExecutor {
             replaced: false,
             copies: copies.clone(),
             graph: graph.clone(),
+            plan: deployment.plan.clone(),
+            job_name: deployment.job_name.clone(),
             cancelled: cancelled.clone(),
             subtasks,
         };
@@ -415,6 +430,27 @@ impl TaskExecutor {
     /// other fail. Nothing can be sent or received afterwards.
     pub fn cut_connections(&self) {
         self.network.stop();
+    }
+
+    /// What is told of this process.
+    pub fn process_status(&self) -> ProcessStatus {
+        ProcessStatus { http_address: self.http_address.get().cloned(), memory: self.config.memory.usage() }
+    }
+
+    /// The counters of all subtasks of the newest attempts here, with what they count.
+    pub fn views(&self) -> Vec<SubtaskView> {
+        let jobs = self.jobs.lock();
+        let newest = jobs.values().flatten().filter(|attempt| !attempt.replaced);
+        let of_attempt = |attempt: &Attempt| {
+            let view = |subtask: &Subtask| SubtaskView {
+                job_name: attempt.job_name.clone(),
+                plan: attempt.plan.clone(),
+                graph: attempt.graph.clone(),
+                metrics: subtask.metrics.snapshot(),
+            };
+            attempt.subtasks.values().map(view).collect::<Vec<_>>()
+        };
+        newest.flat_map(of_attempt).collect()
     }
 
     /// The counters of all subtasks that run or have ended some seconds ago at most.

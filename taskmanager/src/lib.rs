@@ -18,5 +18,6 @@ pub mod operators;
 pub mod shuffle;
 pub mod snapshot;
 pub mod source;
+pub mod status;
 pub mod task;
 pub mod watermark;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tidemill_common::control::MemoryUse;
 use tidemill_common::limits::TASK_MANAGER_MEMORY_MIN;
 use tidemill_state::keyed::{BlockCache, WriteMemory};
 
@@ -107,6 +108,24 @@ impl MemoryBudget {
     /// Blocks of files of state.
     pub fn blocks(&self) -> &BlockCache {
         &self.shared.blocks
+    }
+
+    /// What each consumer has now, and may have.
+    pub fn usage(&self) -> Vec<MemoryUse> {
+        let Shared { process, tables, used, in_flight, fixed, blocks, writing, .. } = &*self.shared;
+        let entry = |consumer: &str, used: usize, limit: usize| MemoryUse {
+            consumer: consumer.to_owned(),
+            used_bytes: used as u64,
+            limit_bytes: (limit < usize::MAX).then_some(limit as u64),
+        };
+        let in_flight_limit = tables.saturating_sub(fixed.load(Ordering::Relaxed)) / 100 * IN_FLIGHT_PERCENT;
+        vec![
+            entry("process", resident_bytes().unwrap_or_default(), *process),
+            entry("state-tables", used.load(Ordering::Relaxed), *tables),
+            entry("rows-in-flight", in_flight.load(Ordering::Relaxed), in_flight_limit),
+            entry("state-blocks", blocks.used_bytes(), blocks.capacity_bytes()),
+            entry("state-writing", writing.used_bytes(), writing.capacity_bytes()),
+        ]
     }
 }
 
@@ -254,6 +273,26 @@ mod tests {
         assert_eq!(other.add(100), Ok(()), "nothing stays in memory any more");
         drop(other);
         assert_eq!(spills.bytes(), 1_000);
+    }
+
+    #[test]
+    fn every_consumer_is_told_of() {
+        let budget = MemoryBudget::new(256 << 20);
+        let mut tables = budget.join();
+        tables.set_used(700);
+        let _in_flight = budget.in_flight().add(80);
+        let usage = budget.usage();
+        let of = |consumer: &str| usage.iter().find(|entry| entry.consumer == consumer).unwrap();
+        assert_eq!(
+            (of("state-tables").used_bytes, of("rows-in-flight").used_bytes),
+            (700, 0),
+            "given back when dropped"
+        );
+        assert!(
+            usage.iter().all(|entry| entry.limit_bytes.is_some_and(|limit| limit >= entry.used_bytes)),
+            "{usage:?}"
+        );
+        assert!(of("process").used_bytes > 1 << 20 && of("state-writing").used_bytes == 0);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use tidemill_common::control::{OperatorCounters, SubtaskReport};
+use tidemill_common::control::{OperatorCounters, SplitStatus, SubtaskReport};
 use tidemill_common::ids::{AttemptId, JobId, OperatorId, SplitId, SubtaskId};
 use tidemill_common::time::Watermark;
 use tidemill_connectors::api::ConnectorMetrics;
@@ -107,6 +107,7 @@ pub struct TaskMetrics {
     watermark: AtomicI64,
     alignment_watermark: AtomicI64,
     holding_split: Mutex<Option<SplitId>>,
+    splits: Mutex<Vec<SplitStatus>>,
 }
 
 const NEVER: u64 = u64::MAX;
@@ -133,6 +134,7 @@ impl TaskMetrics {
             watermark: AtomicI64::new(i64::MIN),
             alignment_watermark: AtomicI64::new(i64::MIN),
             holding_split: Mutex::new(None),
+            splits: Mutex::default(),
         }
     }
 
@@ -185,6 +187,11 @@ impl TaskMetrics {
         }
     }
 
+    /// How far the splits of a source are; told now and then.
+    pub fn set_splits(&self, splits: Vec<SplitStatus>) {
+        *self.splits.lock() = splits;
+    }
+
     /// Whose counters these are.
     pub fn subtask(&self) -> SubtaskId {
         self.subtask
@@ -223,6 +230,7 @@ impl TaskMetrics {
             watermark_ms: some(self.watermark.load(Ordering::Relaxed)),
             alignment_watermark_ms: some(self.alignment_watermark.load(Ordering::Relaxed)),
             holding_split: self.holding_split.lock().as_ref().map(|split| split.0.clone()),
+            splits: self.splits.lock().clone(),
         }
     }
 }

@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod docs;
 pub mod fault_proxy;
 pub mod golden;
+pub mod http;
 pub mod jobs;
 pub mod large_state;
 pub mod power;
@@ -62,5 +63,7 @@ pub fn without_configuration(program: PathBuf) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| configures(name)) {
         command.env_remove(name);
     }
+    // Many clusters run side by side.
+    command.env("TIDEMILL_REST_PORT", "0");
     command
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use tidemill_common::checkpoint::CheckpointKind;
 use tidemill_common::control::{
     CheckpointCounts, CheckpointHistory, CheckpointState, CheckpointStats, ClusterInfo, JobAttempt, JobDetail,
-    JobException, JobState, JobSummary, OperatorFate, OperatorStatus, RestoredOperator, Script, SubmittedJob,
-    SubmittedScript, SubmittedStatement, TaskManagerInfo,
+    JobException, JobState, JobSummary, LogEntry, LogKind, MemoryUse, OperatorFate, OperatorInput, OperatorStatus,
+    ProcessStatus, RestoredOperator, Script, SubmittedJob, SubmittedScript, SubmittedStatement, TaskManagerInfo,
 };
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, RegionId, TaskId, TaskManagerId};
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
@@ -26,6 +26,9 @@ pub struct Client {
 
 /// The states of a job, until its end.
 pub struct JobUpdates(Streaming<v1::WatchJobResponse>);
+
+/// What happens to a job.
+pub struct Events(Streaming<v1::ListEventsResponse>);
 
 /// The rows of a SELECT.
 pub struct Rows(Streaming<v1::FetchRowsResponse>);
@@ -117,6 +120,12 @@ impl Client {
         timed("watching the job", self.timeout, self.inner.watch_job(request)).await.map(JobUpdates)
     }
 
+    /// What has happened to a job, and with `follow` what happens until its end.
+    pub async fn events(&mut self, job: &str, follow: bool) -> Result<Events, CliError> {
+        let request = v1::ListEventsRequest { job_id: job.to_owned(), after: 0, follow };
+        timed("the events", self.timeout, self.inner.list_events(request)).await.map(Events)
+    }
+
     pub async fn rows(&mut self, job: &JobId) -> Result<Rows, CliError> {
         let request = v1::FetchRowsRequest { job_id: job.0.clone() };
         timed("fetching the rows", self.timeout, self.inner.fetch_rows(request)).await.map(Rows)
@@ -133,6 +142,16 @@ impl JobUpdates {
     pub async fn next(&mut self) -> Result<Option<JobDetail>, CliError> {
         match self.0.message().await.map_err(|status| refused(&status))? {
             Some(response) => detail(response.job.ok_or_else(|| missing("job"))?).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+impl Events {
+    /// The next entries; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Vec<LogEntry>>, CliError> {
+        match self.0.message().await.map_err(|status| refused(&status))? {
+            Some(response) => response.entries.into_iter().map(log_entry).collect::<Result<_, _>>().map(Some),
             None => Ok(None),
         }
     }
@@ -322,7 +341,34 @@ fn operator_status(status: v1::OperatorStatus) -> OperatorStatus {
         busy_ms: status.busy_ms,
         idle_ms: status.idle_ms,
         backpressured_ms: status.backpressured_ms,
+        inputs: status
+            .inputs
+            .into_iter()
+            .map(|input| OperatorInput { operator: OperatorId(input.operator), partitioning: input.partitioning })
+            .collect(),
     }
+}
+
+fn log_entry(entry: v1::LogEntry) -> Result<LogEntry, CliError> {
+    let kind = match entry.kind() {
+        v1::LogKind::State => LogKind::State,
+        v1::LogKind::Attempt => LogKind::Attempt,
+        v1::LogKind::Failure => LogKind::Failure,
+        v1::LogKind::Checkpoint => LogKind::Checkpoint,
+        v1::LogKind::Savepoint => LogKind::Savepoint,
+        v1::LogKind::Request => LogKind::Request,
+        v1::LogKind::Unspecified => return Err(missing("kind")),
+    };
+    Ok(LogEntry { sequence: entry.sequence, timestamp_ms: entry.timestamp_ms, kind, message: entry.message })
+}
+
+fn process_status(process: v1::ProcessStatus) -> ProcessStatus {
+    let memory = |memory: v1::MemoryUse| MemoryUse {
+        consumer: memory.consumer,
+        used_bytes: memory.used_bytes,
+        limit_bytes: memory.limit_bytes,
+    };
+    ProcessStatus { http_address: process.http_address, memory: process.memory.into_iter().map(memory).collect() }
 }
 
 fn cluster_info(info: v1::ClusterInfoResponse) -> ClusterInfo {
@@ -338,6 +384,7 @@ fn cluster_info(info: v1::ClusterInfoResponse) -> ClusterInfo {
                 slots: member.slots,
                 free_slots: member.free_slots,
                 registered_ms: member.registered_ms,
+                process: process_status(member.process.unwrap_or_default()),
             })
             .collect(),
     }

@@ -9,12 +9,17 @@ use tidemill_common::connector::{ConnectorCatalog, ConnectorInfo, OptionKind, Op
 use tidemill_common::process_options::PROCESS_OPTIONS;
 use tidemill_connectors::registry::Registry;
 use tidemill_expr::docs::{FunctionDoc, function_docs};
+use tidemill_http::exposition::Kind;
+use tidemill_http::{HTTP_METRICS, PROCESS_METRICS};
+use tidemill_jobmanager::JOB_MANAGER_METRICS;
+use tidemill_taskmanager::status::TASK_MANAGER_METRICS;
 
 use crate::args::{DocsArgs, DocsPage};
 use crate::error::CliError;
 
 const CONFIG_INTRO: &str = include_str!("config_intro.md");
 const CONNECTORS_INTRO: &str = include_str!("connectors_intro.md");
+const METRICS_INTRO: &str = include_str!("metrics_intro.md");
 const SQL_INTRO: &str = include_str!("sql_intro.md");
 
 /// Prints a page.
@@ -27,6 +32,7 @@ fn page(page: DocsPage) -> String {
     match page {
         DocsPage::Config => config(),
         DocsPage::Connectors => connectors(),
+        DocsPage::Metrics => metrics(),
         DocsPage::Sql => sql(),
     }
 }
@@ -46,6 +52,36 @@ fn config() -> String {
         row(&mut text, &[&code(option.key), &kind(option.kind), &default(option.default), option.description]);
     }
     text
+}
+
+fn metrics() -> String {
+    let mut text = METRICS_INTRO.to_owned();
+    for (title, metrics) in [
+        ("Of a task manager", TASK_MANAGER_METRICS),
+        ("Of a job manager", JOB_MANAGER_METRICS),
+        ("Of every process", PROCESS_METRICS),
+        ("Of the HTTP server of every process", HTTP_METRICS),
+    ] {
+        let _ = write!(text, "\n## {title}\n\n| Metric | Kind | Labels | |\n|---|---|---|---|\n");
+        for metric in metrics {
+            let kind = if metric.kind == Kind::Counter { "counter" } else { "gauge" };
+            row(&mut text, &[&code(metric.name), kind, &labels(metric.labels), metric.help]);
+        }
+    }
+    text
+}
+
+/// Labels that many metrics have are named together, as the introduction does.
+fn labels(labels: &[&str]) -> String {
+    const TASK: &[&str] = &["tm_id", "job_id", "job_name"];
+    let is_of_operator = labels.contains(&"operator_name");
+    let scope = match labels.last() {
+        Some(&"split") if is_of_operator => "operator, `split`",
+        _ if is_of_operator => "operator",
+        _ if labels.starts_with(TASK) => "task",
+        _ => return labels.iter().map(|label| code(label)).collect::<Vec<_>>().join(" "),
+    };
+    scope.to_owned()
 }
 
 fn connectors() -> String {
@@ -177,6 +213,11 @@ mod tests {
     #[test]
     fn connectors_md_is_current() {
         check("connectors", &connectors());
+    }
+
+    #[test]
+    fn metrics_md_is_current() {
+        check("metrics", &metrics());
     }
 
     #[test]

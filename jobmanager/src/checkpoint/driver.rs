@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tidemill_common::checkpoint::{SplitPosition, SubtaskSnapshot};
-use tidemill_common::control::{JobManagerMessage, JobState, SubtaskState};
+use tidemill_common::control::{JobManagerMessage, JobState, LogKind, SubtaskState};
 use tidemill_common::faults::{Place, may_die};
 use tidemill_common::ids::{AttemptId, CheckpointId, JobId, OperatorId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_state::storage::{Directory, StorageError};
@@ -17,6 +17,7 @@ use crate::command::{Command, Reply};
 use crate::error::JobManagerError;
 use crate::job::Job;
 use crate::master::{Master, each};
+use crate::views::log_checkpoints;
 
 /// The longest pause between two looks for files that nothing names, while a job runs.
 const SWEEP_PAUSE_MS_MAX: i64 = 10 * 60 * 1_000;
@@ -39,6 +40,7 @@ impl Master {
         let Some(job) = self.jobs.get_mut(id) else { return };
         let kept = matches!(event, Event::Persisted { .. });
         let actions = job.checkpoints.coordinator.apply(now, event);
+        log_checkpoints(job, now);
         self.perform_checkpoint(id, actions);
         if kept {
             // Regions that are to start again have waited for what they start from.
@@ -156,6 +158,8 @@ impl Master {
         let request = RequestId(checkpoints.requests_made);
         checkpoints.requests.insert(request, reply);
         let directory = parent.child(&name).url();
+        let what = if stop.is_some() { "a stop with a savepoint" } else { "a savepoint" };
+        job.log.push(self.clock.now_ms(), LogKind::Request, format!("{what} is asked for, in {directory}"));
         self.checkpoint(id, Event::SavepointRequested { request, directory, stop });
     }
 

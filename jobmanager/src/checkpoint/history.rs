@@ -8,11 +8,15 @@ use tidemill_common::ids::CheckpointId;
 
 /// Checkpoints that are remembered.
 const CHECKPOINTS_MAX: usize = 100;
+/// Checkpoints that have ended and that nobody has taken notice of.
+const ENDED_MAX: usize = 16;
 
 /// See the module.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     checkpoints: VecDeque<CheckpointStats>,
+    /// Those that have ended since somebody took them; the latest.
+    ended: VecDeque<CheckpointId>,
     pub counts: CheckpointCounts,
 }
 
@@ -59,6 +63,16 @@ impl History {
             CheckpointState::Failed => counts.failed += 1,
             CheckpointState::InProgress => {}
         }
+        if self.ended.len() == ENDED_MAX {
+            self.ended.pop_front();
+        }
+        self.ended.push_back(checkpoint);
+    }
+
+    /// What has ended since the last call.
+    pub fn take_ended(&mut self) -> Vec<CheckpointStats> {
+        let ended = std::mem::take(&mut self.ended);
+        ended.into_iter().filter_map(|checkpoint| self.find(checkpoint).cloned()).collect()
     }
 
     /// Newest first.

@@ -1,5 +1,6 @@
 //! One job: its plan, its state machine, its counters and its history.
 
+mod log;
 mod restart;
 mod state_machine;
 
@@ -8,7 +9,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tidemill_common::config::{FAILOVER_STRATEGY, Options};
-use tidemill_common::control::{JobAttempt, JobDetail, JobException, JobSummary, OperatorStatus, SubtaskReport};
+use tidemill_common::control::{
+    JobAttempt, JobDetail, JobException, JobSummary, LogKind, OperatorStatus, SubtaskReport,
+};
 use tidemill_common::ids::{AttemptId, JobId, OperatorId, RegionId, SubtaskId, SubtaskIndex, TaskManagerId};
 use tidemill_common::job_graph::{JobGraph, Task};
 use tidemill_common::plan::{OperatorKind, SourceSpec, StreamPlan};
@@ -21,7 +24,9 @@ use crate::recovery::Recovering;
 use crate::rows::RowBuffer;
 use crate::scheduler::slots_needed;
 use crate::splits::SplitAssigner;
+use crate::views::inputs;
 
+pub use log::JobLog;
 pub use restart::RestartStrategy;
 pub use state_machine::{Executions, JobAction, JobEvent, JobMachine, Placement};
 
@@ -89,6 +94,11 @@ pub struct Job {
     pub placing: bool,
     /// Of a job that was found again: what it waits for.
     pub recovering: Option<Recovering>,
+    /// What has happened to it.
+    pub log: JobLog,
+    pub state_since_ms: i64,
+    /// How often something of it has failed and started again.
+    pub restarts: u64,
     end_ms: Option<i64>,
     attempts: Vec<JobAttempt>,
     counters: BTreeMap<SubtaskId, SubtaskReport>,
@@ -140,6 +150,9 @@ impl Job {
             plan_kept: 0,
             placing: false,
             recovering: None,
+            log: JobLog::new(),
+            state_since_ms: now_ms,
+            restarts: 0,
             end_ms: None,
             attempts: Vec::new(),
             counters: BTreeMap::new(),
@@ -191,6 +204,9 @@ impl Job {
                 start_ms: now_ms,
                 end_ms: None,
             });
+            let subtasks = self.attempts.last().map_or(0, |attempt| attempt.subtasks);
+            let of = if self.machine.regions().len() > 1 { format!(" of region {region}") } else { String::new() };
+            self.log.push(now_ms, LogKind::Attempt, format!("attempt {attempt}{of} is deployed: {subtasks} subtasks"));
         }
         let surplus = self.attempts.len().saturating_sub(ATTEMPTS_MAX);
         let mut ended = self.attempts.iter().filter(|attempt| attempt.end_ms.is_some()).count().min(surplus);
@@ -290,6 +306,11 @@ impl Job {
         self.counters.insert(subtask, report);
     }
 
+    /// The latest counters of a subtask.
+    pub fn report_of(&self, subtask: SubtaskId) -> Option<&SubtaskReport> {
+        self.counters.get(&subtask)
+    }
+
     pub fn record_failure(
         &mut self,
         subtask: Option<SubtaskId>,
@@ -312,6 +333,9 @@ impl Job {
     ) {
         let subtask = subtask.map(|subtask| self.subtask_name(subtask));
         let regions = regions.iter().copied().collect();
+        let place = subtask.as_ref().map(|subtask| format!("{subtask}: ")).unwrap_or_default();
+        let on = task_manager.as_ref().map(|id| format!(" (on {id})")).unwrap_or_default();
+        self.log.push(now_ms, LogKind::Failure, format!("{place}{cause}{on}"));
         let exception = JobException { timestamp_ms: now_ms, subtask, task_manager, cause, regions };
         if root {
             self.exceptions.insert(0, exception);
@@ -383,6 +407,7 @@ impl Job {
                 busy_ms: 0,
                 idle_ms: 0,
                 backpressured_ms: 0,
+                inputs: inputs(operator),
             })
             .collect();
         for task in &self.graph.tasks {
@@ -456,7 +481,7 @@ fn sources_of(plan: &StreamPlan, graph: &JobGraph) -> BTreeSet<SubtaskId> {
     graph.tasks.iter().filter(|task| graph.is_source(plan, task.id)).flat_map(subtasks_of).collect()
 }
 
-fn subtasks_of(task: &Task) -> impl Iterator<Item = SubtaskId> + use<> {
+pub(crate) fn subtasks_of(task: &Task) -> impl Iterator<Item = SubtaskId> + use<> {
     let id = task.id;
     (0..task.parallelism).map(move |index| SubtaskId { task: id, index: SubtaskIndex(index) })
 }

@@ -49,6 +49,16 @@ impl WriteMemory {
         }
     }
 
+    /// What writers have now.
+    pub fn used_bytes(&self) -> usize {
+        *self.sorting.used.lock() + *self.uploading.used.lock()
+    }
+
+    /// What they may have.
+    pub fn capacity_bytes(&self) -> usize {
+        self.sorting.whole + self.uploading.whole
+    }
+
     /// Waits for the memory to sort so many rows.
     pub(super) fn sort(&self, rows: usize) -> Taken<'_> {
         self.sorting.take(rows.saturating_mul(ROW_BYTES).saturating_add(CHUNKS * self.chunk_bytes))

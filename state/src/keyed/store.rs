@@ -40,12 +40,22 @@ const WRITE_BUFFER_BYTES: usize = 64 * 1024;
 
 /// Memory that the stores of a process share: blocks of files, and their indexes.
 #[derive(Clone)]
-pub struct BlockCache(Cache);
+pub struct BlockCache(Cache, usize);
 
 impl BlockCache {
     /// Of so many bytes.
     pub fn new(bytes: usize) -> Self {
-        Self(Cache::new_lru_cache(bytes))
+        Self(Cache::new_lru_cache(bytes), bytes)
+    }
+
+    /// What it has now.
+    pub fn used_bytes(&self) -> usize {
+        self.0.get_usage()
+    }
+
+    /// What it may have.
+    pub fn capacity_bytes(&self) -> usize {
+        self.1
     }
 }
 

@@ -18,11 +18,13 @@ use tidemill_common::control::{LocalState, Registration};
 use tidemill_common::ids::{JobId, SubtaskId, TaskManagerId};
 use tidemill_common::process_options::{ConfigError, ProcessConfig};
 use tidemill_connectors::lease::Lease;
+use tidemill_http::{Hosts, HttpError, HttpServer};
 use tidemill_state::storage::{LocalCopies, StoreOptions};
 use tokio::sync::mpsc;
 
 use crate::executor::{Compression, ExecutorConfig, ExecutorError, ExecutorEvent, TaskExecutor, job_of_copies};
 use crate::memory::MemoryBudget;
+use crate::status::Status;
 use connection::connect;
 use session::{Outcome, Session};
 
@@ -59,6 +61,10 @@ pub struct TaskManagerConfig {
     pub memory: Option<u64>,
     pub heartbeat_timeout: Duration,
     pub registration_timeout: Duration,
+    /// Where HTTP is served, if it is.
+    pub http: Option<SocketAddr>,
+    /// Names by which that is known.
+    pub hosts: Hosts,
     /// Where `print` tables write.
     pub print: PrintTarget,
     /// How long the end waits for what was printed to be written; `None` for as long as it takes.
@@ -90,6 +96,8 @@ impl TaskManagerConfig {
             memory: config.memory_size("taskmanager.memory.size"),
             heartbeat_timeout: config.duration("heartbeat.timeout"),
             registration_timeout: config.duration("taskmanager.registration.timeout"),
+            http: Some(SocketAddr::new(config.listen_address("rest.bind-address")?, config.port("taskmanager.rest.port"))),
+            hosts: Hosts::new(config.text("rest.address").unwrap_or_default()),
             print: PrintTarget::stdout(),
             print_timeout: Some(PRINT_TIMEOUT),
         })
@@ -101,6 +109,8 @@ impl TaskManagerConfig {
 pub enum TaskManagerError {
     #[error(transparent)]
     Executor(#[from] ExecutorError),
+    #[error(transparent)]
+    Http(#[from] HttpError),
     #[error("the job manager at {jobmanager} refused this task manager: {reason}")]
     Refused { jobmanager: String, reason: String },
     #[error(
@@ -119,6 +129,8 @@ pub struct TaskManager {
     registration: Registration,
     copies: Arc<LocalCopies>,
     lease: Lease,
+    /// Serves as long as it is there.
+    _http: Option<HttpServer>,
 }
 
 impl TaskManager {
@@ -141,6 +153,18 @@ impl TaskManager {
             lease: lease.clone(),
         };
         let executor = TaskExecutor::start(executor_config, sender).await?;
+        let http = match config.http {
+            Some(address) => {
+                let status = Status::start(id.clone(), config.slots, executor.clone(), lease.clone());
+                let server = HttpServer::start(address, "taskmanager.rest.port", config.hosts.clone(), status).await?;
+                // Others may reach it by the name by which they reach the shuffle.
+                let host =
+                    if address.ip().is_unspecified() { config.data_host.clone() } else { address.ip().to_string() };
+                let _ = executor.http_address.set(format!("{host}:{}", server.address().port()));
+                Some(server)
+            }
+            None => None,
+        };
         let registration = Registration {
             id,
             data_address: executor.data_address(),
@@ -148,7 +172,7 @@ impl TaskManager {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             local_state: LocalState::default(),
         };
-        Ok(Self { config, executor, events, registration, copies, lease })
+        Ok(Self { config, executor, events, registration, copies, lease, _http: http })
     }
 
     /// Serves the job manager, also when it comes back, until `stop` ends; then cancels what still

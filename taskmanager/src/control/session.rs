@@ -160,7 +160,8 @@ impl Session {
             sequence += 1;
             unanswered.push_back((sequence, Instant::now()));
             let subtasks = self.executor.metrics().iter().map(report).collect();
-            if let Err(reason) = link.send(TaskManagerMessage::Heartbeat { sequence, subtasks }).await {
+            let process = self.executor.process_status();
+            if let Err(reason) = link.send(TaskManagerMessage::Heartbeat { sequence, subtasks, process }).await {
                 return Outcome::Lost(reason);
             }
         }

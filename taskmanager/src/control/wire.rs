@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::control::{
-    DeployRequest, Fenced, JobManagerMessage, SubtaskReport, SubtaskState, TaskManagerMessage,
+    DeployRequest, Fenced, JobManagerMessage, MemoryUse, ProcessStatus, SubtaskReport, SubtaskState, TaskManagerMessage,
 };
 use tidemill_common::ids::{
     AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, RegionId, SplitId, SubtaskId, SubtaskIndex, TaskId,
@@ -68,9 +68,11 @@ fn encode(fenced: Fenced<TaskManagerMessage>) -> v1::TaskManagerMessage {
             local_state_id: registration.local_state.id,
             local_jobs: registration.local_state.jobs.into_iter().map(local_job).collect(),
         }),
-        TaskManagerMessage::Heartbeat { sequence, subtasks } => {
-            Message::Heartbeat(v1::Heartbeat { sequence, subtasks: subtasks.into_iter().map(metrics).collect() })
-        }
+        TaskManagerMessage::Heartbeat { sequence, subtasks, process } => Message::Heartbeat(v1::Heartbeat {
+            sequence,
+            subtasks: subtasks.into_iter().map(metrics).collect(),
+            process: Some(process_status(process)),
+        }),
         TaskManagerMessage::SubtaskStateChanged { job, attempt, subtask, state, metrics: last } => {
             let (state, cause) = match state {
                 SubtaskState::Running => (v1::SubtaskState::Running, String::new()),
@@ -129,6 +131,15 @@ fn subtask_id(subtask: SubtaskId) -> v1::SubtaskId {
     v1::SubtaskId { task: subtask.task.0, index: subtask.index.0 }
 }
 
+fn process_status(process: ProcessStatus) -> v1::ProcessStatus {
+    let memory = |memory: MemoryUse| v1::MemoryUse {
+        consumer: memory.consumer,
+        used_bytes: memory.used_bytes,
+        limit_bytes: memory.limit_bytes,
+    };
+    v1::ProcessStatus { http_address: process.http_address, memory: process.memory.into_iter().map(memory).collect() }
+}
+
 fn metrics(report: SubtaskReport) -> v1::SubtaskMetrics {
     v1::SubtaskMetrics {
         job_id: report.job.0,
@@ -153,6 +164,11 @@ fn metrics(report: SubtaskReport) -> v1::SubtaskMetrics {
         watermark_ms: report.watermark_ms,
         alignment_watermark_ms: report.alignment_watermark_ms,
         holding_split: report.holding_split,
+        splits: report
+            .splits
+            .into_iter()
+            .map(|split| v1::SplitStatus { split: split.split, watermark_ms: split.watermark_ms, idle: split.idle })
+            .collect(),
     }
 }
 

@@ -32,6 +32,9 @@ const POLL_WAIT_MAX: Duration = Duration::from_millis(20);
 /// A reader of an unbounded source that got no split in this time (there are fewer splits than
 /// readers) is set aside in watermark merging until it gets one.
 const NO_SPLIT_IDLE: Duration = Duration::from_secs(1);
+/// How often it is told how far the splits are, and of how many at most.
+const SPLITS_TOLD: Duration = Duration::from_secs(1);
+const SPLITS_TOLD_MAX: usize = 32;
 
 /// What to do after [`Source::step`].
 #[derive(Debug, PartialEq, Eq)]
@@ -51,6 +54,7 @@ struct Watermarks {
     program: Program,
     splits: SplitWatermarks,
     last_periodic: Instant,
+    last_told: Option<Instant>,
 }
 
 /// A source in one subtask.
@@ -112,6 +116,7 @@ impl Source {
                     program: Program::compile(expression, &schema).map_err(|error| evaluation(error.to_string()))?,
                     splits: SplitWatermarks::new(watermark.interval_ms, bounded),
                     last_periodic: Instant::now(),
+                    last_told: None,
                 })
             }
             None => None,
@@ -290,6 +295,10 @@ impl Source {
         if splitless && !self.splitless {
             self.splitless = true;
             chain.idle(true)?;
+        }
+        if watermarks.last_told.is_none_or(|told| told.elapsed() >= SPLITS_TOLD) {
+            watermarks.last_told = Some(Instant::now());
+            self.task_metrics.set_splits(watermarks.splits.statuses(SPLITS_TOLD_MAX));
         }
         if watermarks.spec.alignment.is_some() {
             self.task_metrics.set_alignment_watermark(watermarks.splits.lowest());

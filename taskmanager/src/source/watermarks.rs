@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tidemill_common::control::SplitStatus;
 use tidemill_common::ids::SplitId;
 
 #[derive(Clone, Debug)]
@@ -118,6 +119,22 @@ impl SplitWatermarks {
         }
         let active = self.splits.iter().filter(|(_, state)| !state.idle);
         active.min_by_key(|(_, state)| state.watermark).map(|(split, _)| split)
+    }
+
+    /// How far the splits are: at most so many, those furthest behind first.
+    pub fn statuses(&self, most: usize) -> Vec<SplitStatus> {
+        let mut splits: Vec<(&SplitId, &SplitState)> = self.splits.iter().collect();
+        if splits.len() > most {
+            splits.sort_by_key(|(_, state)| (state.idle, state.watermark));
+            splits.truncate(most);
+        }
+        splits.sort_by_key(|(id, state)| (state.watermark, *id));
+        let status = |(id, state): (&SplitId, &SplitState)| SplitStatus {
+            split: id.0.clone(),
+            watermark_ms: (state.watermark > i64::MIN).then_some(state.watermark),
+            idle: state.idle,
+        };
+        splits.into_iter().map(status).collect()
     }
 
     fn raise(&mut self, watermark: i64) {
@@ -309,6 +326,18 @@ mod tests {
         watermarks.finish(&split("a"));
         assert!(watermarks.is_empty());
         assert_eq!(watermarks.periodic(), None);
+    }
+
+    #[test]
+    fn the_splits_that_are_told_of_are_those_furthest_behind() {
+        let mut watermarks = SplitWatermarks::new(200, false);
+        for (name, time) in [("a", 9_000), ("b", 3_000), ("c", 5_000)] {
+            watermarks.add(split(name), None, Duration::ZERO);
+            watermarks.rows(&split(name), [(time, Some(time))].into_iter(), Duration::ZERO, &mut Vec::new());
+        }
+        watermarks.add(split("d"), None, Duration::ZERO);
+        let told: Vec<_> = watermarks.statuses(3).into_iter().map(|told| (told.split, told.watermark_ms)).collect();
+        assert_eq!(told, [("d".to_owned(), None), ("b".to_owned(), Some(3_000)), ("c".to_owned(), Some(5_000))]);
     }
 
     /// Classic bug 22: a reader that goes on with splits of another one takes their rows for late.

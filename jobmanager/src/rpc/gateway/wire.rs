@@ -5,8 +5,8 @@ use std::pin::Pin;
 use futures::{Stream, StreamExt};
 use tidemill_common::checkpoint::SplitPosition;
 use tidemill_common::control::{
-    DeployRequest, Fenced, JobManagerMessage, LocalState, OperatorCounters, Registration, SubtaskReport, SubtaskState,
-    TaskManagerMessage,
+    DeployRequest, Fenced, JobManagerMessage, LocalState, MemoryUse, OperatorCounters, ProcessStatus, Registration,
+    SplitStatus, SubtaskReport, SubtaskState, TaskManagerMessage,
 };
 use tidemill_common::ids::{
     AttemptId, CheckpointId, JobId, LeaderEpoch, OperatorId, SubtaskId, SubtaskIndex, TaskId, TaskManagerId,
@@ -19,6 +19,10 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{Admission, Gateway, REGISTRATION_TIMEOUT};
 use crate::command::Command;
+
+/// Consumers of memory, and splits of a subtask, that a task manager may tell of.
+const MEMORY_CONSUMERS_MAX: usize = 16;
+const SPLITS_MAX: usize = 64;
 
 /// The service, with its limits.
 pub fn server(gateway: Gateway) -> TaskManagerGatewayServer<Gateway> {
@@ -106,6 +110,7 @@ fn decode(message: v1::TaskManagerMessage) -> Result<Fenced<TaskManagerMessage>,
         Message::Heartbeat(heartbeat) => TaskManagerMessage::Heartbeat {
             sequence: heartbeat.sequence,
             subtasks: heartbeat.subtasks.into_iter().map(report).collect::<Result<_, _>>()?,
+            process: process_status(heartbeat.process.unwrap_or_default()),
         },
         Message::SubtaskStateChanged(changed) => TaskManagerMessage::SubtaskStateChanged {
             state: subtask_state(changed.state(), &changed.cause)?,
@@ -143,6 +148,18 @@ fn decode(message: v1::TaskManagerMessage) -> Result<Fenced<TaskManagerMessage>,
         },
     };
     Ok(Fenced { epoch, message })
+}
+
+fn process_status(process: v1::ProcessStatus) -> ProcessStatus {
+    let memory = |memory: v1::MemoryUse| MemoryUse {
+        consumer: memory.consumer,
+        used_bytes: memory.used_bytes,
+        limit_bytes: memory.limit_bytes,
+    };
+    ProcessStatus {
+        http_address: process.http_address,
+        memory: process.memory.into_iter().take(MEMORY_CONSUMERS_MAX).map(memory).collect(),
+    }
 }
 
 fn local_job(local: v1::LocalJob) -> Result<(JobId, Vec<SubtaskId>), Status> {
@@ -187,6 +204,12 @@ fn report(metrics: v1::SubtaskMetrics) -> Result<SubtaskReport, Status> {
         watermark_ms: metrics.watermark_ms,
         alignment_watermark_ms: metrics.alignment_watermark_ms,
         holding_split: metrics.holding_split,
+        splits: metrics
+            .splits
+            .into_iter()
+            .take(SPLITS_MAX)
+            .map(|split| SplitStatus { split: split.split, watermark_ms: split.watermark_ms, idle: split.idle })
+            .collect(),
     })
 }
 

@@ -7,14 +7,14 @@ use tidemill_common::control::{ExplainedScript, Script, SubmittedJob, SubmittedS
 use crate::command::{ClientCommand, MasterHandle};
 use crate::config::JobManagerConfig;
 use crate::error::JobManagerError;
-use crate::submit::{Preparation, Statement};
+use crate::submit::{Preparation, Prepared, Statement};
 
 pub use wire::server;
 
 /// Plans scripts, and asks the master for all else.
 #[derive(Clone)]
 pub struct Jobs {
-    master: MasterHandle,
+    pub(crate) master: MasterHandle,
     preparation: Preparation,
 }
 
@@ -23,9 +23,41 @@ impl Jobs {
         Self { master, preparation: Preparation::new(config) }
     }
 
-    async fn submit(&self, script: Script) -> Result<SubmittedScript, JobManagerError> {
+    /// Plans a script and starts its jobs.
+    pub(crate) async fn submit(&self, script: Script) -> Result<SubmittedScript, JobManagerError> {
         let dry_run = script.dry_run;
         let prepared = self.preparation.prepare(script).await?;
+        self.start(prepared, dry_run).await
+    }
+
+    /// Plans a script, and starts its one SELECT.
+    ///
+    /// # Errors
+    /// If it has other jobs too.
+    pub(crate) async fn preview(&self, script: Script) -> Result<SubmittedJob, JobManagerError> {
+        let file = script.file.clone();
+        let prepared = self.preparation.prepare(script).await?;
+        let mut jobs = prepared.statements.iter().filter_map(|statement| match statement {
+            Statement::Job(job) => Some(job),
+            Statement::Explain(_) => None,
+        });
+        match (jobs.next(), jobs.next()) {
+            (Some(job), None) if job.columns.is_some() => {}
+            _ => {
+                return Err(JobManagerError::Script(format!(
+                    "{file}: a preview shows the rows of one SELECT, with the statements that define its tables before it; submit the script to run INSERT"
+                )));
+            }
+        }
+        let submitted = self.start(prepared, false).await?;
+        let job = submitted.statements.into_iter().find_map(|statement| match statement {
+            SubmittedStatement::Job(job) => Some(job),
+            SubmittedStatement::Explain(_) => None,
+        });
+        job.ok_or_else(|| JobManagerError::Internal("no job was started".to_owned()))
+    }
+
+    async fn start(&self, prepared: Prepared, dry_run: bool) -> Result<SubmittedScript, JobManagerError> {
         let mut jobs = Vec::new();
         let mut statements: Vec<SubmittedStatement> = Vec::new();
         for statement in prepared.statements {
@@ -55,7 +87,7 @@ impl Jobs {
         Ok(SubmittedScript { statements, warnings: prepared.warnings })
     }
 
-    async fn explain(&self, script: Script) -> Result<ExplainedScript, JobManagerError> {
+    pub(crate) async fn explain(&self, script: Script) -> Result<ExplainedScript, JobManagerError> {
         self.preparation.explain(script).await
     }
 }

@@ -6,7 +6,8 @@ use futures::Stream;
 use tidemill_common::checkpoint::CheckpointKind;
 use tidemill_common::control::{
     CheckpointHistory, CheckpointState, CheckpointStats, ClusterInfo, JobDetail, JobException, JobState, JobSummary,
-    OperatorFate, OperatorStatus, RestoredOperator, Script, SubmittedScript, SubmittedStatement,
+    LogEntry, LogKind, MemoryUse, OperatorFate, OperatorStatus, ProcessStatus, RestoredOperator, Script,
+    SubmittedScript, SubmittedStatement, SubtaskStatus,
 };
 use tidemill_common::limits::GRPC_MESSAGE_BYTES_MAX;
 use tidemill_proto::v1;
@@ -19,6 +20,7 @@ use super::Jobs;
 use crate::command::{ClientCommand, Command};
 use crate::error::JobManagerError;
 use crate::rows::Chunk;
+use crate::views::{LogPage, View};
 
 /// Messages of a stream that may wait for a slow client.
 const STREAM_MESSAGES_MAX: usize = 4;
@@ -36,6 +38,7 @@ type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl JobService for Jobs {
     type WatchJobStream = Messages<v1::WatchJobResponse>;
     type FetchRowsStream = Messages<v1::FetchRowsResponse>;
+    type ListEventsStream = Messages<v1::ListEventsResponse>;
 
     async fn submit_script(
         &self,
@@ -176,6 +179,42 @@ impl JobService for Jobs {
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
     }
 
+    async fn list_events(
+        &self,
+        request: Request<v1::ListEventsRequest>,
+    ) -> Result<Response<Self::ListEventsStream>, Status> {
+        let v1::ListEventsRequest { job_id, mut after, follow } = request.into_inner();
+        let mut page = flat(self.log_page(job_id.clone(), after).await)?;
+        let (sender, receiver) = mpsc::channel(STREAM_MESSAGES_MAX);
+        let jobs = self.clone();
+        tokio::spawn(async move {
+            loop {
+                after = page.entries.last().map_or(after, |entry| entry.sequence);
+                let entries = page.entries.into_iter().map(log_entry).collect();
+                if sender.send(Ok(v1::ListEventsResponse { entries })).await.is_err() || page.ended || !follow {
+                    return;
+                }
+                let more = async { page.changed.wait_for(|newest| *newest > after).await.is_ok() };
+                if !tokio::select! { more = more => more, () = sender.closed() => false } {
+                    return;
+                }
+                // The job may have been forgotten meanwhile.
+                let Ok(Ok(next)) = jobs.log_page(job_id.clone(), after).await else { return };
+                page = next;
+            }
+        });
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn list_subtasks(
+        &self,
+        request: Request<v1::ListSubtasksRequest>,
+    ) -> Result<Response<v1::ListSubtasksResponse>, Status> {
+        let job = request.into_inner().job_id;
+        let (_, subtasks) = flat(self.master.look(|reply| View::Subtasks { job, reply }).await)?;
+        Ok(Response::new(v1::ListSubtasksResponse { subtasks: subtasks.into_iter().map(subtask_status).collect() }))
+    }
+
     async fn cluster_info(
         &self,
         _: Request<v1::ClusterInfoRequest>,
@@ -183,6 +222,61 @@ impl JobService for Jobs {
         let info = self.master.ask(|reply| ClientCommand::Info { reply }).await.map_err(|error| status(&error))?;
         Ok(Response::new(cluster_info(info)))
     }
+}
+
+impl Jobs {
+    async fn log_page(&self, job: String, after: u64) -> Result<Result<LogPage, JobManagerError>, JobManagerError> {
+        self.master.look(|reply| View::Log { job, after, reply }).await
+    }
+}
+
+fn log_entry(entry: LogEntry) -> v1::LogEntry {
+    let kind = match entry.kind {
+        LogKind::State => v1::LogKind::State,
+        LogKind::Attempt => v1::LogKind::Attempt,
+        LogKind::Failure => v1::LogKind::Failure,
+        LogKind::Checkpoint => v1::LogKind::Checkpoint,
+        LogKind::Savepoint => v1::LogKind::Savepoint,
+        LogKind::Request => v1::LogKind::Request,
+    };
+    v1::LogEntry {
+        sequence: entry.sequence,
+        timestamp_ms: entry.timestamp_ms,
+        kind: kind.into(),
+        message: entry.message,
+    }
+}
+
+fn subtask_status(status: SubtaskStatus) -> v1::SubtaskStatus {
+    v1::SubtaskStatus {
+        subtask: Some(v1::SubtaskId { task: status.task.0, index: status.index.0 }),
+        name: status.name,
+        region: status.region.map(|region| region.0),
+        attempt: status.attempt.map(|attempt| attempt.0),
+        task_manager_id: status.task_manager.map(|id| id.0),
+        state: status.state,
+        records_in: status.records_in,
+        records_out: status.records_out,
+        late_rows_dropped: status.late_rows_dropped,
+        busy_ms: status.busy_ms,
+        idle_ms: status.idle_ms,
+        backpressured_ms: status.backpressured_ms,
+        watermark_ms: status.watermark_ms,
+        splits: status
+            .splits
+            .into_iter()
+            .map(|split| v1::SplitStatus { split: split.split, watermark_ms: split.watermark_ms, idle: split.idle })
+            .collect(),
+    }
+}
+
+fn process_status(process: ProcessStatus) -> v1::ProcessStatus {
+    let memory = |memory: MemoryUse| v1::MemoryUse {
+        consumer: memory.consumer,
+        used_bytes: memory.used_bytes,
+        limit_bytes: memory.limit_bytes,
+    };
+    v1::ProcessStatus { http_address: process.http_address, memory: process.memory.into_iter().map(memory).collect() }
 }
 
 fn flat<T>(result: Result<Result<T, JobManagerError>, JobManagerError>) -> Result<T, Status> {
@@ -211,6 +305,7 @@ fn status(error: &JobManagerError) -> Status {
         | JobManagerError::Server(_)
         | JobManagerError::Reflection(_)
         | JobManagerError::OtherBinary(_)
+        | JobManagerError::Http(_)
         | JobManagerError::Internal(_) => Status::internal(text),
     }
 }
@@ -314,6 +409,11 @@ fn operator_status(status: &OperatorStatus) -> v1::OperatorStatus {
         busy_ms: status.busy_ms,
         idle_ms: status.idle_ms,
         backpressured_ms: status.backpressured_ms,
+        inputs: status
+            .inputs
+            .iter()
+            .map(|input| v1::OperatorInput { operator: input.operator.0, partitioning: input.partitioning.clone() })
+            .collect(),
     }
 }
 
@@ -381,6 +481,7 @@ fn cluster_info(info: ClusterInfo) -> v1::ClusterInfoResponse {
                 slots: member.slots,
                 free_slots: member.free_slots,
                 registered_ms: member.registered_ms,
+                process: Some(process_status(member.process)),
             })
             .collect(),
     }
