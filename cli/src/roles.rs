@@ -1,6 +1,6 @@
 //! `tidemill jobmanager` and `tidemill taskmanager`.
 
-use std::net::IpAddr;
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use tidemill_common::ids::TaskManagerId;
@@ -21,7 +21,7 @@ pub async fn jobmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
     logging::start(&config, "info", &Terminal::detect());
     let stop = stop_requests(args.exit_with_parent)?;
     let settings = JobManagerConfig::from_process(&config)?;
-    warn_of_unprotected(settings.bind.ip());
+    warn_of_unprotected([Some(settings.bind), settings.http]);
     let mut jobmanager = JobManager::start(settings).await?;
     tokio::select! {
         error = jobmanager.failed() => return Err(error.into()),
@@ -40,7 +40,7 @@ pub async fn taskmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
     allocator::fit(config.memory_size("taskmanager.memory.size"));
     let stop = stop_requests(args.exit_with_parent)?;
     let settings = TaskManagerConfig::from_process(&config)?;
-    warn_of_unprotected(settings.data_bind.ip());
+    warn_of_unprotected([Some(settings.data_bind), settings.http]);
     let taskmanager = TaskManager::start(settings, new_task_manager_id()).await?;
     taskmanager.run(Box::pin(stop)).await?;
     tracing::info!("task manager ends");
@@ -48,8 +48,8 @@ pub async fn taskmanager(args: RoleArgs) -> Result<ExitCode, CliError> {
 }
 
 /// Says what it means to listen beyond this machine.
-fn warn_of_unprotected(address: IpAddr) {
-    if !address.is_loopback() {
+fn warn_of_unprotected(ports: [Option<SocketAddr>; 2]) {
+    for address in ports.into_iter().flatten().filter(|address| !address.ip().is_loopback()) {
         tracing::warn!(
             %address,
             "neither TLS nor access tokens protect this port (security.unprotected-ports): whoever reaches it can run jobs"

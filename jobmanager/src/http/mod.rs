@@ -85,6 +85,7 @@ fn refusal(error: &JobManagerError) -> ApiError {
         JobManagerError::NotRescalable { .. } => (StatusCode::CONFLICT, "not-rescalable"),
         JobManagerError::NoCheckpoint(_) => (StatusCode::CONFLICT, "no-checkpoint"),
         JobManagerError::NotEnoughSlots { .. } => (StatusCode::CONFLICT, "not-enough-slots"),
+        JobManagerError::OtherBinary(_) => (StatusCode::CONFLICT, "other-binary"),
         JobManagerError::ShuttingDown => (StatusCode::SERVICE_UNAVAILABLE, "shutting-down"),
         JobManagerError::NotKept { .. } | JobManagerError::JobStore(_) => {
             (StatusCode::INTERNAL_SERVER_ERROR, "not-kept")

@@ -96,7 +96,10 @@ impl TaskManagerConfig {
             memory: config.memory_size("taskmanager.memory.size"),
             heartbeat_timeout: config.duration("heartbeat.timeout"),
             registration_timeout: config.duration("taskmanager.registration.timeout"),
-            http: Some(SocketAddr::new(config.listen_address("rest.bind-address")?, config.port("taskmanager.rest.port"))),
+            http: Some(SocketAddr::new(
+                config.listen_address("rest.bind-address")?,
+                config.port("taskmanager.rest.port"),
+            )),
             hosts: Hosts::new(config.text("rest.address").unwrap_or_default()),
             print: PrintTarget::stdout(),
             print_timeout: Some(PRINT_TIMEOUT),
