@@ -13,6 +13,7 @@
 //!   NULL. `rkt` outlives it.
 //! - Timestamp, leader epoch and headers of a message may be asked for as long as it is ours; names of
 //!   headers are C strings, their values `size` bytes or NULL.
+//! - `rd_kafka_get_watermark_offsets` asks nobody: it writes what the last answers to fetches have said.
 //! - All functions used may be called from any thread; a `BatchQueue` is used by one at a time.
 #![allow(unsafe_code)]
 
@@ -22,10 +23,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::bindings::{
-    rd_kafka_consume_batch_queue, rd_kafka_header_get_all, rd_kafka_message_destroy, rd_kafka_message_errstr,
-    rd_kafka_message_headers, rd_kafka_message_leader_epoch, rd_kafka_message_t, rd_kafka_message_timestamp,
-    rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition, rd_kafka_queue_new, rd_kafka_queue_t,
-    rd_kafka_resp_err_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
+    rd_kafka_consume_batch_queue, rd_kafka_get_watermark_offsets, rd_kafka_header_get_all, rd_kafka_message_destroy,
+    rd_kafka_message_errstr, rd_kafka_message_headers, rd_kafka_message_leader_epoch, rd_kafka_message_t,
+    rd_kafka_message_timestamp, rd_kafka_queue_destroy, rd_kafka_queue_forward, rd_kafka_queue_get_partition,
+    rd_kafka_queue_new, rd_kafka_queue_t, rd_kafka_resp_err_t, rd_kafka_timestamp_type_t, rd_kafka_topic_name,
 };
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
@@ -166,6 +167,24 @@ impl BatchQueue {
     pub fn pause(&self, partition: &PartitionQueue) {
         // SAFETY: the queue is alive; NULL ends the forwarding.
         unsafe { rd_kafka_queue_forward(partition.queue.0.as_ptr(), std::ptr::null_mut()) }
+    }
+
+    /// The offset behind the last message of a partition, as the broker has last said; `None` if it has not.
+    pub fn end_offset(&self, topic: &str, partition: i32) -> Option<i64> {
+        let topic = CString::new(topic).ok()?;
+        let (mut low, mut high) = (-1, -1);
+        // SAFETY: the client is alive, the name is a C string that the call does not keep, and both offsets are
+        // written before it returns.
+        let answer = unsafe {
+            rd_kafka_get_watermark_offsets(
+                self.consumer.client().native_ptr(),
+                topic.as_ptr(),
+                partition,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        (answer == rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR && high >= 0).then_some(high)
     }
 
     /// Waits at most `timeout` for messages and gives what there is to `each`. Returns how many.

@@ -262,6 +262,7 @@ impl KafkaReader {
             return Ok(());
         }
         self.events_due = now + EVENTS_INTERVAL;
+        self.tell_lag();
         while let Some(event) = self.consumer.poll(Duration::ZERO) {
             let Err(error) = event else { continue };
             match error.rdkafka_error_code() {
@@ -282,6 +283,19 @@ impl KafkaReader {
                 seconds: BROKERS_TIMEOUT.as_secs(),
             }),
             _ => Ok(()),
+        }
+    }
+
+    /// Tells how many messages there are behind those that were read.
+    fn tell_lag(&self) {
+        let lag = self.partitions.values().filter_map(|partition| {
+            let PartitionSplit { topic, partition: number, offset, .. } = &partition.split;
+            let end = self.queue.end_offset(topic, *number)?;
+            // Before the first message the offset may be one of the places that have names.
+            u64::try_from(end - *offset).ok().filter(|_| *offset >= 0)
+        });
+        if let Some(lag) = lag.reduce(u64::saturating_add) {
+            self.metrics.records_lag.store(lag, Ordering::Relaxed);
         }
     }
 
