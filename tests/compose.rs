@@ -1,6 +1,6 @@
 //! The compose file: its processes run the web analytics job on a real Kafka, PostgreSQL and S3 store, with the
 //! commands and variables that stand there, and the dashboard finds what it shows.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -101,7 +101,7 @@ fn expect(path: &Path, text: &str) {
         expected == text,
         "{} differs from line {} on; UPDATE_EXPECT=1 writes it anew",
         path.display(),
-        differs.map_or_else(|| expected.lines().count().min(text.lines().count()), |line| line) + 1
+        differs.unwrap_or_else(|| expected.lines().count().min(text.lines().count())) + 1
     );
 }
 
