@@ -110,6 +110,10 @@ impl Host {
         for (variable, value) in service["environment"].as_mapping().unwrap() {
             command.env(variable.as_str().unwrap(), translate(value.as_str().unwrap()));
         }
+        // The job manager has the name of its service there.
+        let jobmanager = service["environment"]["TIDEMILL_JOBMANAGER_RPC_ADDRESS"].as_str().unwrap();
+        assert!(self.services.contains_key(jobmanager), "{name}: {jobmanager}");
+        command.env("TIDEMILL_JOBMANAGER_RPC_ADDRESS", "127.0.0.1");
         command.env("TIDEMILL_JOBMANAGER_RPC_PORT", &self.names[0].1);
         command
     }
