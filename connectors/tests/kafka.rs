@@ -504,9 +504,9 @@ fn group_offsets_follow_checkpoints(broker: &Broker) {
 
 fn the_backlog_is_what_has_not_been_read(broker: &Broker) {
     broker.topic("backlog");
-    let mut writer = broker.exactly_once("backlog", ("jl", 1, 0));
+    let mut writer = broker.exactly_once("backlog", ("jback", 1, 0));
     writer.write(&rows(0..100, "a")).unwrap();
-    prepare(writer.as_mut(), "jl", 0, 1);
+    prepare(writer.as_mut(), "jback", 0, 1);
     writer.commit(CheckpointId(1)).unwrap();
     let source = broker.source("backlog", &[("scan.bounded.mode", "unbounded")]);
     let context = context("reader", 1, 0);
